@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that lives as long as one request: many small allocations, one release. Not for sharing between threads.
+ * Allocation never fails softly for the small things a request needs: out of memory ends the process (log + abort),
+ * as the limits of the configuration bound what a request may ask for.
+ */
+#pragma once
+
+#include <stddef.h>
+
+struct arena {
+	struct arena_block *blocks;
+	char *at, *end;
+};
+void *arena_alloc(struct arena *, size_t size); /* zeroed, aligned for any type */
+char *arena_copy(struct arena *, const void *bytes, size_t len); /* adds a NUL */
+char *arena_printf(struct arena *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void arena_reset(struct arena *); /* frees all; the arena can be used again */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The URLs usher is given: ws, wss, http, https with host, port, path. Views into the given text. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "base/str.h"
+
+struct url {
+	bool websocket; /* ws or wss */
+	bool tls;       /* wss or https */
+	struct str host;      /* without brackets */
+	uint16_t port;        /* explicit or the scheme's default */
+	struct str authority; /* as written, for Host */
+	struct str path;      /* "" or from '/', without query */
+	struct str query;     /* without '?' */
+};
+/* Refuses userinfo, fragments, control bytes, empty hosts, other schemes. `why` (may be NULL) gets static words. */
+bool url_parse(const char *text, struct url *out, const char **why);
+bool cidr_contains(const char *list, const struct sockaddr_storage *addr); /* "10.0.0.0/8,::1/128"; bad list: false */
+bool cidr_valid(const char *list);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every node as this process sees it: the store's record, what it said, its liveness by our own watching, its breakers, its
+ * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat; workers read the
+ * published view without a lock. A pointer from a view is good until the callback that took it returns.
+ */
+#pragma once
+
+#include "health/breaker.h"
+#include "health/load.h"
+#include "registry/nodes.h"
+
+struct fleet;
+struct loop;
+struct retire;
+struct store;
+
+enum node_state { NODE_JOINING, NODE_READY, NODE_LATE, NODE_CORDONED, NODE_DRAINING, NODE_DRAINED, NODE_SICK, NODE_LOST };
+extern const char *const node_state_words[];
+
+/* Why a node gets no new room; bits. The words are the ones of `why_not` and of placement explanations. */
+#define WHY_NOT_TABLE(X)                                                                                               \
+	X(JOINING, "joining") X(LATE, "late") X(LOST, "lost") X(CORDONED, "cordoned") X(DRAINING, "draining")          \
+	X(SICK, "sick") X(NO_LOAD, "no_load") X(BREAKER, "breaker_open") X(FULL, "full") X(MAX_LOAD, "max_load")       \
+	X(POOL, "pool") X(REGION, "region") X(LABELS, "labels") X(ROOMS, "rooms") X(PARTICIPANTS, "participants")      \
+	X(EXCLUSIVE, "exclusive") X(OPENS, "opens_under_way") X(TRIED, "tried") X(ADDRESS, "address_not_allowed")
+enum why_not {
+#define X(name, word) WHY_NOT_BIT_##name,
+	WHY_NOT_TABLE(X)
+#undef X
+		WHY_NOT_BITS
+};
+#define WHY_NOT(name) (1u << WHY_NOT_BIT_##name)
+extern const char *const why_not_words[];
+
+struct node { /* immutable once published, but for what breakers and meter point to */
+	struct node_record record; /* strings and lists in the view's arena */
+	struct node_info info;
+	struct load load;
+	struct score score;
+	enum node_state state;
+	unsigned why_not;         /* of the node itself; a join adds its own */
+	uint64_t changed_ms;      /* loop time of the last heartbeat that we saw */
+	uint64_t registered_ms;   /* loop time when we first saw this incarnation heartbeat; for slow start */
+	uint64_t full_until_ms;   /* a 503 with Retry-After or 429 said so */
+	struct breaker *breakers[CLASSES];
+	struct meter *meter;      /* charges, see health/charges.h */
+};
+struct fleet_view {
+	size_t count;
+	const struct node *nodes; /* sorted by id */
+	uint64_t seen_ms;         /* loop time of the store's answer behind it */
+	uint64_t version;
+	bool ready;               /* the store has answered once */
+};
+
+struct fleet_conf {
+	uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, timeout_ms;
+	uint64_t ramp_ms;
+	double max_load, max_ejected;
+	struct breaker_conf breaker;
+	const char *allow_cidr;
+	const char *router;
+	void (*changed)(void *arg, const char *node, enum node_state from, enum node_state to); /* keeper */
+	void (*breaker_changed)(void *arg, const char *node, enum breaker_class, enum breaker_state from, enum breaker_state to);
+	void *arg;
+};
+struct fleet *fleet_new(struct loop *keeper, struct store *, struct retire *, const struct fleet_conf *);
+void fleet_free(struct fleet *);
+void fleet_start(struct fleet *); /* begins to read the store */
+void fleet_refresh(struct fleet *); /* reads the store now: after a register, a wish, a leave at this router */
+
+const struct fleet_view *fleet_view(const struct fleet *); /* any thread */
+const struct node *fleet_find(const struct fleet *, const char *id); /* any thread; NULL: unknown */
+/* Does this record's owner live, as far as this process knows: present, same incarnation, not lost. */
+bool fleet_owns(const struct fleet *, const char *node, const char *incarnation); /* any thread */
+
+/* -- results of calls: from any thread to the keeper ------------------------------------------------------------------------ */
+struct call_result {
+	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
+	enum breaker_class class;
+	struct admission admission;
+	enum breaker_result result;
+	uint64_t full_ms;      /* > 0: the node says it is full for so long */
+	uint64_t room_hash;    /* != 0: a participant's proxied 5xx of that room: counts once a second room was hit */
+};
+void fleet_report(struct fleet *, const struct call_result *);
+
+/* -- keeper ----------------------------------------------------------------------------------------------------------------- */
+void fleet_charged(struct fleet *, const char *node, uint64_t number, double cost); /* the store announced a charge */
+/* Present charges of a node, faded, without what reports have shown; in score units. */
+double fleet_charges(const struct fleet *, const struct node *, uint64_t now_ms);
+struct breaker_line {
+	const char *node;
+	enum breaker_class class;
+	enum breaker_state state;
+	uint64_t failures, retry_ms;
+};
+void fleet_breakers(const struct fleet *, void (*each)(void *arg, const struct breaker_line *), void *arg); /* not closed ones */

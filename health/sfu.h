@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* usher's own calls to a node's control_url, through the guard. One handle per loop. */
+#pragma once
+
+#include "health/guard.h"
+
+struct arena;
+struct sfu;
+struct sheet;
+struct wait;
+struct sfu_conf {
+	uint64_t connect_timeout_ms, call_timeout_ms;
+	int metric_calls;    /* usher_sfu_calls_total{op,outcome} in `sheet`; sheet NULL: not counted */
+	struct sheet *sheet;
+};
+struct sfu *sfu_new(struct loop *, struct fleet *, struct http *, const struct sfu_conf *);
+void sfu_free(struct sfu *);
+
+enum sfu_verdict {
+	SFU_DONE,        /* 2xx, or the node has no control_url: nothing to call */
+	SFU_REFUSED,     /* 409: draining, or an epoch at or below one that it evicted */
+	SFU_FULL,        /* 429, or 503 with Retry-After */
+	SFU_FAILED,      /* anything else: the outcome is unknown */
+	SFU_HELD_BACK    /* breaker open: not called */
+};
+struct sfu_answer {
+	enum sfu_verdict verdict;
+	int status;
+	uint64_t retry_ms;
+	struct str body; /* of SFU_DONE, in the arena; at most 64 KiB: open's may be {"hints":{…}} */
+};
+struct sfu_room {
+	const char *node, *incarnation;
+	struct str room;
+	uint64_t epoch;
+	uint64_t expected_participants; /* 0: unknown */
+	bool fresh;
+	const char *request_id; /* passed as X-Request-Id; NULL: none */
+};
+/* NEXT (nothing to call, or held back: out is set) or WAIT; the wake is 0 whatever the verdict. */
+int sfu_open(struct sfu *, const struct sfu_room *, struct arena *, struct sfu_answer *out, struct wait *);
+int sfu_evict(struct sfu *, const struct sfu_room *, struct arena *, struct sfu_answer *out, struct wait *);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes: registrations, leases, wishes, charges. What a node says of itself (`info`) and its last load report (`load`)
+ * are JSON that the registry stores and hands out without looking inside; health/ reads them.
+ *
+ * Each script touches the keys of one node: its record, its charges, and the index of its rooms.
+ */
+#pragma once
+
+#include "base/str.h"
+#include "base/wire/limits.h"
+#include "registry/registry.h"
+
+enum node_wish { WISH_ENABLED, WISH_CORDONED, WISH_DRAINING };
+enum node_report { REPORTED_READY, REPORTED_DRAINING, REPORTED_SICK };
+extern const char *const node_wish_words[];   /* "enabled", "cordoned", "draining", NULL */
+extern const char *const node_report_words[]; /* "ready", "draining", "sick", NULL */
+
+enum register_verdict { REGISTER_NEW, REGISTER_AGAIN, REGISTER_TAKEN };
+struct registration_request {
+	const char *incarnation, *replaces; /* replaces: NULL or "" */
+	struct str info;
+	uint64_t lease_ms;
+};
+struct registered {
+	enum register_verdict verdict;
+	uint64_t registration;
+	enum node_wish wish;
+};
+/* Another incarnation under this id that is neither lost nor gone: TAKEN, unless it is the one `replaces` names. */
+int nodes_register(struct store *, const char *node, const struct registration_request *, uint64_t due_ms,
+                   struct registered *out, struct wait *);
+
+struct renewal {
+	const char *incarnation;
+	uint64_t registration, seq, lease_ms;
+	enum node_report reported;
+	struct str load;    /* JSON; "{}" is no load */
+	uint64_t seen;
+	double shown;       /* how much of the charges already handed over this report shows (health/charges.h) */
+};
+enum renew_verdict {
+	RENEW_DONE,
+	RENEW_REPEATED, /* (registration, seq) is not newer: nothing changed, nothing renewed */
+	RENEW_UNKNOWN,  /* no such node, or this registration was declared lost: register again */
+	RENEW_STALE     /* a newer registration exists: final for that process */
+};
+struct renewed {
+	enum renew_verdict verdict;
+	enum node_wish wish;
+	uint64_t charged; /* the highest number charged to this node */
+};
+int nodes_renew(struct store *, const char *node, const struct renewal *, uint64_t due_ms, struct renewed *out, struct wait *);
+
+/* Removes the node if this incarnation holds it; its rooms count as owned by a lost node. *left false: it does not. */
+int nodes_leave(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *);
+/* Writes `lost` if (registration, seq) is still what the caller watched. */
+int nodes_lose(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost, struct wait *);
+/* -ERR_UNKNOWN_NODE. A wish outlives the node's restarts. */
+int nodes_set_wish(struct store *, const char *node, enum node_wish, uint64_t due_ms, struct wait *);
+int nodes_reset_breakers(struct store *, const char *node, uint64_t due_ms, struct wait *); /* counts `resets` up */
+
+/* A place on a node for one room: charged for all routers, entered into the node's index of rooms, refused when the
+ * registration is not the present one or lost, when the node has `rooms_max` rooms, or for exclusiveness. */
+struct reserve {
+	struct str room;
+	uint64_t registration;
+	double cost;
+	uint64_t rooms_max; /* 0: no limit */
+	bool exclusive;
+};
+struct reserved {
+	bool granted;
+	const char *why_not; /* static: "registration", "rooms", "exclusive" */
+	uint64_t number, at_ms; /* of the charge: for giving it back */
+};
+int nodes_reserve(struct store *, const char *node, const struct reserve *, uint64_t due_ms, struct reserved *out, struct wait *);
+/* Gives a reservation back: tell-only, nobody waits. */
+void nodes_release(struct store *, const char *node, struct str room, const struct reserved *, double cost);
+/* The node holds this room at this epoch (after a publish): the index says so. Tell-only. */
+void nodes_index(struct store *, const char *node, struct str room, uint64_t epoch);
+/* The node does not hold this room at this epoch any more. Tell-only. */
+void nodes_unindex(struct store *, const char *node, struct str room, uint64_t epoch);
+
+#define CHARGES_MAX 128 /* buckets of CHARGE_BUCKET_MS kept for a node */
+#define CHARGE_BUCKET_MS 250
+struct charge {
+	uint64_t number; /* the highest of the bucket */
+	double cost;
+	uint64_t at_ms;  /* store's clock, start of the bucket */
+};
+struct node_record {
+	char id[NODE_MAX + 1];
+	char incarnation[INCARNATION_MAX + 1]; /* "": only a wish is left of it */
+	uint64_t registration, seq, lease_ms;
+	enum node_wish wish;
+	enum node_report reported;
+	bool lost;
+	struct str info, load;       /* in the arena */
+	uint64_t since_ms, heard_ms; /* store's clock: registered, last heartbeat; for people */
+	uint64_t charged, seen, resets, rooms /* entries of the index */;
+	double shown;
+	bool exclusive;              /* an exclusive room holds the node */
+	size_t ncharges;
+	struct charge *charges;      /* in the arena, oldest first */
+};
+struct nodes_all {
+	uint64_t store_ms; /* the store's clock at the answer */
+	size_t count;
+	struct node_record *nodes; /* in the arena */
+	bool partial;      /* some node's record could not be read this time */
+};
+/* Every node; for the view that each process keeps. */
+int nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
+
+/* -- routers -------------------------------------------------------------------------------------------------------------- */
+struct router_record {
+	char id[NODE_MAX + 1];
+	struct str info;   /* JSON, in the arena */
+	uint64_t heard_ms; /* store's clock */
+};
+struct routers_all {
+	uint64_t store_ms;
+	size_t count;
+	struct router_record *routers;
+};
+int routers_announce(struct store *, const char *id, struct str info, uint64_t due_ms, struct wait *);
+int routers_leave(struct store *, const char *id, uint64_t due_ms, struct wait *);
+int routers_all(struct store *, struct arena *, uint64_t due_ms, struct routers_all *out, struct wait *);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who holds which room. One registry a process, over one of two stores: `memory:` (inside this process) or a Redis.
+ * Each loop that asks has a `struct store` of its own: workers and the keeper (the main loop, which alone writes the
+ * process's table of rooms). Store functions take the loop time (ms) by which an answer must be there: one budget for
+ * all store work of a request. An answer that did not come in time is -ERR_STORE_UNAVAILABLE: for a write that means
+ * "unknown", and every script may be repeated.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+struct registry;
+struct retire;
+struct store;
+struct table;
+struct wait;
+
+struct registry_conf {
+	const char *url;    /* memory: | redis://[:password@]host:port[/db] */
+	const char *prefix; /* of every key */
+	const char *router; /* this router's id, for records */
+	uint64_t timeout_ms, wait_replicas, wait_ms;
+	uint64_t table_max, trust_ms;
+	/* On the keeper's loop: another router (or this one) charged a node; so that all routers see it at once. */
+	void (*charged)(void *arg, const char *node, uint64_t number, double cost);
+	/* On the keeper's loop: the store was lost or came back. */
+	void (*store_changed)(void *arg, bool up);
+	void *arg;
+};
+/* Checks the URL; connects later. NULL with `why` for people. */
+struct registry *registry_new(struct loop *keeper, struct retire *, const struct registry_conf *, const char **why);
+void registry_free(struct registry *); /* all stores are freed already */
+const char *registry_kind(const struct registry *); /* "memory" | "redis" */
+bool registry_up(const struct registry *);          /* the keeper's connection answers; any thread */
+struct table *registry_table(struct registry *);
+
+struct store *store_new(struct registry *, struct loop *); /* on that loop's thread, or before it runs */
+void store_free(struct store *);                           /* on that loop's thread: pending calls get -ERR_STORE_UNAVAILABLE */
+bool store_up(const struct store *);                       /* this handle's connection answers */
+/* The highest epoch this process ever met; claims pass it as the floor (protocol: records and numbers). Any thread. */
+void registry_met_epoch(struct registry *, uint64_t epoch);
+uint64_t registry_floor(const struct registry *);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rooms and their owners. A room changes by compare-and-set on its epoch only; the store does it in one step. Names are
+ * bytes (1 to ROOM_MAX), compared as bytes. All functions here run on the store's loop and may wait.
+ */
+#pragma once
+
+#include "base/str.h"
+#include "base/wire/limits.h"
+#include "registry/registry.h"
+
+enum room_state { ROOM_NONE, ROOM_OPENING, ROOM_OPEN, ROOM_MOVING, ROOM_CLOSING, ROOM_LOST };
+const char *room_state_name(enum room_state); /* "none", "opening", … */
+enum room_source { FROM_STORE, FROM_TABLE, FROM_REPORT };
+const char *room_source_name(enum room_source);
+
+struct room {
+	enum room_state state; /* ROOM_NONE: there is no record; the rest is empty */
+	enum room_source source;
+	uint64_t epoch, registration;
+	char node[NODE_MAX + 1];
+	char incarnation[INCARNATION_MAX + 1];
+	uint64_t created_ms; /* the store's clock; for people */
+	char assigned_by[NODE_MAX + 1];
+	bool exclusive;
+};
+
+/* From the process's table when it is sure (NEXT, no round trip), else from the store. While the store does not answer,
+ * an unsure table entry is used as it is; without one: -ERR_STORE_UNAVAILABLE. `fresh` skips the table. */
+int rooms_find(struct store *, struct str name, bool fresh, uint64_t due_ms, struct room *out, struct wait *);
+
+struct claim {
+	uint64_t from_epoch; /* 0: there must be no record; else the record must be at this epoch (opening, or its owner lost) */
+	const char *node, *incarnation;
+	uint64_t registration;
+	bool exclusive;
+};
+struct claimed {
+	bool won;
+	struct room room; /* the record after it: ours, or the winner's */
+};
+/* Makes the room `opening` with a new epoch: max(record's + 1, floor + 1, the store's time in ms). */
+int rooms_claim(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *);
+/* opening -> open at this epoch. `won` false: the record has moved on; `room` says where to. Repeating it is fine. */
+int rooms_publish(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+/* -> closing, at this epoch. */
+int rooms_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+/* Deletes the record if it is at this epoch (`won`). */
+int rooms_forget(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+
+#define ROOMS_PAGE_MAX 1000
+struct rooms_page {
+	size_t count;
+	struct rooms_row {
+		struct str name; /* in the arena */
+		struct room room;
+	} *rows; /* in the arena; room for the limit asked */
+	char next[96]; /* cursor; "" at the end */
+};
+struct arena;
+struct rooms_query {
+	const char *node;   /* NULL: all */
+	struct str prefix;  /* empty: all */
+	const char *cursor; /* "" or NULL: from the start */
+	size_t limit;       /* 1 to ROOMS_PAGE_MAX */
+};
+/* -ERR_BAD_REQUEST: not a cursor of ours. At most `limit` rows; may give none and still a cursor. */
+int rooms_list(struct store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out, struct wait *);
+
+/* -- use, for the idle rule and the table: cheap, no waiting, any worker ------------------------------------------------- */
+void rooms_touch(struct store *, struct str name);   /* somebody joined or talks to it; at most one write a second and room */
+void rooms_distrust(struct store *, struct str name); /* a node refused this record's epoch: ask the store before the next use */
