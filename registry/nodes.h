@@ -79,6 +79,16 @@ int nodes_reserve(struct store *, const char *node, const struct reserve *, uint
 void nodes_release(struct store *, const char *node, struct str room, const struct reserved *, double cost);
 /* The node holds this room at this epoch (after a publish): the index says so. Tell-only. */
 void nodes_index(struct store *, const char *node, struct str room, uint64_t epoch);
+/* What the node reports of rooms it holds: entries of the index at the same epoch take the participants, and count one use
+ * where the number changed or is above zero. Tell-only; at most ROOMS_PART_MAX. */
+struct room_report {
+	struct str room;
+	uint64_t epoch;
+	int64_t participants; /* -1: not said */
+};
+void nodes_report_rooms(struct store *, const char *node, const struct room_report *, size_t n);
+/* One entry of the index: -ERR_NOT_FOUND when there is none. */
+int nodes_room(struct store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out, struct wait *);
 /* The node does not hold this room at this epoch any more. Tell-only. */
 void nodes_unindex(struct store *, const char *node, struct str room, uint64_t epoch);
 

@@ -9,6 +9,8 @@
 #include "base/wire/limits.h"
 #include "registry/registry.h"
 
+#define HINTS_MAX 511 /* bytes; a JSON object that the SFU gave when it opened the room, for its participants */
+
 enum room_state { ROOM_NONE, ROOM_OPENING, ROOM_OPEN, ROOM_MOVING, ROOM_CLOSING, ROOM_LOST };
 const char *room_state_name(enum room_state); /* "none", "opening", … */
 enum room_source { FROM_STORE, FROM_TABLE, FROM_REPORT };
@@ -23,6 +25,7 @@ struct room {
 	uint64_t created_ms; /* the store's clock; for people */
 	char assigned_by[NODE_MAX + 1];
 	bool exclusive;
+	char hints[HINTS_MAX + 1]; /* "" none; only the bytes up to the NUL are written and copied */
 };
 
 /* From the process's table when it is sure (NEXT, no round trip), else from the store. While the store does not answer,
@@ -41,8 +44,9 @@ struct claimed {
 };
 /* Makes the room `opening` with a new epoch: max(record's + 1, floor + 1, the store's time in ms). */
 int rooms_claim(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *);
-/* opening -> open at this epoch. `won` false: the record has moved on; `room` says where to. Repeating it is fine. */
-int rooms_publish(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+/* opening -> open at this epoch. `won` false: the record has moved on; `room` says where to. Repeating it is fine: the
+ * hints of the first publish stay. Hints over HINTS_MAX are dropped by the caller. */
+int rooms_publish(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out, struct wait *);
 /* -> closing, at this epoch. */
 int rooms_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 /* Deletes the record if it is at this epoch (`won`). */
@@ -54,12 +58,14 @@ struct rooms_page {
 	struct rooms_row {
 		struct str name; /* in the arena */
 		struct room room;
+		int64_t participants; /* as the node last reported; -1: unknown, and always when not asked by node */
+		uint64_t uses;        /* grows with each touch and each reported change; for the idle rule */
 	} *rows; /* in the arena; room for the limit asked */
 	char next[96]; /* cursor; "" at the end */
 };
 struct arena;
 struct rooms_query {
-	const char *node;   /* NULL: all */
+	const char *node;   /* NULL: all; else from the node's index: rows whose record names this node */
 	struct str prefix;  /* empty: all */
 	const char *cursor; /* "" or NULL: from the start */
 	size_t limit;       /* 1 to ROOMS_PAGE_MAX */
@@ -68,5 +74,6 @@ struct rooms_query {
 int rooms_list(struct store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out, struct wait *);
 
 /* -- use, for the idle rule and the table: cheap, no waiting, any worker ------------------------------------------------- */
-void rooms_touch(struct store *, struct str name);   /* somebody joined or talks to it; at most one write a second and room */
+/* Somebody joined or talks to it: counts `uses` in its node's index; at most one write a second, process and room. */
+void rooms_touch(struct store *, struct str name, const struct room *);
 void rooms_distrust(struct store *, struct str name); /* a node refused this record's epoch: ask the store before the next use */

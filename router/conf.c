@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every setting of usherd, in the order of the reference page, with the reason for its default. docs/reference/config.md
+ * is printed from this table, and a test compares the two.
+ */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/listen.h"
+#include "base/log.h"
+#include "base/url.h"
+#include "router/conf.h"
+
+#define AT(member) offsetof(struct router_conf, member)
+#define HOUR 3600000.0
+
+static const char *const policy_words[] = { "least-loaded", NULL };
+static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
+static const char *const format_words[] = { "auto", "logfmt", "json", NULL };
+static const char *const auth_words[] = { "none", "token", "jwt", NULL };
+
+static bool is_cidr_list(const char *value, const char **why)
+{
+	*why = "must be networks like 10.0.0.0/8,::1/128";
+	return cidr_valid(value);
+}
+
+static bool is_optional_cidr_list(const char *value, const char **why)
+{
+	return !*value || is_cidr_list(value, why);
+}
+
+static bool is_http_url(const char *value, const char **why)
+{
+	struct url url;
+
+	if (!*value)
+		return true;
+	if (!url_parse(value, &url, why))
+		return false;
+	*why = "must be an http or https URL";
+	return !url.websocket;
+}
+
+static bool is_room_cost(const char *value, const char **why)
+{
+	char *end;
+	double cost = strtod(value, &end);
+
+	*why = "must be 'learned' or a number over 0, at most 1";
+	return !strcmp(value, "learned") || (*value && !*end && cost > 0 && cost <= 1);
+}
+
+static bool is_prefix(const char *value, const char **why)
+{
+	*why = "must be 1 to 64 letters, digits, '.', '_', ':' or '-'";
+	return strlen(value) <= 64 && glob_free_token(str_of(value));
+}
+
+/* clang-format off */
+const struct conf_key router_conf_keys[] = {
+	{ "server.listen", CONF_TEXT, AT(server.listen), .def = "127.0.0.1:8080", .help = "address and port for participants and everyone; loopback, so that a first start exposes nothing" },
+	{ "server.admin_listen", CONF_TEXT, AT(server.admin_listen), .def = "", .def_words = "none", .help = "address and port that alone serves the scopes node, admin and metrics, when set" },
+	{ "server.workers", CONF_INT, AT(server.workers), 0, 256, .def = "0", .def_words = "number of cores", .help = "threads that serve requests; 0 means one for each core" },
+	{ "server.public_url", CONF_TEXT, AT(server.public_url), .def = "", .def_words = "derived from the request on loopback", .help = "how participants reach usher; required on a listener that is not loopback, as the Host header cannot be trusted for it", .check = is_http_url },
+	{ "server.advertise_url", CONF_TEXT, AT(server.advertise_url), .def = "", .def_words = "http://listen", .help = "how nodes and other routers reach this router", .check = is_http_url },
+	{ "server.region", CONF_TEXT, AT(server.region), .def = "", .def_words = "none", .help = "the region wished for by joins that name none" },
+	{ "server.trusted_proxies", CONF_TEXT, AT(server.trusted_proxies), .def = "", .def_words = "none", .help = "networks whose X-Forwarded-* headers are believed and passed on", .check = is_optional_cidr_list },
+	{ "server.origins", CONF_TEXT, AT(server.origins), .def = "", .def_words = "none", .help = "origins (comma-separated, or *) allowed by CORS and for WebSocket upgrades from browsers", .reloadable = true },
+	{ "server.hosts", CONF_TEXT, AT(server.hosts), .def = "", .def_words = "localhost, 127.0.0.1, [::1], hosts of the URLs and listeners above", .help = "further Host names that are answered (comma-separated; * for any); others get 400, against DNS rebinding" },
+	{ "server.lame_duck_ms", CONF_INT, AT(server.lame_duck_ms), 0, HOUR, .def = "5000", .help = "from SIGTERM on /readyz says 503 so long while all is still served; longer than two checks of the load balancer" },
+	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
+	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
+
+	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router) or redis://[:password@]host:port[/db]", .secret = true },
+	{ "registry.prefix", CONF_TEXT, AT(registry.prefix), .def = "usher:", .help = "prefix of every key, so that several fleets can share a Redis", .check = is_prefix },
+	{ "registry.timeout_ms", CONF_INT, AT(registry.timeout_ms), 10, 60000, .def = "500", .help = "one budget for all store work of a request; far over a healthy round trip, well under a person's patience" },
+	{ "registry.wait_replicas", CONF_INT, AT(registry.wait_replicas), 0, 16, .def = "0", .help = "how many replicas must have an assignment or a lease renewal before it counts; set it to all of them to lose nothing in one failover" },
+	{ "registry.wait_ms", CONF_INT, AT(registry.wait_ms), 1, 60000, .def = "200", .help = "how long to wait for those replicas" },
+	{ "registry.allow_memory", CONF_BOOL, AT(registry.allow_memory), .def = "false", .help = "allow memory: on a listener that is not loopback (a restart forgets all rooms, and a second router knows none of them)" },
+
+	{ "nodes.heartbeat_ms", CONF_INT, AT(nodes.heartbeat_ms), 100, 60000, .def = "1000", .help = "how often nodes report" },
+	{ "nodes.lease_ms", CONF_INT, AT(nodes.lease_ms), 500, 600000, .def = "4000", .help = "how long a renewed node may admit participants without another renewal; at least two heartbeats" },
+	{ "nodes.grace_ms", CONF_INT, AT(nodes.grace_ms), 100, 60000, .def = "500", .help = "waited over the lease before a silent node is declared lost: covers clock rates and scheduling" },
+	{ "nodes.unfenced_ms", CONF_INT, AT(nodes.unfenced_ms), 500, 600000, .def = "15000", .help = "the same for nodes whose joins nothing fences (fences: none)" },
+	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,fe80::/10,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else", .check = is_cidr_list },
+
+	{ "rooms.table_max", CONF_INT, AT(rooms.table_max), 1000, 1e8, .def = "1000000", .help = "rooms this process remembers so that they need no store; about 1 KB each" },
+	{ "rooms.trust_ms", CONF_INT, AT(rooms.trust_ms), 100, 60000, .def = "2000", .help = "how long remembered rooms are used unasked once the store's announcements stop" },
+	{ "rooms.idle_ttl_ms", CONF_INT, AT(rooms.idle_ttl_ms), 1000, 24 * HOUR, .def = "60000", .help = "a room without participants and joins for so long is closed" },
+	{ "rooms.unreported_ttl_ms", CONF_INT, AT(rooms.unreported_ttl_ms), 1000, 30 * 24 * HOUR, .def = "86400000", .help = "the same for rooms of nodes that do not report their rooms" },
+
+	{ "placement.policy", CONF_WORD, AT(placement.policy), .words = policy_words, .def = "least-loaded", .help = "how a node is chosen for a new room" },
+	{ "placement.max_load", CONF_REAL, AT(placement.max_load), 0.01, 1e9, .def = "0.9", .help = "a node whose effective load would be over this gets no new room; the rest is for the rooms it has to grow" },
+	{ "placement.room_cost", CONF_TEXT, AT(placement.room_cost), .def = "learned", .def_words = "learned, starts at 0.01", .help = "load that one new room is charged with, as a fraction of an average node", .check = is_room_cost },
+	{ "placement.ramp_ms", CONF_INT, AT(placement.ramp_ms), 1000, 600000, .def = "20000", .help = "charges fade to zero over this time whatever happens; about how long a meeting takes to fill" },
+	{ "placement.slow_start_ms", CONF_INT, AT(placement.slow_start_ms), 0, 600000, .def = "10000", .help = "a new node's load counts as raised for so long, so that it is not flooded" },
+	{ "placement.opens_per_node", CONF_INT, AT(placement.opens_per_node), 1, 10000, .def = "20", .help = "room openings under way at one node from this router" },
+	{ "placement.explained", CONF_INT, AT(placement.explained), 0, 1000000, .def = "10000", .help = "placements whose explanation is kept; about 2 KB each" },
+	{ "placement.max_participants_per_room", CONF_INT, AT(placement.max_participants_per_room), 0, 1e6, .def = "0", .def_words = "none", .help = "joins to a room with so many participants are refused; 0: no limit" },
+
+	{ "breaker.failures", CONF_INT, AT(breaker.failures), 1, 1000, .def = "5", .help = "failures in a row that open a breaker" },
+	{ "breaker.window_ms", CONF_INT, AT(breaker.window_ms), 1000, 600000, .def = "10000", .help = "window of the failure rate" },
+	{ "breaker.failure_rate", CONF_REAL, AT(breaker.failure_rate), 0.01, 1, .def = "0.5", .help = "share of failed calls in the window that opens a breaker" },
+	{ "breaker.min_calls", CONF_INT, AT(breaker.min_calls), 1, 100000, .def = "20", .help = "calls the window must hold before the rate counts" },
+	{ "breaker.open_ms", CONF_INT, AT(breaker.open_ms), 10, 600000, .def = "1000", .help = "first wait before a trial" },
+	{ "breaker.backoff", CONF_REAL, AT(breaker.backoff), 1, 10, .def = "2", .help = "each failed trial multiplies the wait by this" },
+	{ "breaker.max_open_ms", CONF_INT, AT(breaker.max_open_ms), 10, HOUR, .def = "30000", .help = "longest wait before a trial" },
+	{ "breaker.jitter", CONF_REAL, AT(breaker.jitter), 0, 1, .def = "0.1", .help = "share by which waits are spread, so that routers do not try together" },
+	{ "breaker.max_ejected", CONF_REAL, AT(breaker.max_ejected), 0, 1, .def = "0.5", .help = "past this share of a pool with open breakers, breakers no longer steer placement: then the fault is likely ours" },
+	{ "probe.interval_ms", CONF_INT, AT(probe.interval_ms), 100, 600000, .def = "5000", .help = "how often health_url is asked" },
+	{ "probe.timeout_ms", CONF_INT, AT(probe.timeout_ms), 10, 60000, .def = "2000", .help = "deadline of a probe" },
+
+	{ "sfu.connect_timeout_ms", CONF_INT, AT(sfu.connect_timeout_ms), 10, 60000, .def = "1000", .help = "deadline of connecting to a node" },
+	{ "sfu.call_timeout_ms", CONF_INT, AT(sfu.call_timeout_ms), 10, 60000, .def = "2000", .help = "deadline of usher's own calls" },
+	{ "sfu.response_timeout_ms", CONF_INT, AT(sfu.response_timeout_ms), 100, HOUR, .def = "60000", .help = "first byte of the answer to a participant's request; Janus's long poll is silent for 30 s" },
+	{ "sfu.stream_idle_ms", CONF_INT, AT(sfu.stream_idle_ms), 100, HOUR, .def = "60000", .help = "a stream without a byte either way for so long is cut" },
+	{ "tunnel.idle_ms", CONF_INT, AT(tunnel.idle_ms), 1000, 24 * HOUR, .def = "120000", .help = "a tunnel without a byte either way for so long is closed; clients ping more often" },
+
+	{ "limits.body_bytes", CONF_INT, AT(limits.body_bytes), 1024, 1e9, .def = "65536", .help = "largest body of usher's own requests" },
+	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms of 256 bytes fit" },
+	{ "limits.header_bytes", CONF_INT, AT(limits.header_bytes), 1024, 1048576, .def = "16384", .help = "largest head of a request" },
+	{ "limits.headers", CONF_INT, AT(limits.headers), 8, 1000, .def = "64", .help = "most header lines of a request" },
+	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
+	{ "limits.connections_per_address", CONF_INT, AT(limits.connections_per_address), 1, 1e7, .def = "1000", .help = "connections at once from one address (IPv6: one /64)" },
+	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
+	{ "limits.parked", CONF_INT, AT(limits.parked), 0, 1e6, .def = "10000", .help = "requests that wait for time at once" },
+
+	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
+	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
+	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: in this version only none" },
+	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
+	{ "fault.at", CONF_TEXT, AT(fault.at), .def = "", .def_words = "none", .help = "tests only: the process exits when a request reaches this step (verb/step)" },
+};
+/* clang-format on */
+const size_t router_conf_count = sizeof(router_conf_keys) / sizeof(*router_conf_keys);
+
+double router_conf_room_cost(const struct router_conf *conf)
+{
+	return strcmp(conf->placement.room_cost, "learned") ? strtod(conf->placement.room_cost, NULL) : -1;
+}
+
+static int check_public(const struct router_conf *conf, const char *key, const char *address, FILE *err)
+{
+	int faults = 0;
+
+	if (!*address || listen_is_loopback(address))
+		return 0;
+	if (!conf->auth.allow_insecure && conf->auth.mode == AUTH_NONE)
+		faults++, fprintf(err, "%s: %s is not loopback and auth.mode is none: anyone who reaches it may register nodes; "
+		                       "set auth.allow_insecure=true if a network keeps others out\n", key, address);
+	if (!strcmp(conf->registry.url, "memory:") && !conf->registry.allow_memory)
+		faults++, fprintf(err, "%s: %s is not loopback and registry.url is memory:, which one router alone can use and a "
+		                       "restart forgets; use redis://, or set registry.allow_memory=true\n", key, address);
+	return faults;
+}
+
+int router_conf_check(struct router_conf *conf, FILE *err)
+{
+	int faults = check_public(conf, "server.listen", conf->server.listen, err) +
+		     check_public(conf, "server.admin_listen", conf->server.admin_listen, err);
+
+	if (!listen_is_loopback(conf->server.listen) && !*conf->server.public_url)
+		faults++, fprintf(err, "server.public_url: required, as server.listen is not loopback\n");
+	if (conf->nodes.lease_ms < 2 * conf->nodes.heartbeat_ms)
+		faults++, fprintf(err, "nodes.lease_ms: must be at least twice nodes.heartbeat_ms (%llu)\n",
+		                  (unsigned long long)conf->nodes.heartbeat_ms);
+	if (conf->nodes.unfenced_ms < conf->nodes.lease_ms)
+		faults++, fprintf(err, "nodes.unfenced_ms: must be at least nodes.lease_ms\n");
+	if (conf->breaker.max_open_ms < conf->breaker.open_ms)
+		faults++, fprintf(err, "breaker.max_open_ms: must be at least breaker.open_ms\n");
+	if (conf->auth.mode != AUTH_NONE)
+		faults++, fprintf(err, "auth.mode: only none exists in this version\n");
+	if (!conf->server.workers)
+		conf->server.workers = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
+	return faults;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The router's settings: one struct, filled from the table in conf.c. Read-only once the workers run. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/conf.h"
+
+enum auth_mode { AUTH_NONE, AUTH_TOKEN, AUTH_JWT };
+
+struct router_conf {
+	struct {
+		const char *listen, *admin_listen, *public_url, *advertise_url, *region, *trusted_proxies, *origins, *hosts;
+		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
+	} server;
+	struct {
+		const char *url, *prefix;
+		uint64_t timeout_ms, wait_replicas, wait_ms;
+		bool allow_memory;
+	} registry;
+	struct {
+		uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms;
+		const char *allow_cidr;
+	} nodes;
+	struct {
+		uint64_t table_max, trust_ms, idle_ttl_ms, unreported_ttl_ms;
+	} rooms;
+	struct {
+		int policy;
+		double max_load;
+		const char *room_cost;
+		uint64_t ramp_ms, slow_start_ms, opens_per_node, explained, max_participants_per_room;
+	} placement;
+	struct {
+		uint64_t failures, window_ms, min_calls, open_ms, max_open_ms;
+		double failure_rate, backoff, jitter, max_ejected;
+	} breaker;
+	struct {
+		uint64_t interval_ms, timeout_ms;
+	} probe;
+	struct {
+		uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms;
+	} sfu;
+	struct {
+		uint64_t idle_ms;
+	} tunnel;
+	struct {
+		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address;
+		uint64_t tunnel_buffer_bytes, parked;
+	} limits;
+	struct {
+		int level, format;
+	} log;
+	struct {
+		int mode;
+		bool allow_insecure;
+	} auth;
+	struct {
+		const char *at;
+	} fault;
+};
+
+extern const struct conf_key router_conf_keys[];
+extern const size_t router_conf_count;
+
+/* What the table cannot say: settings that contradict each other. All faults to `err`; returns their number. */
+int router_conf_check(struct router_conf *, FILE *err);
+double router_conf_room_cost(const struct router_conf *); /* negative: learned */

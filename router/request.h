@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The request engine: a verb is a table of named steps, run top to bottom. A step answers now or waits for one thing; the
+ * engine gives each step its name in the log, its duration in the metrics, the deadline, cancellation when the client leaves,
+ * and a fault point for tests. A request lives on one worker's loop, inside its exchange.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/httpd.h"
+#include "base/json.h"
+#include "base/loop.h"
+#include "base/str.h"
+#include "base/wait.h"
+
+struct request;
+struct route;
+struct worker;
+
+struct step {
+	const char *name;
+	int (*run)(struct request *);              /* NEXT, WAIT (then `rq->wait` is attached), DONE or -ERR_X */
+	int (*judge)(struct request *);            /* optional: what `run` asked for is here, at once or after the wait */
+	int (*rescue)(struct request *, int err);  /* optional: `run`, its wait or `judge` ended with -ERR_X */
+	bool store;                                /* its wait is charged to the request's one store budget */
+};
+#define STEPS_END { NULL, NULL, NULL, NULL, false }
+
+struct request {
+	struct worker *worker;
+	struct exchange *x;
+	const struct route *route;
+	const struct step *steps, *at;
+	struct wait wait;
+	struct op pause; /* what a parked request waits for */
+	struct timer pause_timer, deadline;
+	const struct step *resume;
+	struct str names[2]; /* decoded {room} and {node} of the path, NUL-terminated: see NAME_ROOM */
+	struct str rest;     /* raw remainder after a pattern's '*' */
+	const char *id;      /* X-Request-Id */
+	const char *detail;  /* of an error: names the fault */
+	uint64_t retry_ms;   /* of an error: when trying again can help */
+	uint64_t started_ms, waited_from_ms, store_left_ms, park_until_ms;
+	uint64_t started_ns;
+	unsigned jumps;
+	bool parked, streaming; /* streaming: handed to a forward or tunnel, which has deadlines of its own */
+	void *state;         /* the verb's own struct, zeroed, in the exchange's arena */
+	void *body;          /* parsed, when the route has a shape */
+	void (*leave)(struct request *); /* optional: last call, whatever happened */
+	int status;
+};
+enum { NAME_ROOM, NAME_NODE };
+
+void request_start(struct request *, const struct route *);
+void request_gone(struct request *); /* the exchange is over; nothing of the request may run any more */
+
+/* -- for steps ---------------------------------------------------------------------------------------------------------- */
+struct arena *request_arena(struct request *);
+uint64_t request_now(const struct request *);
+uint64_t request_store_due(const struct request *); /* the loop time by which the store must have answered */
+/* Goes on with another step by its run function: forward, or back (bounded: then -ERR_CONTENTION). */
+int request_go(struct request *, int (*run)(struct request *));
+/* Only time is missing: waits a little and goes on with `run`; at the end of server.park_ms gives `err` instead. */
+int request_park(struct request *, int (*run)(struct request *), int err);
+int request_fail(struct request *, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4))); /* -err, with detail */
+/* The answer. DONE. */
+int request_json(struct request *, int status, struct buf *json); /* takes the buffer's bytes into the arena, frees it */
+int request_empty(struct request *, int status);
+void request_refuse(struct request *, int err); /* problem+json */
+/* The decoded value of a query parameter, NUL-terminated; NULL: absent. False: malformed. */
+bool request_param(struct request *, const char *name, struct str *value);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process: what there is once. The main thread's loop is the keeper: it accepts connections, writes the table of rooms and
+ * the view of the fleet, chooses nodes, judges breakers, probes and sweeps. It serves no request, so none waits for it but a
+ * new room's choice.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/loop.h"
+#include "router/conf.h"
+
+struct fleet;
+struct http;
+struct keeper;
+struct listen_set;
+struct listener;
+struct metrics;
+struct place;
+struct probes;
+struct registry;
+struct retire;
+struct sheet;
+struct store;
+struct sweep;
+struct worker;
+
+enum router_phase { PHASE_STARTING, PHASE_SERVING, PHASE_LEAVING };
+enum listener_tag { LISTENER_PUBLIC, LISTENER_ADMIN };
+
+struct router {
+	struct router_conf conf;
+	char id[65];             /* host:pid:random, for records and the list of routers */
+	const char *public_url;  /* NULL: derived from each request */
+	const char *advertise_url;
+	const char *const *hosts; /* Host names that are answered; NULL-terminated; {"*"}: any */
+	struct loop *loop;       /* the keeper */
+	struct retire *retire;
+	struct metrics *metrics;
+	struct sheet *sheet;
+	struct registry *registry;
+	struct store *store;
+	struct http *http;
+	struct fleet *fleet;
+	struct place *place;
+	struct keeper *keeper;
+	struct probes *probes;
+	struct peers *peers;
+	struct sweep *sweep;
+	struct listen_set *listeners;
+	struct listener *listener, *admin_listener;
+	struct worker **workers;
+	size_t nworkers, next_worker;
+	struct timer stop_timer, tick;
+	uint64_t leaving_ms;
+	_Atomic int phase;       /* enum router_phase */
+	_Atomic uint64_t parked;
+	int exit_code;
+};
+
+/* Builds everything and serves until stopped. Returns the exit code. */
+int router_run(struct router *);
