@@ -1,0 +1,8 @@
+-- KEYS rooms. ARGV room epoch. The node holds this room at this epoch. An older one than is known changes nothing.
+
+local e = entry_read(KEYS[1], ARGV[1]) or { epoch = 0, participants = -1, uses = 0 }
+local epoch = tonumber(ARGV[2])
+if epoch > e.epoch then
+	entry_write(KEYS[1], ARGV[1], { epoch = epoch, participants = -1, uses = e.uses + 1 })
+end
+return 1

@@ -1,0 +1,39 @@
+-- Stands before every other script. Numbers reach 2^53; tostring() would round them, so they are always printed by num().
+
+local function num(n)
+	return string.format('%.0f', n)
+end
+
+local function now_ms()
+	local t = redis.call('TIME')
+	return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- Reading is also what makes Redis watch the key for the caller; a write by the caller itself ends the watch. So every
+-- script whose answer is kept in a table calls this last.
+local function room_read(key)
+	return redis.call('HMGET', key, 'state', 'epoch', 'node', 'incarnation', 'registration', 'created_at', 'by',
+		'exclusive', 'hints')
+end
+
+-- An entry of a node's index of rooms: "epoch participants uses"; epoch 0 while the room is only reserved.
+local function entry_read(key, room)
+	local text = redis.call('HGET', key, room)
+	if not text then
+		return nil
+	end
+	local epoch, participants, uses = string.match(text, '^(%d+) (-?%d+) (%d+)$')
+	return { epoch = tonumber(epoch) or 0, participants = tonumber(participants) or -1, uses = tonumber(uses) or 0 }
+end
+
+local function entry_write(key, room, e)
+	redis.call('HSET', key, room, num(e.epoch) .. ' ' .. num(e.participants) .. ' ' .. num(e.uses))
+end
+
+-- A room leaves the index of its node; with it goes the node's being held by that room alone.
+local function entry_drop(record, key, room)
+	redis.call('HDEL', key, room)
+	if redis.call('HGET', record, 'exclusive') == room then
+		redis.call('HDEL', record, 'exclusive')
+	end
+end

@@ -1,0 +1,19 @@
+-- KEYS record charges rooms. ARGV incarnation replaces info lease_ms. Gives { verdict, registration, wish }, the verdict in
+-- the order of enum register_verdict. A registration is made like an epoch: it only grows, also over a loss of data.
+
+local r = redis.call('HMGET', KEYS[1], 'incarnation', 'registration', 'lost', 'wish')
+local held, wish = r[1] or '', r[4] or 'enabled'
+local again = held == ARGV[1]
+if held ~= '' and not again and r[3] ~= '1' and held ~= ARGV[2] then
+	return { 2, r[2] or '0', wish }
+end
+local now = num(now_ms())
+local registration = num(math.max((tonumber(r[2]) or 0) + 1, tonumber(now)))
+redis.call('HSET', KEYS[1], 'incarnation', ARGV[1], 'registration', registration, 'seq', '0', 'lost', '0', 'info', ARGV[3],
+	'lease_ms', ARGV[4], 'heard', now, 'wish', wish)
+if not again then
+	redis.call('HSET', KEYS[1], 'since', now, 'reported', 'ready', 'load', '{}', 'seen', '0', 'shown', '0')
+	redis.call('HDEL', KEYS[1], 'exclusive')
+	redis.call('DEL', KEYS[2], KEYS[3])
+end
+return { again and 1 or 0, registration, wish }
