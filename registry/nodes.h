@@ -11,6 +11,8 @@
 #include "base/wire/limits.h"
 #include "registry/registry.h"
 
+struct arena;
+
 enum node_wish { WISH_ENABLED, WISH_CORDONED, WISH_DRAINING };
 enum node_report { REPORTED_READY, REPORTED_DRAINING, REPORTED_SICK };
 extern const char *const node_wish_words[];   /* "enabled", "cordoned", "draining", NULL */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands are written here and not by hiredis, so that one allocation holds a command until it is answered: EVALSHA
+ * that meets an empty script cache is repeated as EVAL from the same bytes.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "registry/redis_command.h"
+
+#define SHA1_HEX 40
+static const char evalsha_word[] = "$7\r\nEVALSHA\r\n$40\r\n";
+
+void command_start(struct buf *to, size_t words)
+{
+	buf_printf(to, "*%zu\r\n", words);
+}
+
+void command_str(struct buf *to, struct str word)
+{
+	buf_printf(to, "$%zu\r\n", word.len);
+	buf_add(to, word.at, word.len);
+	buf_add(to, "\r\n", 2);
+}
+
+void command_z(struct buf *to, const char *word)
+{
+	command_str(to, str_of(word));
+}
+
+void command_u64(struct buf *to, uint64_t word)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRIu64, word);
+	command_z(to, text);
+}
+
+void command_i64(struct buf *to, int64_t word)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "%" PRId64, word);
+	command_z(to, text);
+}
+
+void command_real(struct buf *to, double word)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%.15g", word);
+	command_z(to, text);
+}
+
+void command_script(struct buf *to, enum script script, size_t keys, size_t args)
+{
+	command_start(to, 3 + keys + args);
+	buf_adds(to, evalsha_word);
+	buf_add(to, script_text(script)->sha1, SHA1_HEX);
+	buf_add(to, "\r\n", 2);
+	command_u64(to, keys);
+}
+
+void command_eval(struct buf *to, const struct buf *evalsha, enum script script)
+{
+	const char *words = strstr(evalsha->at, evalsha_word);
+	const char *rest;
+
+	assert(words);
+	rest = words + sizeof evalsha_word - 1 + SHA1_HEX + 2;
+	buf_add(to, evalsha->at, (size_t)(words - evalsha->at));
+	command_z(to, "EVAL");
+	command_str(to, script_text(script)->body);
+	buf_add(to, rest, evalsha->len - (size_t)(rest - evalsha->at));
+}
