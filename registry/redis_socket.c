@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A hiredis context on base/loop.h. The adapter that comes with hiredis drops errors of the socket, and then a refused
+ * connection is never reported: here an error is "readable and writable", and hiredis finds out itself. The socket
+ * struct belongs to the context: hiredis frees it by `cleanup`, possibly while it runs inside socket_ready().
+ */
+#include <stdlib.h>
+
+#include "base/loop.h"
+#include "registry/redis_socket.h"
+
+struct socket { /* between hiredis and the loop; lives as long as the context */
+	struct redisAsyncContext *context;
+	struct watch *watch;
+	int events;
+	bool *gone; /* set while hiredis runs inside socket_ready() */
+};
+
+static void socket_ready(void *arg, int events)
+{
+	struct socket *s = arg;
+	bool gone = false;
+
+	s->gone = &gone;
+	if (events & (LOOP_READ | LOOP_GONE))
+		redisAsyncHandleRead(s->context);
+	if (!gone && (events & (LOOP_WRITE | LOOP_GONE)))
+		redisAsyncHandleWrite(s->context);
+	if (!gone)
+		s->gone = NULL;
+}
+
+static void socket_want(struct socket *s, int events)
+{
+	s->events = events;
+	watch_set(s->watch, events);
+}
+
+static void socket_add_read(void *arg)
+{
+	struct socket *s = arg;
+
+	socket_want(s, s->events | LOOP_READ);
+}
+
+static void socket_del_read(void *arg)
+{
+	struct socket *s = arg;
+
+	socket_want(s, s->events & ~LOOP_READ);
+}
+
+static void socket_add_write(void *arg)
+{
+	struct socket *s = arg;
+
+	socket_want(s, s->events | LOOP_WRITE);
+}
+
+static void socket_del_write(void *arg)
+{
+	struct socket *s = arg;
+
+	socket_want(s, s->events & ~LOOP_WRITE);
+}
+
+static void socket_cleanup(void *arg)
+{
+	struct socket *s = arg;
+
+	if (s->gone)
+		*s->gone = true;
+	watch_free(s->watch);
+	free(s);
+}
+
+bool redis_socket_attach(struct loop *loop, struct redisAsyncContext *context)
+{
+	struct socket *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return false;
+	s->context = context;
+	s->watch = watch_new(loop, context->c.fd, 0, socket_ready, s);
+	if (!s->watch) {
+		free(s);
+		return false;
+	}
+	context->ev.data = s;
+	context->ev.addRead = socket_add_read;
+	context->ev.delRead = socket_del_read;
+	context->ev.addWrite = socket_add_write;
+	context->ev.delWrite = socket_del_write;
+	context->ev.cleanup = socket_cleanup;
+	return true;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RESP2 tells nobody that an invalidation link is gone, and a stopped server shows no error. So the link is asked each
+ * second whether it lives, by subscribing again: hiredis 0.14 loses the answer to a PING on a subscribed connection. Each
+ * answer also proves that every change announced before it has arrived.
+ *
+ * Commands with an ordinary answer must be answered before the first SUBSCRIBE, or hiredis mixes the answers up: hence
+ * the steps CLIENT ID, a trial of tracking, SUBSCRIBE. Only the answer to the last announces the id.
+ */
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/wait.h"
+#include "base/wire/limits.h"
+#include "registry/redis_command.h"
+#include "registry/redis_link.h"
+#include "registry/redis_read.h"
+#include "registry/redis_watch.h"
+#include "registry/table.h"
+
+#define BEAT_MS 1000
+#define REFUSALS_MAX 2 /* connections in a row that ended at SUBSCRIBE: then do without */
+
+static const char invalidate[] = "__redis__:invalidate";
+
+struct redis_watch {
+	struct loop *loop;
+	struct redis_watch_conf conf;
+	struct redis *link;
+	struct redis_call call; /* of the steps before SUBSCRIBE: one at a time */
+	struct timer beat;
+	struct task forgot;
+	struct buf rooms, charges; /* the prefix of room keys; the channel of charges */
+	uint64_t id_asked, beat_ms, beat_sent_ms;
+	unsigned refusals;
+	bool awaiting, subscribing, closed;
+	_Atomic bool up, blind, forgot_posted;
+	_Atomic uint64_t id;
+};
+
+/* -- steps after connecting ------------------------------------------------------------------------------------------------ */
+
+static void watch_ask(struct redis_watch *w, const char *const *words, size_t n,
+                      void (*done)(struct redis_call *, const struct redisReply *))
+{
+	command_start(&w->call.text, n);
+	for (size_t i = 0; i < n; i++)
+		command_z(&w->call.text, words[i]);
+	w->call.script = SCRIPT_COUNT;
+	w->call.done = done;
+	w->call.due_ms = loop_now_ms(w->loop) + w->conf.target->timeout_ms;
+	redis_send(w->link, &w->call); /* refused only while the link goes down, which starts all over */
+}
+
+static void watch_ready(struct redis_watch *w)
+{
+	bool blind = atomic_load(&w->blind);
+
+	table_changed_all(w->conf.table);
+	table_set_trust(w->conf.table, blind ? TRUST_AGE : TRUST_LINK);
+	table_alive(w->conf.table);
+	if (!blind)
+		atomic_store(&w->id, w->id_asked);
+	if (atomic_exchange(&w->up, true))
+		return;
+	log_info("store_up", "host", LOG_S(w->conf.target->host), "port", LOG_U(w->conf.target->port), "tracking",
+	         LOG_S(blind ? "refused" : "on"));
+	if (w->conf.store_changed)
+		w->conf.store_changed(w->conf.arg, true);
+}
+
+static void watch_beat(struct timer *timer)
+{
+	struct redis_watch *w = container_of(timer, struct redis_watch, beat);
+
+	timer_set(w->loop, &w->beat, w->beat_ms, watch_beat);
+	if (!w->awaiting) {
+		w->awaiting = true;
+		w->beat_sent_ms = loop_now_ms(w->loop);
+		redis_subscribe(w->link, invalidate);
+	} else if (loop_now_ms(w->loop) - w->beat_sent_ms >= w->conf.target->timeout_ms) {
+		redis_drop(w->link, "no heartbeat");
+	}
+}
+
+static void watch_subscribe(struct redis_watch *w)
+{
+	if (w->refusals >= REFUSALS_MAX) { /* no subscriptions here: the link's own ping tells whether the store lives */
+		atomic_store(&w->blind, true);
+		watch_ready(w);
+		return;
+	}
+	w->subscribing = true;
+	w->awaiting = true;
+	w->beat_sent_ms = loop_now_ms(w->loop);
+	redis_subscribe(w->link, w->charges.at);
+	redis_subscribe(w->link, invalidate);
+	timer_set(w->loop, &w->beat, w->beat_ms, watch_beat);
+}
+
+static void off_done(struct redis_call *call, const struct redisReply *reply)
+{
+	if (reply)
+		watch_subscribe(container_of(call, struct redis_watch, call));
+}
+
+/* Refused means for good: no such command, or no permission. Data connections need not try, then. */
+static void trial_done(struct redis_call *call, const struct redisReply *reply)
+{
+	static const char *const off[] = { "CLIENT", "TRACKING", "OFF" };
+	struct redis_watch *w = container_of(call, struct redis_watch, call);
+
+	if (!reply)
+		return;
+	atomic_store(&w->blind, reply_failed(reply));
+	if (!reply_failed(reply)) {
+		watch_ask(w, off, 3, off_done);
+		return;
+	}
+	log_warn("store_tracking_refused", "why", LOG_S(reply_str(reply).at));
+	watch_subscribe(w);
+}
+
+static void id_done(struct redis_call *call, const struct redisReply *reply)
+{
+	struct redis_watch *w = container_of(call, struct redis_watch, call);
+	char id[24];
+	const char *const on[] = { "CLIENT", "TRACKING", "ON", "REDIRECT", id, "OPTIN" };
+
+	if (!reply)
+		return;
+	w->id_asked = reply_u64(reply);
+	snprintf(id, sizeof id, "%" PRIu64, w->id_asked);
+	watch_ask(w, on, 6, trial_done);
+}
+
+static void watch_up(void *arg)
+{
+	static const char *const ask_id[] = { "CLIENT", "ID" };
+	struct redis_watch *w = arg;
+
+	watch_ask(w, ask_id, 2, id_done);
+}
+
+static void watch_down(void *arg)
+{
+	struct redis_watch *w = arg;
+
+	if (w->subscribing && ++w->refusals >= REFUSALS_MAX)
+		log_warn("store_subscribe_refused", "why", LOG_S(redis_why_down(w->link)));
+	w->subscribing = false;
+	timer_clear(w->loop, &w->beat);
+	atomic_store(&w->id, 0);
+	table_changed_all(w->conf.table);
+	if (!atomic_exchange(&w->up, false))
+		return;
+	log_warn("store_down", "host", LOG_S(w->conf.target->host), "why", LOG_S(redis_why_down(w->link)));
+	if (w->conf.store_changed)
+		w->conf.store_changed(w->conf.arg, false);
+}
+
+/* -- what it says ------------------------------------------------------------------------------------------------------------ */
+
+static void key_changed(struct redis_watch *w, struct str key)
+{
+	if (key.len <= w->rooms.len || memcmp(key.at, w->rooms.at, w->rooms.len) != 0)
+		return;
+	table_changed(w->conf.table, (struct str){ key.at + w->rooms.len, key.len - w->rooms.len });
+}
+
+static void keys_changed(struct redis_watch *w, const struct redisReply *keys)
+{
+	if (reply_str(keys).at)
+		key_changed(w, reply_str(keys));
+	else if (!reply_is_list(keys)) /* nil: FLUSHALL or FLUSHDB */
+		table_changed_all(w->conf.table);
+	for (size_t i = 0; i < reply_count(keys); i++)
+		if (reply_str(reply_at(keys, i)).at)
+			key_changed(w, reply_str(reply_at(keys, i)));
+}
+
+static void node_charged(struct redis_watch *w, struct str text) /* "node number cost" */
+{
+	char node[NODE_MAX + 1];
+	struct str name, number_text;
+	uint64_t number;
+	double cost;
+
+	if (!str_cut(&text, ' ', &name) || !str_cut(&text, ' ', &number_text) || !parse_u64(number_text, &number) ||
+	    !node_valid(name.at, name.len) || text.len == 0)
+		return;
+	memcpy(node, name.at, name.len);
+	node[name.len] = '\0';
+	cost = strtod(text.at, NULL); /* hiredis ends strings with a NUL */
+	if (cost >= 0 && cost <= LOAD_MAX && w->conf.charged)
+		w->conf.charged(w->conf.arg, node, number, cost);
+}
+
+static void watch_message(void *arg, const struct redisReply *reply)
+{
+	struct redis_watch *w = arg;
+	struct str kind = reply_str(reply_at(reply, 0)), channel = reply_str(reply_at(reply, 1));
+	bool ours = str_is(channel, invalidate);
+
+	if (str_is(kind, "message") && ours) {
+		keys_changed(w, reply_at(reply, 2));
+	} else if (str_is(kind, "message")) {
+		node_charged(w, reply_str(reply_at(reply, 2)));
+	} else if (str_is(kind, "subscribe") && ours) {
+		w->awaiting = false;
+		w->refusals = 0;
+		if (w->subscribing)
+			watch_ready(w);
+		else
+			table_alive(w->conf.table);
+		w->subscribing = false;
+	}
+}
+
+/* -- life -------------------------------------------------------------------------------------------------------------------- */
+
+static const struct redis_events watch_events = { watch_up, watch_down, watch_message };
+
+struct redis_watch *redis_watch_new(struct loop *keeper, const struct redis_watch_conf *conf)
+{
+	struct redis_watch *w = calloc(1, sizeof *w);
+
+	if (!w)
+		abort();
+	w->loop = keeper;
+	w->conf = *conf;
+	w->beat_ms = conf->trust_ms / 2 < BEAT_MS ? conf->trust_ms / 2 + 1 : BEAT_MS;
+	buf_printf(&w->rooms, "%sr:", conf->prefix);
+	buf_printf(&w->charges, "%scharges", conf->prefix);
+	table_set_trust(conf->table, TRUST_LINK);
+	w->link = redis_new(keeper, conf->target, &watch_events, w);
+	return w;
+}
+
+static void watch_release(struct redis_watch *w)
+{
+	buf_free(&w->rooms);
+	buf_free(&w->charges);
+	free(w);
+}
+
+void redis_watch_free(struct redis_watch *w)
+{
+	timer_clear(w->loop, &w->beat);
+	redis_cancel(&w->call);
+	redis_free(w->link);
+	w->closed = true;
+	if (!atomic_load(&w->forgot_posted)) /* else the message that is under way frees it */
+		watch_release(w);
+}
+
+bool redis_watch_up(const struct redis_watch *w)
+{
+	return atomic_load(&w->up);
+}
+
+uint64_t redis_watch_id(const struct redis_watch *w)
+{
+	return atomic_load(&w->id);
+}
+
+bool redis_watch_blind(const struct redis_watch *w)
+{
+	return atomic_load(&w->blind);
+}
+
+static void forgot_arrived(struct task *task)
+{
+	struct redis_watch *w = container_of(task, struct redis_watch, forgot);
+
+	if (w->closed) {
+		watch_release(w);
+		return;
+	}
+	atomic_store(&w->forgot_posted, false); /* before the deed: who forgets from now on posts again */
+	table_changed_all(w->conf.table);
+}
+
+void redis_watch_forgot(struct redis_watch *w)
+{
+	if (!atomic_exchange(&w->forgot_posted, true))
+		loop_post(w->loop, &w->forgot, forgot_arrived);
+}
