@@ -26,6 +26,7 @@ enum json_type {
 	JSON_OBJECT, /* embedded struct, by shape */
 	JSON_LIST,   /* struct json_list of shape->size items, at most max */
 	JSON_STRINGS,/* struct json_list of const char *, at most max */
+	JSON_NUMBERS,/* struct json_list of uint64_t, at most max */
 	JSON_MAP,    /* struct json_list of struct json_pair: string to string, at most max */
 };
 struct json_shape;
@@ -70,3 +71,5 @@ void json_real(struct json_out *, const char *name, double value);      /* short
 void json_bool(struct json_out *, const char *name, bool value);
 void json_null(struct json_out *, const char *name);
 void json_raw(struct json_out *, const char *name, struct str json);    /* already JSON */
+/* The member `name` of an object, as JSON text in the arena; absent, or not an object: empty. For what is only passed on. */
+struct str json_member(struct str object, const char *name, struct arena *);

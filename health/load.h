@@ -29,11 +29,15 @@ struct node_info { /* strings "" or NULL when not said; health_url, control_url 
 extern const struct json_shape node_info_shape; /* without incarnation and replaces: those are router/register.c's */
 /* Members of node_info_shape, to be repeated inside a larger shape that embeds struct node_info at offset 0. */
 
+/* As JSON that node_info_shape reads again: what the registry keeps. */
+void node_info_write(const struct node_info *, struct buf *out);
+
 struct load {
 	double cpu, memory, stress, bandwidth_in_mbps, bandwidth_out_mbps, rooms, participants;
 	bool has_cpu, has_memory, has_stress, has_in, has_out, has_rooms, has_participants;
 };
 extern const struct json_shape load_shape;
+void load_write(const struct load *, struct buf *out);
 
 enum score_term { SCORE_CPU, SCORE_MEMORY, SCORE_STRESS, SCORE_IN, SCORE_OUT, SCORE_PARTICIPANTS, SCORE_ROOMS, SCORE_TERMS };
 extern const char *const score_term_words[];

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "router/edge.h"
 #include "router/metrics.h"
 #include "router/problem.h"
 #include "router/request.h"
@@ -148,15 +149,15 @@ void request_start(struct request *rq, const struct route *route)
 	const struct router_conf *conf = &rq->worker->router->conf;
 
 	rq->route = route;
-	rq->steps = route->steps;
+	rq->steps = route->verb->steps;
 	rq->resume = rq->at = rq->steps;
 	rq->wait.wake = woken;
 	rq->started_ms = request_now(rq);
 	rq->started_ns = clock_ns();
 	rq->store_left_ms = conf->registry.timeout_ms;
 	rq->park_until_ms = rq->started_ms + conf->server.park_ms;
-	if (route->state_size)
-		rq->state = arena_alloc(request_arena(rq), route->state_size);
+	if (route->verb->state_size)
+		rq->state = arena_alloc(request_arena(rq), route->verb->state_size);
 	timer_set(rq->worker->loop, &rq->deadline, deadline_ms(conf), deadline_passed);
 	settle(rq, NEXT);
 }
@@ -225,6 +226,28 @@ int request_park(struct request *rq, int (*run)(struct request *), int err)
 	return WAIT;
 }
 
+int request_await_body(struct request *rq)
+{
+	rq->awaits_body = true;
+	op_attach(&rq->pause, &rq->wait);
+	return WAIT;
+}
+
+void request_body_here(struct request *rq)
+{
+	bool awaited = rq->awaits_body;
+
+	rq->body_here = true;
+	rq->awaits_body = false;
+	if (awaited)
+		wait_wake(op_detach(&rq->pause), 0);
+}
+
+void request_stream(struct request *rq)
+{
+	timer_clear(rq->worker->loop, &rq->deadline);
+}
+
 int request_fail(struct request *rq, int err, const char *fmt, ...)
 {
 	char text[512];
@@ -245,7 +268,7 @@ static void common_headers(struct request *rq)
 		exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
 	if (rq->route && rq->route->decides)
 		exchange_add(rq->x, "Cache-Control", STR("no-store"));
-	worker_cors(rq);
+	edge_cors(rq);
 }
 
 int request_json(struct request *rq, int status, struct buf *json)

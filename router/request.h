@@ -33,7 +33,8 @@ struct step {
 struct request {
 	struct worker *worker;
 	struct exchange *x;
-	const struct route *route;
+	const struct route *route, *matched; /* matched: before it has started */
+	int refusal;         /* ERR_X found in the head; answered when the exchange is ready */
 	const struct step *steps, *at;
 	struct wait wait;
 	struct op pause; /* what a parked request waits for */
@@ -47,7 +48,10 @@ struct request {
 	uint64_t started_ms, waited_from_ms, store_left_ms, park_until_ms;
 	uint64_t started_ns;
 	unsigned jumps;
-	bool parked, streaming; /* streaming: handed to a forward or tunnel, which has deadlines of its own */
+	bool parked;
+	bool in_begin;       /* running inside `begin`: the body has not come yet and can still be streamed */
+	bool body_here;      /* `ready` has come */
+	bool awaits_body;    /* the pause ends with `ready` */
 	void *state;         /* the verb's own struct, zeroed, in the exchange's arena */
 	void *body;          /* parsed, when the route has a shape */
 	void (*leave)(struct request *); /* optional: last call, whatever happened */
@@ -66,6 +70,9 @@ uint64_t request_store_due(const struct request *); /* the loop time by which th
 int request_go(struct request *, int (*run)(struct request *));
 /* Only time is missing: waits a little and goes on with `run`; at the end of server.park_ms gives `err` instead. */
 int request_park(struct request *, int (*run)(struct request *), int err);
+int request_await_body(struct request *);  /* WAIT until the exchange is ready */
+void request_body_here(struct request *);  /* from `ready` */
+void request_stream(struct request *);     /* handed to a forward, which has deadlines of its own */
 int request_fail(struct request *, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4))); /* -err, with detail */
 /* The answer. DONE. */
 int request_json(struct request *, int status, struct buf *json); /* takes the buffer's bytes into the arena, frees it */

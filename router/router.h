@@ -18,6 +18,7 @@ struct keeper;
 struct listen_set;
 struct listener;
 struct metrics;
+struct peers;
 struct place;
 struct probes;
 struct registry;
@@ -51,6 +52,7 @@ struct router {
 	struct sweep *sweep;
 	struct listen_set *listeners;
 	struct listener *listener, *admin_listener;
+	struct loop **worker_loops; /* before the workers: retire wants them */
 	struct worker **workers;
 	size_t nworkers, next_worker;
 	struct timer stop_timer, tick;

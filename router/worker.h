@@ -8,22 +8,27 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/loop.h"
 #include "base/metric.h"
 
 struct accepted;
+struct eviction;
 struct http;
 struct httpd;
-struct request;
 struct router;
 struct sfu;
 struct store;
+struct str;
 struct tunnels;
 
 struct worker {
 	struct router *router;
 	unsigned index;
+	char name[24]; /* "worker-0" */
 	pthread_t thread;
 	bool running;
 	struct loop *loop;
@@ -33,8 +38,12 @@ struct worker {
 	struct httpd *httpd;
 	struct tunnels *tunnels;
 	struct sfu *sfu;
-	struct timer tick;
+	struct eviction *evictions; /* under way */
+	size_t nevictions;
+	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
+	uint64_t farewell_until_ms;
 	_Atomic size_t connections, open_tunnels; /* published each tick, for gauges and the stop */
+	_Atomic bool closing_tunnels;
 	struct task stop_task, lame_task, polite_task;
 };
 
@@ -43,7 +52,9 @@ bool worker_start(struct worker *);                         /* its thread */
 void worker_give(struct worker *, const struct accepted *); /* any thread */
 void worker_lame_duck(struct worker *);                     /* any thread: answers say Connection: close */
 void worker_close_tunnels(struct worker *);                 /* any thread: politely, spread over server.drain_ms */
+void worker_close_late_tunnel(struct worker *);             /* its own: one opened after that */
+void worker_close_room(struct router *, struct str room, uint64_t up_to_epoch, unsigned code, const char *reason); /* any thread, all workers */
 void worker_stop(struct worker *);                          /* ends and joins the thread */
-void worker_free(struct worker *);
-
-void worker_cors(struct request *); /* adds the CORS headers an answer needs */
+void worker_unload(struct worker *);                        /* after it: frees what it served with */
+bool worker_address_allowed(void *router, const struct sockaddr_storage *); /* nodes.allow_cidr */
+void worker_free(struct worker *);                          /* at last its loop */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Without server.public_url the Host of the request says how participants reach us: fine on loopback, where it is checked
+ * against server.hosts; elsewhere public_url is required, as a Host header can be anything.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/url.h"
+#include "health/fleet.h"
+#include "router/address.h"
+#include "router/request.h"
+#include "router/router.h"
+#include "router/worker.h"
+
+static struct str take(struct request *rq, struct buf *buf)
+{
+	struct str out = { arena_copy(request_arena(rq), buf->at, buf->len), buf->len };
+
+	buf_free(buf);
+	return out;
+}
+
+struct str address_room(struct request *rq, struct str room)
+{
+	struct buf out = { 0 };
+
+	percent_encode(&out, room);
+	return take(rq, &out);
+}
+
+struct str address_signal(struct request *rq, struct str room)
+{
+	const struct router *router = rq->worker->router;
+	struct buf out = { 0 };
+	struct url url;
+
+	if (router->public_url && url_parse(router->public_url, &url, NULL)) {
+		while (url.path.len && url.path.at[url.path.len - 1] == '/')
+			url.path.len--;
+		buf_printf(&out, "%s://%.*s%.*s", url.tls ? "wss" : "ws", STR_ARG(url.authority), STR_ARG(url.path));
+	} else {
+		struct str host = exchange_header(rq->x, "Host");
+		buf_printf(&out, "ws://%.*s", STR_ARG(host));
+	}
+	buf_adds(&out, "/v1/rooms/");
+	percent_encode(&out, room);
+	buf_adds(&out, "/signal");
+	return take(rq, &out);
+}
+
+/* The raw query without the ticket, which is for us alone. */
+static void add_query(struct buf *out, struct str query, char separator)
+{
+	struct str rest = query, piece;
+
+	while (str_cut(&rest, '&', &piece)) {
+		if (!piece.len || (piece.len >= 7 && !memcmp(piece.at, "ticket=", 7)) || str_is(piece, "ticket"))
+			continue;
+		buf_add(out, &separator, 1);
+		buf_add(out, piece.at, piece.len);
+		separator = '&';
+	}
+}
+
+const char *address_upstream(struct request *rq, const struct node *node, bool websocket)
+{
+	const char *base = node->info.http_url && *node->info.http_url && !websocket ? node->info.http_url : node->info.signal_url;
+	struct buf out = { 0 };
+	struct url url;
+
+	if (!base || !url_parse(base, &url, NULL))
+		return NULL;
+	buf_printf(&out, "%s%s://%.*s", websocket ? "ws" : "http", url.tls ? "s" : "", STR_ARG(url.authority));
+	if (url.path.len)
+		buf_add(&out, url.path.at, url.path.len);
+	else if (!rq->rest.len)
+		buf_adds(&out, "/");
+	if (rq->rest.len && out.at[out.len - 1] == '/')
+		out.len--; /* "/janus/" and "/123" make "/janus/123" */
+	buf_add(&out, rq->rest.at, rq->rest.len);
+	if (url.query.len)
+		buf_printf(&out, "?%.*s", STR_ARG(url.query));
+	add_query(&out, exchange_query(rq->x), url.query.len ? '&' : '?');
+	return take(rq, &out).at;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A refusal that can be made before the body has come is made then, and costs the connection (the body would have to be read
+ * for nothing); without a body it waits for `ready`, and the connection lives on.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/listen.h"
+#include "base/log.h"
+#include "base/url.h"
+#include "router/edge.h"
+#include "router/problem.h"
+#include "router/request.h"
+#include "router/router.h"
+#include "router/routes.h"
+#include "router/worker.h"
+
+#define REQUEST_ID_MAX 64
+#define EXPOSED "Location, Link, Retry-After, X-Request-Id"
+
+/* -- what is believed ------------------------------------------------------------------------------------------------------ */
+bool edge_is_websocket(const struct exchange *x)
+{
+	return !strcmp(exchange_method(x), "GET") && str_is_nocase(exchange_header(x, "Upgrade"), "websocket");
+}
+
+bool edge_trusts_peer(const struct request *rq)
+{
+	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
+
+	return *proxies && cidr_contains(proxies, exchange_peer(rq->x));
+}
+
+const char *edge_peer_address(struct request *rq)
+{
+	const struct sockaddr_storage *peer = exchange_peer(rq->x);
+	char text[INET6_ADDRSTRLEN] = "unknown";
+
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, text, sizeof(text));
+	else if (peer->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, text, sizeof(text));
+	return arena_copy(request_arena(rq), text, strlen(text));
+}
+
+static bool origin_listed(const struct router_conf *conf, struct str origin)
+{
+	struct str rest = str_of(conf->server.origins), piece;
+
+	while (str_cut(&rest, ',', &piece)) {
+		while (piece.len && *piece.at == ' ')
+			piece.at++, piece.len--;
+		if (str_is(piece, "*") || (piece.len && str_eq(piece, origin)))
+			return true;
+	}
+	return false;
+}
+
+bool edge_origin_allowed(const struct request *rq)
+{
+	struct str origin = exchange_header(rq->x, "Origin"), host = exchange_header(rq->x, "Host");
+
+	if (!origin.at || origin_listed(&rq->worker->router->conf, origin))
+		return true;
+	/* The page that we are part of: the browser's Origin is the Host that it asked. */
+	return origin.len > host.len + 3 && str_eq((struct str){ origin.at + origin.len - host.len, host.len }, host) &&
+	       !memcmp(origin.at + origin.len - host.len - 3, "://", 3);
+}
+
+void edge_cors(struct request *rq)
+{
+	struct str origin = exchange_header(rq->x, "Origin");
+
+	if (!origin.at || !rq->route || rq->route->scope != SCOPE_JOIN)
+		return;
+	exchange_add(rq->x, "Vary", STR("Origin"));
+	if (!origin_listed(&rq->worker->router->conf, origin))
+		return;
+	exchange_add(rq->x, "Access-Control-Allow-Origin", origin);
+	exchange_add(rq->x, "Access-Control-Expose-Headers", STR(EXPOSED));
+}
+
+/* -- Host ------------------------------------------------------------------------------------------------------------------- */
+static void add_host(const char **list, size_t *n, struct str host)
+{
+	if (host.len && host.at[0] != '*')
+		list[(*n)++] = strndup(host.at, host.len);
+	else if (host.len)
+		list[(*n)++] = strdup("*");
+}
+
+/* "example.com:8080" -> "example.com", "[::1]:80" -> "[::1]" */
+static struct str without_port(struct str host)
+{
+	size_t end = host.len;
+
+	if (host.len && host.at[0] == '[') {
+		const char *close = memchr(host.at, ']', host.len);
+		end = close ? (size_t)(close - host.at) + 1 : host.len;
+	} else if (memchr(host.at, ':', host.len)) {
+		end = (size_t)((const char *)memchr(host.at, ':', host.len) - host.at);
+	}
+	return (struct str){ host.at, end };
+}
+
+static void add_url(const char **list, size_t *n, const char *url)
+{
+	struct url parsed;
+
+	if (url && *url && url_parse(url, &parsed, NULL))
+		add_host(list, n, without_port(parsed.authority));
+}
+
+static void add_listener(const char **list, size_t *n, const char *address)
+{
+	struct str host = without_port(str_of(address));
+
+	if (host.len && !str_is(host, "0.0.0.0") && !str_is(host, "[::]") && memchr(address, ':', strlen(address)))
+		add_host(list, n, host);
+}
+
+const char *const *edge_hosts(const struct router *router)
+{
+	const struct router_conf *conf = &router->conf;
+	const char **list = calloc(64, sizeof(*list));
+	struct str rest = str_of(conf->server.hosts), piece;
+	size_t n = 0;
+
+	if (!list)
+		abort();
+	add_host(list, &n, STR("localhost"));
+	add_host(list, &n, STR("127.0.0.1"));
+	add_host(list, &n, STR("[::1]"));
+	add_url(list, &n, conf->server.public_url);
+	add_url(list, &n, conf->server.advertise_url);
+	add_listener(list, &n, conf->server.listen);
+	add_listener(list, &n, conf->server.admin_listen);
+	while (n < 62 && str_cut(&rest, ',', &piece)) {
+		while (piece.len && *piece.at == ' ')
+			piece.at++, piece.len--;
+		add_host(list, &n, piece);
+	}
+	return list;
+}
+
+static int check_host(struct request *rq)
+{
+	struct str host = exchange_header(rq->x, "Host"), path = exchange_path(rq->x), name = without_port(host);
+
+	if (!host.at && (str_is(path, "/livez") || str_is(path, "/readyz")))
+		return 0;
+	for (const char *const *known = rq->worker->router->hosts; host.at && *known; known++)
+		if (str_is_nocase(name, *known) || !strcmp(*known, "*"))
+			return 0;
+	return request_fail(rq, ERR_BAD_REQUEST, "Host: %.*s is not one of server.hosts", (int)(host.len < 256 ? host.len : 256),
+	                    host.len ? host.at : "");
+}
+
+/* -- from an exchange to a request --------------------------------------------------------------------------------------------- */
+static void name_request(struct request *rq)
+{
+	struct str given = exchange_header(rq->x, "X-Request-Id");
+
+	if (given.len && given.len <= REQUEST_ID_MAX && glob_free_token(given))
+		rq->id = arena_copy(request_arena(rq), given.at, given.len);
+	else
+		rq->id = arena_printf(request_arena(rq), "%016llx", (unsigned long long)random_u64());
+}
+
+/* With an admin listener of its own, each listener serves its scopes and knows nothing of the others' paths. */
+static bool scope_served(const struct request *rq, enum scope scope)
+{
+	bool inner = scope == SCOPE_NODE || scope == SCOPE_ADMIN || scope == SCOPE_METRICS;
+
+	if (scope == SCOPE_EVERYONE || !rq->worker->router->admin_listener)
+		return true;
+	return inner == (exchange_tag(rq->x) == LISTENER_ADMIN);
+}
+
+static int check_media(struct request *rq)
+{
+	struct str type = exchange_header(rq->x, "Content-Type"), base = type;
+
+	for (size_t i = 0; i < type.len; i++)
+		if (type.at[i] == ';' || type.at[i] == ' ') {
+			base.len = i;
+			break;
+		}
+	return str_is_nocase(base, "application/json") ? 0 : request_fail(rq, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json");
+}
+
+static int check_body(struct request *rq, const struct route *route)
+{
+	const struct router_conf *conf = &rq->worker->router->conf;
+	uint64_t most = route->large ? conf->limits.heartbeat_bytes : conf->limits.body_bytes;
+
+	if (!exchange_has_body(rq->x) || route->body == BODY_STREAM)
+		return 0;
+	if (exchange_body_length(rq->x) > (int64_t)most)
+		return request_fail(rq, ERR_PAYLOAD_TOO_LARGE, "the body has %lld bytes; at most %llu", (long long)exchange_body_length(rq->x),
+		                    (unsigned long long)most);
+	return route->body == BODY_NONE ? 0 : check_media(rq);
+}
+
+static bool is_preflight(const struct request *rq)
+{
+	return !strcmp(exchange_method(rq->x), "OPTIONS") && exchange_header(rq->x, "Origin").at &&
+	       exchange_header(rq->x, "Access-Control-Request-Method").at;
+}
+
+static int admit(struct request *rq, const struct route **route)
+{
+	struct str method = exchange_header(rq->x, "Access-Control-Request-Method");
+	const char *wanted = is_preflight(rq) ? arena_copy(request_arena(rq), method.at, method.len) : exchange_method(rq->x);
+	const char *allow = NULL;
+	int err = check_host(rq);
+
+	if (!err)
+		err = routes_match(rq, wanted, exchange_path(rq->x), route, &allow);
+	if (!err && !scope_served(rq, (*route)->scope))
+		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
+	if (!err && !is_preflight(rq))
+		err = check_body(rq, *route);
+	if (allow)
+		exchange_add(rq->x, "Allow", str_of(allow));
+	return err;
+}
+
+static void answer_preflight(struct request *rq, const struct route *route)
+{
+	struct str origin = exchange_header(rq->x, "Origin");
+
+	rq->route = route;
+	if (route->scope != SCOPE_JOIN || !origin_listed(&rq->worker->router->conf, origin)) {
+		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
+		request_refuse(rq, ERR_FORBIDDEN);
+		return;
+	}
+	exchange_add(rq->x, "Access-Control-Allow-Methods", exchange_header(rq->x, "Access-Control-Request-Method"));
+	exchange_add(rq->x, "Access-Control-Allow-Headers", STR("Content-Type, Authorization, X-Request-Id, traceparent"));
+	exchange_add(rq->x, "Access-Control-Max-Age", STR("600"));
+	request_empty(rq, 204);
+}
+
+static void begin(void *arg, struct exchange *x)
+{
+	struct request *rq = arena_alloc(exchange_arena(x), sizeof(*rq));
+	const struct route *route = NULL;
+
+	rq->worker = arg;
+	rq->x = x;
+	exchange_set(x, rq);
+	name_request(rq);
+	rq->refusal = -admit(rq, &route);
+	rq->matched = route;
+	if (rq->refusal && exchange_has_body(x)) {
+		rq->route = route;
+		request_refuse(rq, rq->refusal);
+	} else if (route && route->body == BODY_STREAM && exchange_has_body(x)) {
+		rq->in_begin = true;
+		request_start(rq, route);
+		rq->in_begin = false;
+	}
+}
+
+static int read_body(struct request *rq)
+{
+	const struct json_shape *shape = rq->matched->verb->shape;
+	struct str text = exchange_body(rq->x);
+	const char *fault = NULL;
+
+	if (!shape || (!text.len && rq->matched->body == BODY_OPTIONAL_JSON))
+		return 0;
+	void *body = arena_alloc(request_arena(rq), shape->size);
+	if (json_read(text, shape, request_arena(rq), body, &fault) < 0)
+		return request_fail(rq, ERR_BAD_REQUEST, "%s", fault ? fault : "not valid JSON");
+	rq->body = body;
+	return 0;
+}
+
+static void ready(void *arg, struct exchange *x)
+{
+	struct request *rq = exchange_get(x);
+
+	(void)arg;
+	if (exchange_answered(x))
+		return;
+	if (rq->steps) {
+		request_body_here(rq);
+		return;
+	}
+	if (!rq->refusal && is_preflight(rq)) {
+		answer_preflight(rq, rq->matched);
+		return;
+	}
+	if (!rq->refusal)
+		rq->refusal = -read_body(rq);
+	rq->body_here = true;
+	if (rq->refusal) {
+		rq->route = rq->matched;
+		request_refuse(rq, rq->refusal);
+		return;
+	}
+	request_start(rq, rq->matched);
+}
+
+static void end(void *arg, struct exchange *x, enum exchange_end how)
+{
+	(void)arg, (void)how;
+	request_gone(exchange_get(x));
+}
+
+static void refuse(void *arg, struct exchange *x, int err, const char *detail)
+{
+	(void)arg;
+	log_debug("head_refused", "code", LOG_S(error_info(err)->slug), "detail", LOG_S(detail));
+	problem_answer(x, err, detail, 0);
+}
+
+/* -- connections: the acceptor counts them ---------------------------------------------------------------------------------------- */
+struct released {
+	struct task task;
+	struct router *router;
+	struct sockaddr_storage peer;
+};
+
+static void serve_released(struct task *task)
+{
+	struct released *released = container_of(task, struct released, task);
+
+	listen_released(released->router->listeners, &released->peer);
+	free(released);
+}
+
+static void closed(void *arg, const struct sockaddr_storage *peer)
+{
+	struct worker *worker = arg;
+	struct released *released = calloc(1, sizeof(*released));
+
+	if (!released)
+		abort();
+	released->router = worker->router;
+	released->peer = *peer;
+	loop_post(worker->router->loop, &released->task, serve_released);
+}
+
+const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed };

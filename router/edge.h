@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where requests enter: an exchange becomes a request, or a refusal, by the same checks for every route (Host, scope, method,
+ * media type, size, JSON). Also what usher believes of a peer's headers.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/httpd.h"
+
+struct request;
+struct router;
+
+extern const struct httpd_ops edge_ops; /* arg: the worker */
+
+bool edge_is_websocket(const struct exchange *);
+bool edge_origin_allowed(const struct request *); /* no Origin, our own, or one of server.origins */
+bool edge_trusts_peer(const struct request *);    /* server.trusted_proxies */
+const char *edge_peer_address(struct request *);  /* without port; in the arena */
+void edge_cors(struct request *);                 /* adds the CORS headers that an answer needs */
+/* The names that Host may have, from the configuration; NULL-terminated; the process's. */
+const char *const *edge_hosts(const struct router *);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /v1/rooms/{room}/join: which node, and where to send the participant's signaling. The answer rests on an open record
+ * whose owner lives; capacity refuses a join to a placed room only where the node or the operator set a limit on participants.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "registry/nodes.h"
+#include "router/address.h"
+#include "router/metrics.h"
+#include "router/resolve.h"
+#include "router/router.h"
+#include "router/verbs.h"
+#include "router/wish.h"
+#include "router/worker.h"
+
+#define SIGNAL_EXPIRES_MS 60000 /* of the URL in the answer */
+
+struct join {
+	struct resolve resolve; /* first */
+	struct room colocated;
+	struct room_report count; /* of the participants in the room */
+};
+
+static int read_wish(struct request *);
+static int find_colocated(struct request *), found_colocated(struct request *), no_colocated(struct request *, int err);
+static int check_node(struct request *);
+static int count_participants(struct request *), counted(struct request *), not_counted(struct request *, int err);
+static int answer(struct request *);
+
+static const struct step steps[] = {
+	{ "read-wish", read_wish, NULL, NULL, false },
+	{ "find-colocated", find_colocated, found_colocated, no_colocated, true },
+	RESOLVE_STEPS,
+	{ "check-node", check_node, NULL, NULL, false },
+	{ "count-participants", count_participants, counted, not_counted, true },
+	{ "answer", answer, NULL, NULL, false },
+	STEPS_END
+};
+
+static void join_leave(struct request *rq)
+{
+	struct join *join = rq->state;
+	const char *outcome = "error";
+
+	resolve_leave(rq);
+	if (rq->status == 200)
+		outcome = join->resolve.created ? "placed" : "known";
+	else if (rq->status == 503 || rq->status == 404)
+		outcome = "refused";
+	metric_add(rq->worker->sheet, M_JOINS, outcome, NULL, 1);
+}
+
+static int read_wish(struct request *rq)
+{
+	struct join *join = rq->state;
+
+	resolve_begin(rq, true, check_node);
+	rq->leave = join_leave;
+	join->resolve.wish = wish_read(rq, rq->body);
+	return NEXT;
+}
+
+static int find_colocated(struct request *rq)
+{
+	const struct join_body *body = rq->body;
+	struct join *join = rq->state;
+
+	if (!body || !body->colocate_with)
+		return NEXT;
+	return rooms_find(rq->worker->store, str_of(body->colocate_with), false, request_store_due(rq), &join->colocated, &rq->wait);
+}
+
+static int found_colocated(struct request *rq)
+{
+	struct join *join = rq->state;
+
+	if (join->colocated.state == ROOM_OPEN)
+		join->resolve.wish->colocate_node = join->colocated.node;
+	return NEXT;
+}
+
+/* A wish: without an answer it is not fulfilled, and the join goes on. */
+static int no_colocated(struct request *rq, int err)
+{
+	(void)rq, (void)err;
+	return NEXT;
+}
+
+static int check_node(struct request *rq)
+{
+	struct join *join = rq->state;
+	const struct node *node = resolve_node(rq);
+
+	if (!node)
+		return resolve_anew(rq);
+	if (join->resolve.created)
+		return request_go(rq, answer);
+	const char *broken = wish_broken(join->resolve.wish, node);
+	if (broken)
+		return request_fail(rq, ERR_CONFLICT, "require.%s: the room is placed on node %s, which does not have it", broken,
+		                    node->record.id);
+	if (node->info.capacity.participants > 0 && node->load.has_participants &&
+	    node->load.participants >= node->info.capacity.participants)
+		return request_fail(rq, ERR_NO_CAPACITY, "node %s has its %.0f participants", node->record.id,
+		                    node->info.capacity.participants);
+	return NEXT;
+}
+
+static int count_participants(struct request *rq)
+{
+	struct join *join = rq->state;
+
+	if (!rq->worker->router->conf.placement.max_participants_per_room)
+		return request_go(rq, answer);
+	return nodes_room(rq->worker->store, join->resolve.room.node, join->resolve.name, request_store_due(rq), &join->count, &rq->wait);
+}
+
+static int counted(struct request *rq)
+{
+	struct join *join = rq->state;
+	uint64_t max = rq->worker->router->conf.placement.max_participants_per_room;
+
+	/* The count comes also when there was no limit to check: then the step before went straight to the answer. */
+	if (max && join->count.participants >= 0 && (uint64_t)join->count.participants >= max)
+		return request_fail(rq, ERR_NO_CAPACITY, "the room has %lld participants; placement.max_participants_per_room is %llu",
+		                    (long long)join->count.participants, (unsigned long long)max);
+	return NEXT;
+}
+
+/* No count, no refusal: a limit on participants must not make known rooms depend on the store. */
+static int not_counted(struct request *rq, int err)
+{
+	return err == ERR_NO_CAPACITY ? -err : request_go(rq, answer);
+}
+
+static void write_node(struct json_out *json, const struct node *node)
+{
+	json_open(json, "node", '{');
+	json_str(json, "id", node->record.id);
+	json_str(json, "region", node->info.region && *node->info.region ? node->info.region : NULL);
+	json_str(json, "incarnation", node->record.incarnation);
+	json_close(json, '}');
+}
+
+static int answer(struct request *rq)
+{
+	struct join *join = rq->state;
+	const struct resolve *rs = &join->resolve;
+	const struct node *node = resolve_node(rq);
+	struct buf text = { 0 };
+	struct json_out json = { .to = &text };
+
+	if (!node)
+		return resolve_anew(rq);
+	rooms_touch(rq->worker->store, rs->name, &rs->room);
+	json_open(&json, NULL, '{');
+	json_view(&json, "room", rs->name);
+	json_bool(&json, "created", rs->created);
+	json_u64(&json, "epoch", rs->room.epoch);
+	json_str(&json, "source", room_source_name(rs->room.source));
+	write_node(&json, node);
+	json_open(&json, "signal", '{');
+	/* Always proxy: a direct connection needs a ticket that the gate can check, and those come with auth. */
+	json_str(&json, "mode", "proxy");
+	json_view(&json, "url", address_signal(rq, rs->name));
+	json_u64(&json, "expires_in_ms", SIGNAL_EXPIRES_MS);
+	json_close(&json, '}');
+	json_open(&json, "ice_servers", '[');
+	json_close(&json, ']');
+	json_raw(&json, "hints", *rs->room.hints ? str_of(rs->room.hints) : STR("{}"));
+	json_close(&json, '}');
+	return request_json(rq, 200, &text);
+}
+
+const struct verb join_verb = { steps, sizeof(struct join), &join_shape };

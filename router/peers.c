@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Announcing and reading go in turns on one timer: announce, read, publish, wait. A router not heard of for GONE_MS is left
+ * out of the view; the store forgets it later. Nothing depends on this list but what nodes try next and what operators see.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/wait.h"
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/retire.h"
+#include "health/fleet.h"
+#include "registry/nodes.h"
+#include "registry/table.h"
+#include "router/peers.h"
+#include "router/router.h"
+#include "router/worker.h"
+
+#define GONE_MS 5000
+#define STORE_MS 1000 /* for this work; nobody waits for it */
+
+struct published {
+	struct retired retired;
+	struct arena arena;
+	struct peers_view view;
+};
+struct peers {
+	struct router *router;
+	struct wait wait;
+	struct timer timer;
+	struct arena arena; /* of the answer under way */
+	struct routers_all answer;
+	bool reading;
+	uint64_t started_ms;
+	_Atomic(struct published *) now;
+};
+
+/* What a router says of itself: written and read by the shapes below. */
+struct said {
+	const char *url, *version;
+	uint64_t started_ms, rooms, tunnels;
+	struct json_list breakers;
+};
+static const struct json_member breaker_members[] = {
+	{ "node", JSON_STRING, offsetof(struct peer_breaker, node), JSON_NO_HAS, 0, NODE_MAX },
+	{ "class", JSON_STRING, offsetof(struct peer_breaker, class), JSON_NO_HAS, 0, 32 },
+	{ "state", JSON_STRING, offsetof(struct peer_breaker, state), JSON_NO_HAS, 0, 32 },
+	{ "failures", JSON_U64, offsetof(struct peer_breaker, failures), JSON_NO_HAS, 0, 1e15 },
+	{ "retry_in_ms", JSON_U64, offsetof(struct peer_breaker, retry_ms), JSON_NO_HAS, 0, 1e15 },
+};
+static const struct json_shape breaker_shape = { breaker_members, 5, sizeof(struct peer_breaker) };
+static const struct json_member said_members[] = {
+	{ "url", JSON_STRING, offsetof(struct said, url), JSON_NO_HAS, 0, URL_MAX_BYTES },
+	{ "version", JSON_STRING, offsetof(struct said, version), JSON_NO_HAS, 0, 64 },
+	{ "started_ms", JSON_U64, offsetof(struct said, started_ms), JSON_NO_HAS, 0, 1e15 },
+	{ "rooms", JSON_U64, offsetof(struct said, rooms), JSON_NO_HAS, 0, 1e15 },
+	{ "tunnels", JSON_U64, offsetof(struct said, tunnels), JSON_NO_HAS, 0, 1e15 },
+	{ "breakers", JSON_LIST, offsetof(struct said, breakers), JSON_NO_HAS, 0, 10000, .shape = &breaker_shape },
+};
+static const struct json_shape said_shape = { said_members, 6, sizeof(struct said) };
+
+static void write_breaker(void *arg, const struct breaker_line *line)
+{
+	struct json_out *json = arg;
+
+	json_open(json, NULL, '{');
+	json_str(json, "node", line->node);
+	json_str(json, "class", breaker_class_words[line->class]);
+	json_str(json, "state", breaker_state_words[line->state]);
+	json_u64(json, "failures", line->failures);
+	json_u64(json, "retry_in_ms", line->retry_ms);
+	json_close(json, '}');
+}
+
+static void write_said(const struct peers *peers, struct buf *text)
+{
+	const struct router *router = peers->router;
+	struct json_out json = { .to = text };
+	uint64_t tunnels = 0;
+
+	for (size_t i = 0; i < router->nworkers; i++)
+		tunnels += atomic_load(&router->workers[i]->open_tunnels);
+	json_open(&json, NULL, '{');
+	json_str(&json, "url", router->advertise_url);
+	json_str(&json, "version", USHER_VERSION);
+	json_u64(&json, "started_ms", peers->started_ms);
+	json_u64(&json, "rooms", table_count(registry_table(router->registry)));
+	json_u64(&json, "tunnels", tunnels);
+	json_open(&json, "breakers", '[');
+	fleet_breakers(router->fleet, write_breaker, &json);
+	json_close(&json, ']');
+	json_close(&json, '}');
+}
+
+static void free_published(struct retired *retired)
+{
+	struct published *p = container_of(retired, struct published, retired);
+
+	arena_reset(&p->arena);
+	free(p);
+}
+
+static void add_peer(struct published *p, const struct router_record *record, uint64_t store_ms)
+{
+	struct said said = { 0 };
+	const char *fault;
+
+	if (record->heard_ms + GONE_MS < store_ms || json_read(record->info, &said_shape, &p->arena, &said, &fault) < 0)
+		return;
+	p->view.peers[p->view.count++] = (struct peer){
+		.id = arena_copy(&p->arena, record->id, strlen(record->id)),
+		.url = said.url, .version = said.version, .started_ms = said.started_ms, .rooms = said.rooms, .tunnels = said.tunnels,
+		.heard_age_ms = store_ms > record->heard_ms ? store_ms - record->heard_ms : 0,
+		.nbreakers = said.breakers.count, .breakers = said.breakers.items,
+	};
+}
+
+static void publish(struct peers *peers)
+{
+	struct published *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		abort();
+	p->view.peers = arena_alloc(&p->arena, (peers->answer.count + 1) * sizeof(*p->view.peers));
+	for (size_t i = 0; i < peers->answer.count; i++)
+		add_peer(p, &peers->answer.routers[i], peers->answer.store_ms);
+	struct published *old = atomic_exchange(&peers->now, p);
+	if (old)
+		retire_later(peers->router->retire, &old->retired, free_published);
+}
+
+static void announce(struct timer *);
+static void step(struct peers *peers, int err);
+
+static void woken(struct wait *w, int err)
+{
+	step(container_of(w, struct peers, wait), err);
+}
+
+static void rest(struct peers *peers)
+{
+	peers->reading = false;
+	arena_reset(&peers->arena);
+	timer_set(peers->router->loop, &peers->timer, peers->router->conf.nodes.heartbeat_ms, announce);
+}
+
+/* Announced, or read: what comes next. */
+static void step(struct peers *peers, int err)
+{
+	struct router *router = peers->router;
+
+	if (!peers->reading) {
+		peers->reading = true;
+		err = routers_all(router->store, &peers->arena, loop_now_ms(router->loop) + STORE_MS, &peers->answer, &peers->wait);
+		if (err == WAIT)
+			return;
+	}
+	if (err == 0)
+		publish(peers);
+	rest(peers);
+}
+
+static void announce(struct timer *t)
+{
+	struct peers *peers = container_of(t, struct peers, timer);
+	struct router *router = peers->router;
+	struct buf text = { 0 };
+
+	write_said(peers, &text);
+	int err = routers_announce(router->store, router->id, (struct str){ text.at, text.len }, loop_now_ms(router->loop) + STORE_MS,
+	                           &peers->wait);
+	buf_free(&text);
+	if (err != WAIT)
+		step(peers, err);
+}
+
+struct peers *peers_new(struct router *router)
+{
+	struct peers *peers = calloc(1, sizeof(*peers));
+
+	if (!peers)
+		abort();
+	peers->router = router;
+	peers->wait.wake = woken;
+	peers->started_ms = wall_ms();
+	return peers;
+}
+
+void peers_start(struct peers *peers)
+{
+	timer_set(peers->router->loop, &peers->timer, 0, announce);
+}
+
+static void left(struct wait *w, int err)
+{
+	(void)w, (void)err;
+}
+
+void peers_leave(struct peers *peers)
+{
+	struct router *router = peers->router;
+
+	timer_clear(router->loop, &peers->timer);
+	wait_drop(&peers->wait);
+	peers->wait.wake = left;
+	routers_leave(router->store, router->id, loop_now_ms(router->loop) + STORE_MS, &peers->wait);
+}
+
+void peers_free(struct peers *peers)
+{
+	struct published *p = atomic_load(&peers->now);
+
+	timer_clear(peers->router->loop, &peers->timer);
+	wait_drop(&peers->wait);
+	arena_reset(&peers->arena);
+	if (p)
+		free_published(&p->retired);
+	free(peers);
+}
+
+const struct peers_view *peers_view(const struct peers *peers)
+{
+	static const struct peers_view none = { 0 };
+	const struct published *p = atomic_load((_Atomic(struct published *) *)(uintptr_t)&peers->now);
+
+	return p ? &p->view : &none;
+}
+
+void peers_write_urls(const struct peers *peers, struct json_out *json)
+{
+	const struct peers_view *view = peers_view(peers);
+	bool own = false;
+
+	json_open(json, "routers", '[');
+	for (size_t i = 0; i < view->count; i++) {
+		json_str(json, NULL, view->peers[i].url);
+		own = own || !strcmp(view->peers[i].id, peers->router->id);
+	}
+	if (!own)
+		json_str(json, NULL, peers->router->advertise_url);
+	json_close(json, ']');
+}

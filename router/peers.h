@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The other routers of this store: each announces itself every heartbeat, with its breakers that are not closed, and reads the
+ * others. The keeper publishes what it read; workers read it without a lock, for one callback.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct router;
+struct peers;
+struct json_out;
+
+struct peer_breaker {
+	const char *node, *class, *state;
+	uint64_t failures, retry_ms;
+};
+struct peer {
+	const char *id, *url, *version;
+	uint64_t started_ms, rooms, tunnels, heard_age_ms;
+	size_t nbreakers;
+	struct peer_breaker *breakers;
+};
+struct peers_view {
+	size_t count;
+	struct peer *peers; /* ourselves among them once announced */
+};
+
+struct peers *peers_new(struct router *);
+void peers_start(struct peers *);
+void peers_leave(struct peers *); /* tell-only */
+void peers_free(struct peers *);
+const struct peers_view *peers_view(const struct peers *);      /* any thread */
+void peers_write_urls(const struct peers *, struct json_out *); /* "routers":[…]; never empty: at least ourselves */

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The claim is the only decision; everything before it is advice and everything after it may be repeated by anybody. So each
+ * step may end in "look again" (another request placed the room, another router won), and none keeps a lock in the store: a
+ * router that dies between two steps leaves an `opening` record that the room's next join completes.
+ *
+ * An owner that our view of the fleet misses is doubted before it is given up: the view may be older than the record. Only a
+ * view that was read twice since (the first reading may have begun before) may say that the owner is gone.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "registry/nodes.h"
+#include "registry/table.h"
+#include "router/evict.h"
+#include "router/metrics.h"
+#include "router/resolve.h"
+#include "router/router.h"
+#include "router/worker.h"
+
+#define TRIED_MAX 8 /* nodes asked in vain by one request; place_wish keeps as many */
+
+struct placing {
+	bool slot;              /* this process's slot for the room is ours */
+	bool reserved;          /* a charge at placed.node that must be given back if it comes to nothing */
+	bool claimed;           /* the `opening` record at from_epoch is this request's own */
+	uint64_t from_epoch;    /* the record that a claim starts from; 0: none */
+	struct choice choice;
+	struct placed placed;
+	struct reserved reservation;
+	struct claimed claim;
+	struct sfu_answer opening;
+	int failed;             /* -ERR_X of the last node that was tried */
+};
+
+static struct resolve *resolve_of(struct request *rq)
+{
+	return rq->state;
+}
+
+static struct placing *placing_of(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (!rs->placing)
+		rs->placing = arena_alloc(request_arena(rq), sizeof(*rs->placing));
+	return rs->placing;
+}
+
+static struct place_wish *wish_of(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (!rs->wish) {
+		rs->wish = arena_alloc(request_arena(rq), sizeof(*rs->wish));
+		rs->wish->region = rq->worker->router->conf.server.region;
+	}
+	rs->wish->room = rs->name;
+	return rs->wish;
+}
+
+void resolve_begin(struct request *rq, bool may_place, int (*answer)(struct request *))
+{
+	struct resolve *rs = resolve_of(rq);
+
+	rs->name = rq->names[NAME_ROOM];
+	rs->may_place = may_place;
+	rs->answer = answer;
+	rq->leave = resolve_leave;
+}
+
+static void give_back_slot(struct request *rq)
+{
+	struct placing *p = resolve_of(rq)->placing;
+
+	if (p && p->slot)
+		keeper_done(rq->worker, resolve_of(rq)->name);
+	if (p)
+		p->slot = false;
+}
+
+static void give_back_charge(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+
+	if (p->reserved)
+		nodes_release(rq->worker->store, p->placed.node, resolve_of(rq)->name, &p->reservation, p->placed.cost);
+	p->reserved = false;
+}
+
+void resolve_leave(struct request *rq)
+{
+	give_back_slot(rq);
+}
+
+const struct node *resolve_node(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	const struct node *node = fleet_find(rq->worker->router->fleet, rs->room.node);
+
+	return node && !strcmp(node->record.incarnation, rs->room.incarnation) ? node : NULL;
+}
+
+int resolve_anew(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	rooms_distrust(rq->worker->store, rs->name);
+	rs->fresh = true;
+	return request_go(rq, find_room);
+}
+
+/* -- find-room ---------------------------------------------------------------------------------------------------------- */
+int find_room(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	return rooms_find(rq->worker->store, rs->name, rs->fresh, request_store_due(rq), &rs->room, &rq->wait);
+}
+
+static int place_from(struct request *rq, uint64_t epoch)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (!rs->may_place && !epoch)
+		return request_fail(rq, ERR_NOT_FOUND, "no node holds this room");
+	if (!rs->may_place)
+		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
+	placing_of(rq)->from_epoch = epoch;
+	return request_go(rq, choose_node);
+}
+
+/* The record names an owner that we do not know alive. */
+static int doubt_owner(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct router *router = rq->worker->router;
+	const struct fleet_view *view = fleet_view(router->fleet);
+
+	if (!rs->doubted_version) {
+		rs->doubted_version = view->version + 1;
+		rs->fresh = true;
+	} else if (view->ready && view->version >= rs->doubted_version + 1) {
+		return place_from(rq, rs->room.epoch);
+	}
+	give_back_slot(rq);
+	keeper_refresh(router);
+	return request_park(rq, find_room, ERR_OWNER_LOST);
+}
+
+int found_room(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (rs->room.state == ROOM_NONE)
+		return place_from(rq, 0);
+	if (rs->room.state == ROOM_MOVING || rs->room.state == ROOM_CLOSING) {
+		give_back_slot(rq);
+		rs->fresh = true;
+		return request_park(rq, find_room, ERR_ROOM_MOVING);
+	}
+	if (rs->room.state == ROOM_LOST)
+		return place_from(rq, rs->room.epoch);
+	if (!fleet_owns(rq->worker->router->fleet, rs->room.node, rs->room.incarnation))
+		return doubt_owner(rq);
+	if (rs->room.state == ROOM_OPENING)
+		return request_go(rq, choose_node); /* help: the slot first, so that one request of this process does */
+	give_back_slot(rq);
+	return request_go(rq, rs->answer);
+}
+
+/* -- choose-node ---------------------------------------------------------------------------------------------------------- */
+static bool helping(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	return rs->room.state == ROOM_OPENING && placing_of(rq)->from_epoch != rs->room.epoch;
+}
+
+int choose_node(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+	enum choose_how how = helping(rq) ? CHOOSE_HELP : p->slot ? CHOOSE_AGAIN : CHOOSE_FIRST;
+
+	if (how == CHOOSE_HELP && p->slot)
+		return NEXT; /* we lost the claim while holding the slot: nothing to ask */
+	return keeper_choose(rq->worker, wish_of(rq), how, &p->choice, &rq->wait);
+}
+
+static int not_chosen(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+	int err = -p->choice.err;
+
+	rq->retry_ms = p->choice.retry_ms;
+	if (p->failed)
+		return p->failed; /* nodes there are, but those that could take it have just failed */
+	give_back_slot(rq);
+	if (p->choice.wait_helps)
+		return request_park(rq, find_room, err);
+	return -err;
+}
+
+static int help_open(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+
+	p->placed = (struct placed){ .registration = rs->room.registration };
+	memcpy(p->placed.node, rs->room.node, sizeof(p->placed.node));
+	memcpy(p->placed.incarnation, rs->room.incarnation, sizeof(p->placed.incarnation));
+	p->claim.room = rs->room;
+	p->claimed = false;
+	return request_go(rq, open_room);
+}
+
+int chosen_node(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+
+	if (helping(rq) && p->slot)
+		return help_open(rq);
+	if (p->choice.look_again) {
+		p->choice.look_again = false;
+		return request_go(rq, find_room);
+	}
+	p->slot = p->choice.holds;
+	if (helping(rq))
+		return help_open(rq);
+	if (p->choice.err)
+		return not_chosen(rq);
+	p->placed = p->choice.placed;
+	return NEXT;
+}
+
+/* -- reserve-node --------------------------------------------------------------------------------------------------------- */
+int reserve_node(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+	struct reserve want = {
+		.room = rs->name,
+		.registration = p->placed.registration,
+		.cost = p->placed.cost,
+		.rooms_max = p->placed.rooms_max,
+		.exclusive = wish_of(rq)->exclusive,
+	};
+
+	return nodes_reserve(rq->worker->store, p->placed.node, &want, request_store_due(rq), &p->reservation, &rq->wait);
+}
+
+/* This node will not do: another one, if any is left. */
+static int next_node(struct request *rq, int err)
+{
+	struct placing *p = placing_of(rq);
+	struct place_wish *wish = wish_of(rq);
+
+	p->failed = err;
+	if (!resolve_of(rq)->may_place || wish->ntried == TRIED_MAX)
+		return err;
+	wish->tried[wish->ntried++] = arena_copy(request_arena(rq), p->placed.node, strlen(p->placed.node));
+	return request_go(rq, choose_node);
+}
+
+int reserved_node(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+
+	p->reserved = p->reservation.granted;
+	if (p->reserved)
+		return NEXT;
+	keeper_refresh(rq->worker->router);
+	return next_node(rq, -ERR_NO_CAPACITY);
+}
+
+/* -- claim-room ------------------------------------------------------------------------------------------------------------ */
+int claim_room(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+	struct claim claim = {
+		.from_epoch = p->from_epoch,
+		.node = p->placed.node,
+		.incarnation = p->placed.incarnation,
+		.registration = p->placed.registration,
+		.exclusive = wish_of(rq)->exclusive,
+	};
+
+	return rooms_claim(rq->worker->store, rs->name, &claim, request_store_due(rq), &p->claim, &rq->wait);
+}
+
+/* Another router moved the record: what it says now counts. */
+static int follow(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	metric_add(rq->worker->sheet, M_EPOCH_CONFLICTS, NULL, NULL, 1);
+	rs->room = placing_of(rq)->claim.room;
+	placing_of(rq)->from_epoch = 0;
+	return found_room(rq);
+}
+
+int claimed_room(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+
+	if (!p->claim.won) {
+		give_back_charge(rq);
+		return follow(rq);
+	}
+	p->claimed = true;
+	resolve_of(rq)->room = p->claim.room;
+	p->from_epoch = p->claim.room.epoch;
+	return NEXT;
+}
+
+/* -- open-room ------------------------------------------------------------------------------------------------------------- */
+int open_room(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+	struct sfu_room room = {
+		.node = p->placed.node,
+		.incarnation = p->placed.incarnation,
+		.room = rs->name,
+		.epoch = p->claim.room.epoch,
+		.expected_participants = wish_of(rq)->expected_participants,
+		.fresh = true,
+		.request_id = rq->id,
+	};
+
+	return sfu_open(rq->worker->sfu, &room, request_arena(rq), &p->opening, &rq->wait);
+}
+
+static int open_error(enum sfu_verdict verdict)
+{
+	return verdict == SFU_HELD_BACK ? -ERR_BREAKER_OPEN : verdict == SFU_FAILED ? -ERR_NODE_UNAVAILABLE : -ERR_NO_CAPACITY;
+}
+
+/* The node did not confirm. Whether it holds the room is unknown, so the room goes elsewhere only by a claim from this very
+ * epoch; the eviction is a courtesy, and the node's reports settle the rest. */
+static int open_failed(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+
+	log_warn("open_failed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node", LOG_S(p->placed.node),
+	         "epoch", LOG_U(p->claim.room.epoch), "status", LOG_U((uint64_t)p->opening.status));
+	rq->retry_ms = p->opening.retry_ms;
+	if (p->opening.verdict == SFU_FAILED)
+		evict_room(rq->worker, p->placed.node, p->placed.incarnation, rs->name, p->claim.room.epoch);
+	give_back_charge(rq);
+	p->from_epoch = p->claim.room.epoch;
+	rs->room = p->claim.room;
+	return next_node(rq, open_error(p->opening.verdict));
+}
+
+int opened_room(struct request *rq)
+{
+	return placing_of(rq)->opening.verdict == SFU_DONE ? NEXT : open_failed(rq);
+}
+
+/* -- publish-room ---------------------------------------------------------------------------------------------------------- */
+/* The member `hints` of the node's answer, as it stands there; it is for the participants, not for us. */
+static struct str hints_of(struct request *rq)
+{
+	struct str hints = json_member(placing_of(rq)->opening.body, "hints", request_arena(rq));
+
+	if (hints.len > HINTS_MAX) {
+		log_warn("hints_too_long", "request", LOG_S(rq->id), "bytes", LOG_U(hints.len));
+		hints.len = 0;
+	}
+	return hints;
+}
+
+int publish_room(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+
+	return rooms_publish(rq->worker->store, rs->name, p->claim.room.epoch, hints_of(rq), request_store_due(rq), &p->claim,
+	                     &rq->wait);
+}
+
+int published_room(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	struct placing *p = placing_of(rq);
+
+	if (!p->claim.won) {
+		if (p->claim.room.epoch != rs->room.epoch || strcmp(p->claim.room.node, p->placed.node))
+			evict_room(rq->worker, p->placed.node, p->placed.incarnation, rs->name, rs->room.epoch);
+		give_back_charge(rq);
+		return follow(rq);
+	}
+	nodes_index(rq->worker->store, p->placed.node, rs->name, p->claim.room.epoch);
+	rs->room = p->claim.room;
+	rs->created = p->claimed;
+	if (rs->created)
+		log_info("room_placed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node",
+		         LOG_S(rs->room.node), "epoch", LOG_U(rs->room.epoch));
+	give_back_slot(rq);
+	return request_go(rq, rs->answer);
+}

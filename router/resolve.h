@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Resolve-or-assign, shared by join, route and signal: the steps from a name to an open room with a live owner (protocol.md,
+ * "Assign"). A verb puts `struct resolve` first in its state, fills it in its first step, and lists RESOLVE_STEPS before its
+ * own answer step.
+ */
+#pragma once
+
+#include "health/sfu.h"
+#include "registry/rooms.h"
+#include "router/keeper.h"
+#include "router/request.h"
+
+struct placing; /* what only a placement needs */
+struct resolve {
+	struct str name;
+	struct room room;        /* the answer: open, with an owner that lives as far as we know */
+	bool may_place;          /* else an unplaced room is -ERR_NOT_FOUND */
+	bool created;            /* this request placed it */
+	bool fresh;              /* ask the store, not the table */
+	struct place_wish *wish; /* NULL: none; in the arena */
+	int (*answer)(struct request *);
+	uint64_t doubted_version; /* of the fleet view when the owner was first missed; 0: not in doubt */
+	struct placing *placing;
+};
+
+int find_room(struct request *);
+int found_room(struct request *);
+int choose_node(struct request *);
+int chosen_node(struct request *);
+int reserve_node(struct request *);
+int reserved_node(struct request *);
+int claim_room(struct request *);
+int claimed_room(struct request *);
+int open_room(struct request *);
+int opened_room(struct request *);
+int publish_room(struct request *);
+int published_room(struct request *);
+
+#define RESOLVE_STEPS                                                                                                  \
+	{ "find-room", find_room, found_room, NULL, true },                                                            \
+	{ "choose-node", choose_node, chosen_node, NULL, false },                                                      \
+	{ "reserve-node", reserve_node, reserved_node, NULL, true },                                                   \
+	{ "claim-room", claim_room, claimed_room, NULL, true },                                                        \
+	{ "open-room", open_room, opened_room, NULL, false },                                                          \
+	{ "publish-room", publish_room, published_room, NULL, true }
+
+/* First step of a verb. Sets rq->leave: whatever becomes of the request, nothing it holds stays held. */
+void resolve_begin(struct request *, bool may_place, int (*answer)(struct request *));
+void resolve_leave(struct request *);
+/* The node refused what the record says: distrust it and resolve anew. */
+int resolve_anew(struct request *);
+const struct node *resolve_node(struct request *); /* the owner; NULL: it has left meanwhile. Good for this callback */

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ANY /v1/rooms/{room}/signal: finds (or places) the room, then hands the exchange to a tunnel (WebSocket) or a forward
+ * (everything else); those two carry the bytes and have limits of their own. A gate that refuses the epoch says so in
+ * X-Usher-Refused: the record is then asked anew, and the request follows it, unless its body has been given away already.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "router/address.h"
+#include "router/edge.h"
+#include "router/resolve.h"
+#include "router/router.h"
+#include "router/signal.h"
+#include "router/verbs.h"
+#include "router/worker.h"
+
+static int begin(struct request *);
+static int enter_node(struct request *);
+
+static const struct step steps[] = {
+	{ "begin", begin, NULL, NULL, false },
+	RESOLVE_STEPS,
+	{ "enter-node", enter_node, NULL, NULL, false },
+	{ "dial", dial_node, dialed_node, NULL, false },
+	{ "await-body", await_body, NULL, NULL, false },
+	{ "forward", forward_request, forwarded_request, NULL, false },
+	STEPS_END
+};
+
+static void signal_leave(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+
+	resolve_leave(rq);
+	if (sg->guard.entered)
+		guard_leave(rq->worker->router->fleet, &sg->guard, HTTP_CANCELLED, 0, 0, (struct str){ 0 });
+	if (sg->dial.peer)
+		dialed_free(sg->dial.peer);
+}
+
+static int begin(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+
+	sg->websocket = edge_is_websocket(rq->x);
+	if (sg->websocket && !edge_origin_allowed(rq))
+		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
+	resolve_begin(rq, true, enter_node);
+	rq->leave = signal_leave;
+	return NEXT;
+}
+
+static int enter_node(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+	struct resolve *rs = &sg->resolve;
+	const struct node *node = resolve_node(rq);
+
+	if (!node)
+		return resolve_anew(rq);
+	sg->url = address_upstream(rq, node, sg->websocket);
+	if (!sg->url)
+		return request_fail(rq, ERR_NODE_UNAVAILABLE, "node %s has no URL for this", node->record.id);
+	int err = guard_enter(rq->worker->router->fleet, rs->room.node, rs->room.incarnation,
+	                      sg->websocket ? CALL_TUNNEL : CALL_PROXY, request_now(rq), &sg->guard, &rq->retry_ms);
+	if (err < 0)
+		return err;
+	rooms_touch(rq->worker->store, rs->name, &rs->room);
+	return request_go(rq, sg->websocket ? dial_node : await_body);
+}
+
+int signal_refused(struct request *rq, struct str why)
+{
+	log_info("gate_refused", "request", LOG_S(rq->id), "why", LOG_B(why.at, why.len));
+	rooms_distrust(rq->worker->store, ((struct resolve *)rq->state)->name);
+	((struct resolve *)rq->state)->fresh = true;
+	return request_park(rq, find_room, ERR_ROOM_MOVING);
+}
+
+/* -- headers that cross to the node ----------------------------------------------------------------------------------------- */
+static void add(struct header *headers, size_t *n, const char *name, struct str value)
+{
+	assert(*n < HTTP_HEADERS_MAX);
+	headers[(*n)++] = (struct header){ str_of(name), value };
+}
+
+static struct str forwarded_for(struct request *rq)
+{
+	struct str before = edge_trusts_peer(rq) ? exchange_header(rq->x, "X-Forwarded-For") : (struct str){ 0 };
+	const char *peer = edge_peer_address(rq);
+	const char *all = before.len ? arena_printf(request_arena(rq), "%.*s, %s", STR_ARG(before), peer) : peer;
+
+	return str_of(all);
+}
+
+/* From a trusted proxy its own word, else what we see ourselves. */
+static struct str forwarded(struct request *rq, const char *name, struct str seen)
+{
+	struct str said = edge_trusts_peer(rq) ? exchange_header(rq->x, name) : (struct str){ 0 };
+
+	return said.len ? said : seen;
+}
+
+void signal_headers(struct request *rq, struct header *headers, size_t *n)
+{
+	const struct resolve *rs = rq->state;
+	struct str traceparent = exchange_header(rq->x, "traceparent");
+
+	add(headers, n, "X-Usher-Room", address_room(rq, rs->name));
+	add(headers, n, "X-Usher-Epoch", str_of(arena_printf(request_arena(rq), "%llu", (unsigned long long)rs->room.epoch)));
+	add(headers, n, "X-Forwarded-For", forwarded_for(rq));
+	add(headers, n, "X-Forwarded-Proto", forwarded(rq, "X-Forwarded-Proto", STR("http")));
+	add(headers, n, "X-Forwarded-Host", forwarded(rq, "X-Forwarded-Host", exchange_header(rq->x, "Host")));
+	add(headers, n, "X-Request-Id", str_of(rq->id));
+	if (traceparent.len)
+		add(headers, n, "traceparent", traceparent);
+}
+
+const struct verb signal_verb = { steps, sizeof(struct signaling), NULL };

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A room is idle while its node reports no participants and its count of uses stands still. Idleness is watched, never
+ * computed from stored times: (epoch, uses) unchanged from one look to the next, long enough by this process's own clock, as
+ * no two hosts' clocks may be compared. What is watched is bounded by WATCHED_MAX; the rest waits for its turn.
+ *
+ * Closing: `closing` in the store, evicted on the node, deleted. A room found `closing` (its closer died) is gone on with; one
+ * whose node is lost is deleted after the same idle time: there is nothing to evict.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/wait.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "health/fleet.h"
+#include "health/sfu.h"
+#include "registry/nodes.h"
+#include "registry/rooms.h"
+#include "router/router.h"
+#include "router/sweep.h"
+#include "router/worker.h"
+
+#define PAGE 200            /* rooms looked at in one step */
+#define STEP_MS 500         /* between steps: at most 400 rooms a second and router */
+#define STORE_MS 1000
+#define WATCHED_MAX 65536   /* idle rooms watched at once; about 100 bytes and the name each */
+#define BUCKETS 8192
+
+struct watched {
+	struct watched *next;
+	uint64_t epoch, uses, since_ms, seen_ms;
+	size_t len;
+	char room[];
+};
+struct sweep {
+	struct router *router;
+	struct timer timer;
+	struct wait wait;
+	struct arena arena;
+	char node[NODE_MAX + 1]; /* whose rooms are looked at */
+	char cursor[96];
+	struct rooms_page page;
+	size_t row;              /* of the page: the next to be judged */
+	struct rooms_row closing; /* the room being closed */
+	struct claimed claim;
+	struct sfu_answer evicted;
+	struct sfu *sfu;
+	void (*then)(struct sweep *, int err);
+	size_t nwatched;
+	struct watched *watched[BUCKETS];
+};
+
+static void next_page(struct timer *);
+static void judge_rows(struct sweep *);
+
+/* -- waiting for one thing at a time --------------------------------------------------------------------------------------------- */
+static void woken(struct wait *w, int err)
+{
+	struct sweep *s = container_of(w, struct sweep, wait);
+
+	s->then(s, err);
+}
+
+static void wait_for(struct sweep *s, int verdict, void (*then)(struct sweep *, int err))
+{
+	s->then = then;
+	if (verdict != WAIT)
+		then(s, verdict);
+}
+
+static uint64_t due(const struct sweep *s)
+{
+	return loop_now_ms(s->router->loop) + STORE_MS;
+}
+
+/* -- what is watched --------------------------------------------------------------------------------------------------------------- */
+static struct watched **watched_place(struct sweep *s, struct str room)
+{
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < room.len; i++)
+		hash = (hash ^ (unsigned char)room.at[i]) * UINT64_C(1099511628211);
+	struct watched **at = &s->watched[hash % BUCKETS];
+	while (*at && !((*at)->len == room.len && !memcmp((*at)->room, room.at, room.len)))
+		at = &(*at)->next;
+	return at;
+}
+
+static void unwatch(struct sweep *s, struct watched **at)
+{
+	struct watched *w = *at;
+
+	*at = w->next;
+	free(w);
+	s->nwatched--;
+}
+
+/* How long this room has stood still before our eyes. */
+static uint64_t still_for(struct sweep *s, const struct rooms_row *row, uint64_t now)
+{
+	struct watched **at = watched_place(s, row->name), *w = *at;
+
+	if (w && w->epoch == row->room.epoch && w->uses == row->uses) {
+		w->seen_ms = now;
+		return now - w->since_ms;
+	}
+	if (!w && s->nwatched < WATCHED_MAX) {
+		w = calloc(1, sizeof(*w) + row->name.len);
+		if (!w)
+			return 0;
+		w->len = row->name.len;
+		memcpy(w->room, row->name.at, row->name.len);
+		*at = w;
+		s->nwatched++;
+	}
+	if (w) {
+		w->epoch = row->room.epoch;
+		w->uses = row->uses;
+		w->since_ms = w->seen_ms = now;
+	}
+	return 0;
+}
+
+/* Rooms that went away by themselves are not looked at again: forgotten after an hour. */
+static void forget_unseen(struct sweep *s, uint64_t now)
+{
+	size_t bucket = (size_t)(random_unit() * BUCKETS);
+
+	for (struct watched **at = &s->watched[bucket % BUCKETS]; *at;) {
+		if (now - (*at)->seen_ms > 3600000)
+			unwatch(s, at);
+		else
+			at = &(*at)->next;
+	}
+}
+
+/* -- closing one room ---------------------------------------------------------------------------------------------------------------- */
+static void go_on(struct sweep *s)
+{
+	judge_rows(s);
+}
+
+static void forgotten(struct sweep *s, int err)
+{
+	if (!err && s->claim.won) {
+		nodes_unindex(s->router->store, s->closing.room.node, s->closing.name, s->closing.room.epoch);
+		log_info("room_swept", "room", LOG_B(s->closing.name.at, s->closing.name.len), "node", LOG_S(s->closing.room.node), "epoch",
+		         LOG_U(s->closing.room.epoch));
+		struct watched **at = watched_place(s, s->closing.name);
+		if (*at)
+			unwatch(s, at);
+	}
+	go_on(s);
+}
+
+static void forget(struct sweep *s)
+{
+	wait_for(s, rooms_forget(s->router->store, s->closing.name, s->closing.room.epoch, due(s), &s->claim, &s->wait), forgotten);
+}
+
+static void evicted(struct sweep *s, int err)
+{
+	if (!err && s->evicted.verdict == SFU_DONE)
+		forget(s);
+	else
+		go_on(s); /* stays `closing`: the next round tries again */
+}
+
+static void evict(struct sweep *s)
+{
+	struct sfu_room room = { .node = s->closing.room.node, .incarnation = s->closing.room.incarnation, .room = s->closing.name,
+		                 .epoch = s->closing.room.epoch };
+
+	worker_close_room(s->router, s->closing.name, s->closing.room.epoch, 1000, "room_closed");
+	if (!fleet_owns(s->router->fleet, room.node, room.incarnation))
+		forget(s);
+	else
+		wait_for(s, sfu_evict(s->sfu, &room, &s->arena, &s->evicted, &s->wait), evicted);
+}
+
+static void shut(struct sweep *s, int err)
+{
+	if (!err && s->claim.won)
+		evict(s);
+	else
+		go_on(s);
+}
+
+static void close_room(struct sweep *s, const struct rooms_row *row)
+{
+	s->closing = *row;
+	if (row->room.state == ROOM_CLOSING)
+		evict(s);
+	else
+		wait_for(s, rooms_shut(s->router->store, row->name, row->room.epoch, due(s), &s->claim, &s->wait), shut);
+}
+
+/* -- looking -------------------------------------------------------------------------------------------------------------------------- */
+static bool is_over(struct sweep *s, const struct rooms_row *row)
+{
+	const struct router_conf *conf = &s->router->conf;
+	uint64_t now = loop_now_ms(s->router->loop), still;
+
+	if (row->room.state == ROOM_CLOSING)
+		return still_for(s, row, now) > STORE_MS; /* its closer may be at it */
+	if (row->participants > 0)
+		return false;
+	still = still_for(s, row, now);
+	return still >= (row->participants < 0 ? conf->rooms.unreported_ttl_ms : conf->rooms.idle_ttl_ms);
+}
+
+static void judge_rows(struct sweep *s)
+{
+	while (s->row < s->page.count) {
+		const struct rooms_row *row = &s->page.rows[s->row++];
+		if (is_over(s, row)) {
+			close_room(s, row);
+			return;
+		}
+	}
+	timer_set(s->router->loop, &s->timer, STEP_MS, next_page);
+}
+
+static void listed(struct sweep *s, int err)
+{
+	s->row = 0;
+	if (err)
+		s->page.count = 0;
+	memcpy(s->cursor, err ? "" : s->page.next, err ? 1 : sizeof(s->cursor));
+	judge_rows(s);
+}
+
+/* In turn, from a random start: routers that started together part soon. */
+static bool pick_node(struct sweep *s)
+{
+	const struct fleet_view *view = fleet_view(s->router->fleet);
+
+	if (!view->count)
+		return false;
+	size_t i = 0;
+	while (i < view->count && strcmp(view->nodes[i].record.id, s->node) <= 0)
+		i++;
+	if (!*s->node)
+		i = (size_t)(random_unit() * (double)view->count);
+	memcpy(s->node, view->nodes[i % view->count].record.id, sizeof(s->node));
+	return true;
+}
+
+static void next_page(struct timer *t)
+{
+	struct sweep *s = container_of(t, struct sweep, timer);
+
+	arena_reset(&s->arena);
+	s->page.count = 0;
+	forget_unseen(s, loop_now_ms(s->router->loop));
+	if (!*s->cursor && !pick_node(s)) {
+		timer_set(s->router->loop, &s->timer, STEP_MS, next_page);
+		return;
+	}
+	struct rooms_query query = { .node = s->node, .cursor = s->cursor, .limit = PAGE };
+	wait_for(s, rooms_list(s->router->store, &query, &s->arena, due(s), &s->page, &s->wait), listed);
+}
+
+struct sweep *sweep_new(struct router *router)
+{
+	const struct router_conf *conf = &router->conf;
+	struct sfu_conf sfu = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .call_timeout_ms = conf->sfu.call_timeout_ms };
+	struct sweep *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		abort();
+	s->router = router;
+	s->wait.wake = woken;
+	s->sfu = sfu_new(router->loop, router->fleet, router->http, &sfu);
+	return s;
+}
+
+void sweep_start(struct sweep *s)
+{
+	timer_set(s->router->loop, &s->timer, STEP_MS + (uint64_t)(random_unit() * STEP_MS), next_page);
+}
+
+void sweep_free(struct sweep *s)
+{
+	timer_clear(s->router->loop, &s->timer);
+	wait_drop(&s->wait);
+	arena_reset(&s->arena);
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (s->watched[i])
+			unwatch(s, &s->watched[i]);
+	sfu_free(s->sfu);
+	free(s);
+}

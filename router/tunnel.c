@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WebSocket signaling. The handshake is the client's own: its key, subprotocols and extensions go to the node untouched and
+ * the node's answer comes back, so that the two agree with each other and usher with neither.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "router/metrics.h"
+#include "router/router.h"
+#include "router/signal.h"
+#include "router/tunnel.h"
+#include "router/worker.h"
+
+static bool crosses(struct str name)
+{
+	return (name.len > 14 && str_is_nocase((struct str){ name.at, 14 }, "Sec-WebSocket-")) || forward_standard_header(name);
+}
+
+int dial_node(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+	const struct router_conf *conf = &rq->worker->router->conf;
+	struct dial_plan *plan = arena_alloc(request_arena(rq), sizeof(*plan));
+	size_t n;
+	const struct header *headers = exchange_headers(rq->x, &n);
+
+	signal_headers(rq, plan->headers, &plan->nheaders);
+	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++)
+		if (crosses(headers[i].name) && !str_is_nocase(headers[i].name, "traceparent"))
+			plan->headers[plan->nheaders++] = headers[i];
+	plan->url = sg->url;
+	plan->connect_timeout_ms = conf->sfu.connect_timeout_ms;
+	plan->answer_timeout_ms = conf->sfu.call_timeout_ms;
+	return tunnel_dial(rq->worker->tunnels, plan, request_arena(rq), &sg->dial, &rq->wait);
+}
+
+static struct str answer_header(const struct dial_answer *dial, const char *name)
+{
+	for (size_t i = 0; i < dial->nheaders; i++)
+		if (str_is_nocase(dial->headers[i].name, name))
+			return dial->headers[i].value;
+	return (struct str){ 0 };
+}
+
+/* -- the open tunnel ----------------------------------------------------------------------------------------------------------- */
+static void ended(void *arg, const struct tunnel_end *end)
+{
+	struct carried *carried = arg;
+	struct worker *worker = carried->worker;
+
+	metric_add(worker->sheet, M_TUNNEL_BYTES, "up", NULL, end->bytes_up);
+	metric_add(worker->sheet, M_TUNNEL_BYTES, "down", NULL, end->bytes_down);
+	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "node",
+	         LOG_S(carried->node), "why", LOG_S(end->why), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
+	         LOG_U(end->lived_ms));
+	free(carried);
+}
+
+static void given(void *arg, int fd, struct str extra)
+{
+	struct carried *carried = arg;
+
+	tunnel_join(carried->worker->tunnels, carried->peer, fd, extra, ended, carried);
+	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
+	if (atomic_load(&carried->worker->closing_tunnels))
+		worker_close_late_tunnel(carried->worker);
+}
+
+static struct carried *carried_new(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+	struct str room = sg->resolve.name;
+	struct carried *carried = calloc(1, sizeof(*carried) + room.len);
+
+	if (!carried)
+		abort();
+	carried->worker = rq->worker;
+	carried->peer = sg->dial.peer;
+	sg->dial.peer = NULL;
+	carried->epoch = sg->resolve.room.epoch;
+	memcpy(carried->node, sg->resolve.room.node, sizeof(carried->node));
+	strncpy(carried->id, rq->id, sizeof(carried->id) - 1);
+	carried->room_len = room.len;
+	memcpy(carried->room, room.at, room.len);
+	return carried;
+}
+
+static int upgrade(struct request *rq)
+{
+	static const char *const pass[] = { "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions" };
+	struct signaling *sg = rq->state;
+
+	for (size_t i = 0; i < sizeof(pass) / sizeof(*pass); i++) {
+		struct str value = answer_header(&sg->dial, pass[i]);
+		if (value.len)
+			exchange_add(rq->x, pass[i], value);
+	}
+	exchange_add(rq->x, "Upgrade", STR("websocket"));
+	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
+	rq->status = 101;
+	exchange_upgrade(rq->x, given, carried_new(rq));
+	return DONE;
+}
+
+/* The node would rather not: its own words go to the client. */
+static int relay_refusal(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+	struct str type = answer_header(&sg->dial, "Content-Type");
+
+	if (type.len)
+		exchange_add(rq->x, "Content-Type", type);
+	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
+	rq->status = sg->dial.status;
+	exchange_answer(rq->x, sg->dial.status, sg->dial.body);
+	return DONE;
+}
+
+int dialed_node(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+	struct dial_answer *dial = &sg->dial;
+	struct str refused = answer_header(dial, "X-Usher-Refused");
+
+	guard_leave(rq->worker->router->fleet, &sg->guard, refused.len ? HTTP_ANSWERED : dial->outcome, refused.len ? 409 : dial->status,
+	            dial->retry_after_ms, sg->resolve.name);
+	if (dial->outcome != HTTP_ANSWERED)
+		return request_fail(rq, ERR_NODE_UNAVAILABLE, "node %s: %s", sg->resolve.room.node, http_outcome_name(dial->outcome));
+	if (dial->peer)
+		return upgrade(rq);
+	if (refused.len)
+		return signal_refused(rq, refused);
+	return relay_refusal(rq);
+}
