@@ -39,6 +39,7 @@ struct json_member {
 	const char *const *words;  /* NULL-terminated */
 	const struct json_shape *shape;
 	bool required;
+	bool nullable; /* null counts as absent; else it is a wrong type */
 	bool (*check)(const char *s, const char **why);
 	const char *help;          /* for the reference pages */
 };
