@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading all nodes and all routers, for the view that each process keeps. The ids and the time first, then three reads
+ * a node, all sent at once. A record that cannot be read leaves a gap and `partial`, not a failure: one damaged key must
+ * not blind the router to every other node.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "registry/redis_command.h"
+#include "registry/redis_op.h"
+#include "registry/redis_read.h"
+#include "registry/redis_store.h"
+
+enum { F_INCARNATION, F_REGISTRATION, F_SEQ, F_LEASE, F_WISH, F_REPORTED, F_LOST, F_INFO, F_LOAD, F_SINCE, F_HEARD, F_CHARGED,
+	F_SEEN, F_SHOWN, F_RESETS, F_EXCLUSIVE, NODE_FIELDS };
+static const char *const node_fields[NODE_FIELDS] = { "incarnation", "registration", "seq", "lease_ms", "wish", "reported",
+	"lost", "info", "load", "since", "heard", "charged", "seen", "shown", "resets", "exclusive" };
+
+enum node_part { PART_RECORD, PART_CHARGES, PART_ROOMS, NODE_PARTS };
+struct part_fetch {
+	struct redis_call call;
+	struct fleet_op *op;
+	struct node_record *record;
+};
+struct fleet_op {
+	struct op op;
+	struct redis_store *store;
+	struct arena *arena; /* the waiter's: only while it waits */
+	struct nodes_all *nodes, found_nodes;
+	struct routers_all *routers, found_routers;
+	uint64_t due_ms, store_ms;
+	struct redis_call time, ids;
+	struct part_fetch *fetches;
+	size_t nfetches, waiting;
+};
+
+static void fleet_op_free(struct fleet_op *op)
+{
+	redis_cancel(&op->time);
+	redis_cancel(&op->ids);
+	for (size_t i = 0; i < op->nfetches; i++)
+		redis_cancel(&op->fetches[i].call);
+	free(op->fetches);
+	free(op);
+}
+
+static void fleet_dropped(struct op *op)
+{
+	fleet_op_free(container_of(op, struct fleet_op, op));
+}
+
+static void fleet_finish(struct fleet_op *op, int err)
+{
+	struct wait *w = op_detach(&op->op);
+
+	op->found_nodes.store_ms = op->found_routers.store_ms = op->store_ms;
+	if (!err && op->nodes)
+		*op->nodes = op->found_nodes;
+	if (!err && op->routers)
+		*op->routers = op->found_routers;
+	fleet_op_free(op);
+	wait_wake(w, err);
+}
+
+/* -- a node's parts ---------------------------------------------------------------------------------------------------------- */
+
+static int word_of(const char *const *words, struct str word)
+{
+	for (int i = 0; words[i]; i++)
+		if (str_is(word, words[i]))
+			return i;
+	return 0;
+}
+
+static struct str keep(struct arena *arena, const struct redisReply *r, const char *otherwise)
+{
+	struct str text = reply_str(r);
+
+	if (!text.at)
+		return str_of(otherwise);
+	return (struct str){ arena_copy(arena, text.at, text.len), text.len };
+}
+
+/* False: not readable. A record without any field has been deleted: its id becomes "". */
+static bool record_read(struct fleet_op *op, struct node_record *n, const struct redisReply *r)
+{
+	bool some = false;
+
+	if (reply_count(r) != NODE_FIELDS ||
+	    !reply_copy(reply_at(r, F_INCARNATION), n->incarnation, sizeof n->incarnation))
+		return false;
+	for (size_t i = 0; i < NODE_FIELDS; i++)
+		some = some || !reply_is_nil(reply_at(r, i));
+	if (!some)
+		n->id[0] = '\0';
+	n->registration = reply_u64(reply_at(r, F_REGISTRATION));
+	n->seq = reply_u64(reply_at(r, F_SEQ));
+	n->lease_ms = reply_u64(reply_at(r, F_LEASE));
+	n->wish = (enum node_wish)word_of(node_wish_words, reply_str(reply_at(r, F_WISH)));
+	n->reported = (enum node_report)word_of(node_report_words, reply_str(reply_at(r, F_REPORTED)));
+	n->lost = str_is(reply_str(reply_at(r, F_LOST)), "1");
+	n->info = keep(op->arena, reply_at(r, F_INFO), "{}");
+	n->load = keep(op->arena, reply_at(r, F_LOAD), "{}");
+	n->since_ms = reply_u64(reply_at(r, F_SINCE));
+	n->heard_ms = reply_u64(reply_at(r, F_HEARD));
+	n->charged = reply_u64(reply_at(r, F_CHARGED));
+	n->seen = reply_u64(reply_at(r, F_SEEN));
+	n->shown = reply_real(reply_at(r, F_SHOWN));
+	n->resets = reply_u64(reply_at(r, F_RESETS));
+	n->exclusive = reply_str(reply_at(r, F_EXCLUSIVE)).len > 0;
+	return true;
+}
+
+static bool charges_read(struct fleet_op *op, struct node_record *n, const struct redisReply *r)
+{
+	size_t count = reply_count(r);
+
+	if (!reply_is_list(r))
+		return false;
+	n->charges = arena_alloc(op->arena, (count ? count : 1) * sizeof *n->charges);
+	for (size_t i = 0; i < count; i++)
+		if (text_charge(reply_str(reply_at(r, i)), &n->charges[n->ncharges]))
+			n->ncharges++;
+	return true;
+}
+
+static bool part_read(struct part_fetch *fetch, const struct redisReply *reply)
+{
+	struct fleet_op *op = fetch->op;
+
+	if (reply_failed(reply))
+		return false;
+	switch ((enum node_part)((size_t)(fetch - op->fetches) % NODE_PARTS)) {
+	case PART_RECORD:
+		return record_read(op, fetch->record, reply);
+	case PART_CHARGES:
+		return charges_read(op, fetch->record, reply);
+	default:
+		fetch->record->rooms = reply_u64(reply);
+		return true;
+	}
+}
+
+static void nodes_settle(struct fleet_op *op)
+{
+	struct nodes_all *all = &op->found_nodes;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (all->nodes[i].id[0])
+			all->nodes[kept++] = all->nodes[i];
+	all->count = kept;
+}
+
+static void part_answered(struct redis_call *call, const struct redisReply *reply)
+{
+	struct part_fetch *fetch = container_of(call, struct part_fetch, call);
+	struct fleet_op *op = fetch->op;
+
+	if (!reply) {
+		fleet_finish(op, -ERR_STORE_UNAVAILABLE);
+		return;
+	}
+	if (!part_read(fetch, reply)) {
+		fetch->record->id[0] = '\0';
+		op->found_nodes.partial = true;
+	}
+	if (--op->waiting)
+		return;
+	nodes_settle(op);
+	fleet_finish(op, 0);
+}
+
+static int part_send(struct fleet_op *op, struct part_fetch *fetch, struct node_record *record, enum node_part part)
+{
+	static const char *const verbs[] = { "HMGET", "LRANGE", "HLEN" };
+	static const enum node_key keys[] = { KEY_NODE, KEY_CHARGES, KEY_NODE_ROOMS };
+	static const size_t words[] = { 2 + NODE_FIELDS, 4, 2 };
+	struct buf *text = &fetch->call.text;
+
+	fetch->op = op;
+	fetch->record = record;
+	fetch->call.script = SCRIPT_COUNT;
+	fetch->call.due_ms = op->due_ms;
+	fetch->call.done = part_answered;
+	command_start(text, words[part]);
+	command_z(text, verbs[part]);
+	command_node(text, op->store, record->id, keys[part]);
+	for (size_t i = 0; part == PART_RECORD && i < NODE_FIELDS; i++)
+		command_z(text, node_fields[i]);
+	if (part == PART_CHARGES) {
+		command_z(text, "0");
+		command_z(text, "-1");
+	}
+	return redis_send(op->store->data.link, &fetch->call);
+}
+
+static int nodes_fetch(struct fleet_op *op)
+{
+	struct nodes_all *all = &op->found_nodes;
+
+	op->nfetches = op->waiting = all->count * NODE_PARTS;
+	op->fetches = calloc(op->nfetches, sizeof *op->fetches);
+	if (!op->fetches)
+		abort();
+	for (size_t i = 0; i < op->nfetches; i++) {
+		struct node_record *record = &all->nodes[i / NODE_PARTS];
+
+		if (part_send(op, &op->fetches[i], record, (enum node_part)(i % NODE_PARTS)) != 0)
+			return -ERR_STORE_UNAVAILABLE;
+	}
+	return 0;
+}
+
+static void nodes_listed(struct redis_call *call, const struct redisReply *reply)
+{
+	struct fleet_op *op = container_of(call, struct fleet_op, ids);
+	struct nodes_all *all = &op->found_nodes;
+	size_t count = reply_count(reply);
+	int err;
+
+	if (!reply_is_list(reply)) {
+		fleet_finish(op, -ERR_STORE_UNAVAILABLE);
+		return;
+	}
+	all->nodes = arena_alloc(op->arena, (count ? count : 1) * sizeof *all->nodes);
+	for (size_t i = 0; i < count; i++) {
+		struct str id = reply_str(reply_at(reply, i));
+
+		if (id.at && node_valid(id.at, id.len))
+			memcpy(all->nodes[all->count++].id, id.at, id.len);
+	}
+	err = all->count ? nodes_fetch(op) : 0;
+	if (err || all->count == 0)
+		fleet_finish(op, err);
+}
+
+/* -- routers --------------------------------------------------------------------------------------------------------------------- */
+
+static void router_read(struct fleet_op *op, struct str id, struct str text) /* "heard_ms json" */
+{
+	struct router_record *r = &op->found_routers.routers[op->found_routers.count];
+	struct str heard;
+
+	if (!id.at || id.len == 0 || id.len > NODE_MAX || !text.at || !str_cut(&text, ' ', &heard) ||
+	    !parse_u64(heard, &r->heard_ms))
+		return;
+	memcpy(r->id, id.at, id.len);
+	r->info = (struct str){ arena_copy(op->arena, text.at, text.len), text.len };
+	op->found_routers.count++;
+}
+
+static void routers_listed(struct redis_call *call, const struct redisReply *reply)
+{
+	struct fleet_op *op = container_of(call, struct fleet_op, ids);
+	size_t count = reply_count(reply) / 2;
+
+	if (!reply_is_list(reply)) {
+		fleet_finish(op, -ERR_STORE_UNAVAILABLE);
+		return;
+	}
+	op->found_routers.routers = arena_alloc(op->arena, (count ? count : 1) * sizeof *op->found_routers.routers);
+	for (size_t i = 0; i < count; i++)
+		router_read(op, reply_str(reply_at(reply, 2 * i)), reply_str(reply_at(reply, 2 * i + 1)));
+	fleet_finish(op, 0);
+}
+
+/* -- both ------------------------------------------------------------------------------------------------------------------------- */
+
+static void time_told(struct redis_call *call, const struct redisReply *reply)
+{
+	struct fleet_op *op = container_of(call, struct fleet_op, time);
+
+	op->store_ms = reply_time_ms(reply);
+	if (op->store_ms == 0)
+		fleet_finish(op, -ERR_STORE_UNAVAILABLE);
+}
+
+static int simple_send(struct fleet_op *op, struct redis_call *call, const char *verb, const char *key,
+                       void (*done)(struct redis_call *, const struct redisReply *))
+{
+	command_start(&call->text, key ? 2 : 1);
+	command_z(&call->text, verb);
+	if (key)
+		command_key(&call->text, op->store, key);
+	call->script = SCRIPT_COUNT;
+	call->patient = true;
+	call->due_ms = op->due_ms;
+	call->done = done;
+	return redis_send(op->store->data.link, call);
+}
+
+static int fleet_start_reading(struct fleet_op *op, const char *verb, const char *key,
+                               void (*done)(struct redis_call *, const struct redisReply *), struct wait *w)
+{
+	if (simple_send(op, &op->time, "TIME", NULL, time_told) != 0 || simple_send(op, &op->ids, verb, key, done) != 0) {
+		fleet_op_free(op);
+		return -ERR_STORE_UNAVAILABLE;
+	}
+	op_attach(&op->op, w);
+	return WAIT;
+}
+
+static struct fleet_op *fleet_op_new(struct redis_store *store, struct arena *arena, uint64_t due_ms)
+{
+	struct fleet_op *op = calloc(1, sizeof *op);
+
+	if (!op)
+		abort();
+	op->op.dropped = fleet_dropped;
+	op->store = store;
+	op->arena = arena;
+	op->due_ms = due_ms;
+	return op;
+}
+
+int redis_nodes_all(struct redis_store *store, struct arena *arena, uint64_t due_ms, struct nodes_all *out, struct wait *w)
+{
+	struct fleet_op *op = fleet_op_new(store, arena, due_ms);
+
+	op->nodes = out;
+	return fleet_start_reading(op, "SMEMBERS", "nodes", nodes_listed, w);
+}
+
+int redis_routers_all(struct redis_store *store, struct arena *arena, uint64_t due_ms, struct routers_all *out, struct wait *w)
+{
+	struct fleet_op *op = fleet_op_new(store, arena, due_ms);
+
+	op->routers = out;
+	return fleet_start_reading(op, "HGETALL", "routers", routers_listed, w);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rooms in Redis: one hash a room, changed by scripts only. Every reply that holds a record may fill the table, if the
+ * key is tracked from then on (the scripts read it last) and no announced change overtook the reply (the stamp).
+ */
+#include <string.h>
+
+#include "base/error.h"
+#include "registry/redis_command.h"
+#include "registry/redis_op.h"
+#include "registry/redis_read.h"
+#include "registry/redis_store.h"
+#include "registry/rooms.h"
+#include "registry/table.h"
+
+struct room_op {
+	struct redis_op base;
+	char name[ROOM_MAX];
+	size_t len;
+	uint64_t stamp, tracked;
+	struct claimed got;
+	struct room *found;      /* of a find; else */
+	struct claimed *changed; /* of a change */
+};
+
+static struct str room_op_name(const struct room_op *op)
+{
+	return (struct str){ op->name, op->len };
+}
+
+static void room_before(struct redis_call *call)
+{
+	struct room_op *op = container_of(call, struct room_op, base.call);
+
+	op->tracked = conn_track(op->base.conn);
+}
+
+static void room_give(struct redis_op *base, bool asked)
+{
+	struct room_op *op = container_of(base, struct room_op, base);
+	const struct redis_shared *shared = base->conn->store->shared;
+
+	registry_met_epoch(shared->registry, op->got.room.epoch);
+	if (conn_tracked(base->conn, op->tracked))
+		table_learn(shared->table, room_op_name(op), &op->got.room, op->stamp);
+	if (asked && op->found)
+		*op->found = op->got.room;
+	if (asked && op->changed)
+		*op->changed = op->got;
+}
+
+static int found_take(struct redis_op *base, const struct redisReply *reply)
+{
+	struct room_op *op = container_of(base, struct room_op, base);
+
+	return reply_room(reply, &op->got.room) ? 0 : -ERR_STORE_UNAVAILABLE;
+}
+
+static int changed_take(struct redis_op *base, const struct redisReply *reply)
+{
+	struct room_op *op = container_of(base, struct room_op, base);
+
+	op->got.won = reply_u64(reply_at(reply, 0)) == 1;
+	return reply_room(reply_at(reply, 1), &op->got.room) ? 0 : -ERR_STORE_UNAVAILABLE;
+}
+
+static struct room_op *room_op_new(struct redis_store *store, struct str name, bool acked)
+{
+	struct room_op *op = op_new(store, sizeof *op, acked);
+
+	op->len = name.len < ROOM_MAX ? name.len : ROOM_MAX;
+	memcpy(op->name, name.at, op->len);
+	op->stamp = table_stamp(store->shared->table, name);
+	op->base.give = room_give;
+	op->base.call.before = room_before;
+	return op;
+}
+
+int redis_rooms_find(struct redis_store *store, struct str name, uint64_t due_ms, struct room *out, struct wait *w)
+{
+	struct room_op *op = room_op_new(store, name, false);
+	struct buf *text = &op->base.call.text;
+
+	op->found = out;
+	op->base.take = found_take;
+	command_start(text, 2 + ROOM_FIELDS);
+	command_z(text, "HMGET");
+	command_room(text, store, name);
+	for (size_t i = 0; i < ROOM_FIELDS; i++)
+		command_z(text, room_fields[i]);
+	return op_start(&op->base, due_ms, w);
+}
+
+/* A script of one room key; the caller adds its `args`. */
+static struct room_op *change_new(struct redis_store *store, struct str name, enum script script, size_t args, bool acked,
+                                  struct claimed *out)
+{
+	struct room_op *op = room_op_new(store, name, acked);
+
+	op->changed = out;
+	op->base.take = changed_take;
+	op_script(&op->base, script, 1, args);
+	command_room(&op->base.call.text, store, name);
+	return op;
+}
+
+int redis_rooms_claim(struct redis_store *store, struct str name, const struct claim *claim, uint64_t due_ms,
+                      struct claimed *out, struct wait *w)
+{
+	struct room_op *op = change_new(store, name, SCRIPT_CLAIM, 7, true, out);
+	struct buf *text = &op->base.call.text;
+
+	command_u64(text, claim->from_epoch);
+	command_z(text, claim->node);
+	command_z(text, claim->incarnation);
+	command_u64(text, claim->registration);
+	command_u64(text, claim->exclusive);
+	command_z(text, store->shared->router);
+	command_u64(text, registry_floor(store->shared->registry));
+	return op_start(&op->base, due_ms, w);
+}
+
+int redis_rooms_publish(struct redis_store *store, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
+                        struct claimed *out, struct wait *w)
+{
+	struct room_op *op = change_new(store, name, SCRIPT_PUBLISH, 2, true, out);
+
+	command_u64(&op->base.call.text, epoch);
+	command_str(&op->base.call.text, hints);
+	return op_start(&op->base, due_ms, w);
+}
+
+int redis_rooms_shut(struct redis_store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
+                     struct wait *w)
+{
+	struct room_op *op = change_new(store, name, SCRIPT_SHUT, 1, false, out);
+
+	command_u64(&op->base.call.text, epoch);
+	return op_start(&op->base, due_ms, w);
+}
+
+int redis_rooms_forget(struct redis_store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
+                       struct wait *w)
+{
+	struct room_op *op = change_new(store, name, SCRIPT_FORGET, 1, false, out);
+
+	command_u64(&op->base.call.text, epoch);
+	return op_start(&op->base, due_ms, w);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to the Redis store: what its files know of each other. `struct redis_shared` is one a process and constant
+ * after its making; `struct redis_store` is one a loop.
+ */
+#pragma once
+
+#include "registry/nodes.h"
+#include "registry/redis_op.h"
+#include "registry/rooms.h"
+
+struct redis_watch;
+
+struct redis_shared {
+	struct registry *registry;
+	struct table *table;
+	struct redis_target target;
+	struct redis_watch *watch;
+	const char *prefix, *router;
+	uint64_t wait_replicas, wait_ms;
+};
+struct redis_store {
+	struct loop *loop;
+	const struct redis_shared *shared;
+	struct redis_conn data;
+	struct redis_conn acked; /* only with wait_replicas: WAIT holds up what comes after it on a connection */
+};
+
+int redis_rooms_find(struct redis_store *, struct str name, uint64_t due_ms, struct room *out, struct wait *);
+int redis_rooms_claim(struct redis_store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out,
+                      struct wait *);
+int redis_rooms_publish(struct redis_store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
+                        struct claimed *out, struct wait *);
+int redis_rooms_shut(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+int redis_rooms_forget(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+int redis_rooms_list(struct redis_store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out,
+                     struct wait *);
+void redis_rooms_touch(struct redis_store *, struct str name, const struct room *);
+
+int redis_nodes_register(struct redis_store *, const char *node, const struct registration_request *, uint64_t due_ms,
+                         struct registered *out, struct wait *);
+int redis_nodes_renew(struct redis_store *, const char *node, const struct renewal *, uint64_t due_ms, struct renewed *out,
+                      struct wait *);
+int redis_nodes_leave(struct redis_store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *);
+int redis_nodes_lose(struct redis_store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
+                     struct wait *);
+int redis_nodes_set_wish(struct redis_store *, const char *node, enum node_wish, uint64_t due_ms, struct wait *);
+int redis_nodes_reset_breakers(struct redis_store *, const char *node, uint64_t due_ms, struct wait *);
+int redis_nodes_reserve(struct redis_store *, const char *node, const struct reserve *, uint64_t due_ms, struct reserved *out,
+                        struct wait *);
+void redis_nodes_release(struct redis_store *, const char *node, struct str room, const struct reserved *, double cost);
+void redis_nodes_index(struct redis_store *, const char *node, struct str room, uint64_t epoch);
+void redis_nodes_report_rooms(struct redis_store *, const char *node, const struct room_report *, size_t n);
+int redis_nodes_room(struct redis_store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out,
+                     struct wait *);
+void redis_nodes_unindex(struct redis_store *, const char *node, struct str room, uint64_t epoch);
+int redis_nodes_all(struct redis_store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
+int redis_routers_announce(struct redis_store *, const char *id, struct str info, uint64_t due_ms, struct wait *);
+int redis_routers_leave(struct redis_store *, const char *id, uint64_t due_ms, struct wait *);
+int redis_routers_all(struct redis_store *, struct arena *, uint64_t due_ms, struct routers_all *out, struct wait *);
