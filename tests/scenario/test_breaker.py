@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SFUs that fail: the breaker opens, says so at once, tries once, and closes; nobody else notices."""
+import asyncio
+import statistics
+import time
+
+import pytest
+
+from harness import fetch, until
+from test_one_owner import many_joins, owner
+
+FAST = ("breaker.open_ms=300", "breaker.max_open_ms=600", "sfu.call_timeout_ms=300", "sfu.connect_timeout_ms=300", "server.park_ms=0",
+        "breaker.max_ejected=1")
+
+
+def control(router, name):
+    return next(b for b in router.node(name)["breakers"] if b["class"] == "control")
+
+
+@pytest.mark.parametrize("mode", ["500", "hang", "reset", "garbage", "gone"])
+def test_a_failing_node_is_held_back_and_comes_back(stage, mode):
+    router = stage.router("server.workers=4", *FAST)
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    assert router.join("before").status == 200
+    if mode == "gone":
+        node.loop.call_soon_threadsafe(node.server.close)
+    node.mode = mode
+    answers = [router.join(f"fails-{i}") for i in range(5)]
+    assert all(a.code() == "node_unavailable" for a in answers), answers
+    until("the breaker is open", lambda: control(router, "n1")["state"] != "closed")
+    calls, started = node.calls, time.monotonic()
+    held = router.join("held")
+    assert held.code() == "breaker_open" and "retry-after" in held.headers, held
+    assert time.monotonic() - started < 0.25, "held back, but not at once"
+    assert owner(router.join("before"))[0] == "n1"
+    node.mode = "ok"
+    if mode == "gone":
+        async def listen():
+            node.server = await asyncio.start_server(node._serve, "127.0.0.1", node.port)
+        asyncio.run_coroutine_threadsafe(listen(), node.loop).result(5)
+    until("it is joinable again", lambda: router.join("after").status == 200)
+    until("the breaker is closed", lambda: control(router, "n1")["state"] == "closed")
+    assert node.calls >= calls
+
+
+def test_a_hundred_404s_change_nothing(stage):
+    router = stage.router(*FAST)
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    node.mode = "404"
+    asyncio.run(many_joins([router], lambda i: f"room-{i}", 100, 20))
+    assert control(router, "n1")["state"] == "closed"
+    assert control(router, "n1")["failures"] == 0
+
+
+def test_a_full_node_gets_no_new_rooms_and_keeps_its_breaker_closed(stage):
+    router = stage.router(*FAST)
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    node.mode = "429"
+    router.join("one")
+    until("full", lambda: "full" in router.node("n1")["why_not"])
+    assert control(router, "n1")["state"] == "closed"
+
+
+def test_one_broken_rooms_500s_do_not_take_the_node(stage):
+    router = stage.router(*FAST, "probe.interval_ms=60000")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    assert router.join("good").status == 200 and router.join("broken").status == 200
+    node.mode = "500"
+    for _ in range(20):
+        assert router.get("/v1/rooms/broken/signal").status == 500
+    node.mode = "ok"
+    assert router.get("/v1/rooms/good/signal").status == 200
+    signal = next(b for b in router.node("n1")["breakers"] if b["class"] == "signal")
+    assert signal["state"] == "closed"
+
+
+def test_other_nodes_do_not_notice(stage):
+    router = stage.router(*FAST, "limits.connections_per_address=5000")
+    good, bad = stage.node("good", router), stage.node("bad", router)
+    router.wait_placeable("good", "bad")
+    answers = [router.join(f"room-{i}") for i in range(20)]
+    rooms = {name: [a.json()["room"] for a in answers if owner(a)[0] == name] for name in ("good", "bad")}
+    assert rooms["good"] and rooms["bad"]
+
+    async def time_one(room):
+        started = time.perf_counter()
+        answer = await fetch("GET", f"{router.url}/v1/rooms/{room}/signal")
+        assert answer.status == 200
+        return time.perf_counter() - started
+
+    async def measure(disturb):
+        noise = [asyncio.create_task(fetch("GET", f"{router.url}/v1/rooms/{rooms['bad'][0]}/signal", timeout=30)) for _ in range(50 * disturb)]
+        times = []
+        for i in range(300):
+            times.append(await time_one(rooms["good"][i % len(rooms["good"])]))
+        for task in noise:
+            task.cancel()
+        return sorted(times)[int(len(times) * 0.99)]
+    # In turns, the quieter half of each: this machine's own noise is not the router's.
+    calm, troubled = [], []
+    for _ in range(3):
+        bad.mode = "ok"
+        calm.append(asyncio.run(measure(False)))
+        bad.mode = "hang"
+        troubled.append(asyncio.run(measure(True)))
+    assert min(troubled) <= 1.5 * statistics.median(calm), (calm, troubled)
+
+
+def test_a_long_poll_never_counts(stage):
+    router = stage.router(*FAST, "sfu.response_timeout_ms=1500")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    assert router.join("polled").status == 200
+    node.mode = "hang"
+
+    async def polls():
+        return await asyncio.gather(*(fetch("GET", f"{router.url}/v1/rooms/polled/signal") for _ in range(10)))
+    answers = asyncio.run(polls())
+    assert all(a.status in (502, 504) for a in answers), answers
+    signal = next(b for b in router.node("n1")["breakers"] if b["class"] == "signal")
+    assert signal["state"] == "closed" and signal["failures"] == 0

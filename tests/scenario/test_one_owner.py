@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One room, one owner: whoever is asked, however many ask at once, and whoever dies in between."""
+import asyncio
+import collections
+
+import pytest
+
+from harness import DEADLINE, call, fetch, together, until
+
+
+def owner(answer):
+    assert answer.status == 200, answer
+    body = answer.json()
+    return body["node"]["id"] if isinstance(body["node"], dict) else body["node"], body["epoch"]
+
+
+async def many_joins(routers, rooms_of, total, connections=100):
+    """`total` joins over all routers, at most `connections` under way; a list of answers."""
+    gate = asyncio.Semaphore(connections)
+
+    async def one(i):
+        async with gate:
+            return await fetch("POST", f"{routers[i % len(routers)].url}/v1/rooms/{rooms_of(i)}/join", timeout=DEADLINE)
+    return await asyncio.gather(*(one(i) for i in range(total)))
+
+
+def test_rooms_have_one_owner_whichever_router_is_asked(stage):
+    redis = stage.redis()
+    routers = [stage.router(f"registry.url={redis.url}") for _ in range(2)]
+    stage.node("n1", *routers), stage.node("n2", *routers)
+    for router in routers:
+        router.wait_placeable("n1", "n2")
+    owners = {}
+    for i in range(50):
+        owners[i] = owner(routers[i % 2].join(f"room-{i}"))
+    for i in range(50):
+        for router in routers:
+            assert owner(router.join(f"room-{i}")) == owners[i]
+            assert owner(router.get(f"/v1/rooms/room-{i}/route")) == owners[i]
+    assert set(node for node, _ in owners.values()) == {"n1", "n2"}
+
+
+@pytest.mark.parametrize("store", ["redis", "memory"])
+def test_1000_concurrent_first_joins_give_one_epoch_and_one_charge(stage, store):
+    redis = stage.redis() if store == "redis" else None
+    count = 3 if redis else 1
+    routers = [stage.router(f"registry.url={redis.url}" if redis else "registry.url=memory:", "limits.connections_per_address=5000")
+               for _ in range(count)]
+    nodes = [stage.node(f"n{i}", *routers) for i in range(3)]
+    for router in routers:
+        router.wait_placeable(*(node.name for node in nodes))
+    answers = asyncio.run(many_joins(routers, lambda i: "one-room", 1000, connections=1000))
+    assert len({owner(a) for a in answers}) == 1
+    assert sum(a.json()["created"] for a in answers) == 1
+    opened = {call_ for node in nodes for call_ in node.opens}
+    assert len({epoch for _, epoch in opened}) == 1
+    # Losers gave their charges back: what is left is one room's.
+    def one_charge():
+        charged = [routers[0].node(node.name)["charged"] for node in nodes]
+        cost = max(charged)
+        return cost > 0 and sum(charged) < 1.5 * cost and cost < 0.015
+    until("the charges are one room's", one_charge)
+
+
+def test_a_router_stopped_between_two_steps_leaves_a_room_that_the_next_join_completes(stage):
+    redis = stage.redis()
+    healthy = stage.router(f"registry.url={redis.url}")
+    node = stage.node("n1", healthy)
+    healthy.wait_placeable("n1")
+    steps = ["find-room", "choose-node", "reserve-node", "claim-room", "open-room", "publish-room", "check-node", "answer"]
+    for step in steps:
+        doomed = stage.router(f"registry.url={redis.url}", f"fault.at=join/{step}")
+        doomed.wait_placeable("n1")
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            doomed.join(f"broken-at-{step}")
+        assert doomed.child.wait(10) == 86, f"the fault point at {step} did not stop the router"
+        first = owner(healthy.join(f"broken-at-{step}"))
+        assert first[0] == "n1"
+        assert owner(healthy.join(f"broken-at-{step}")) == first
+        assert node.rooms[f"broken-at-{step}"] == first[1]
+
+
+def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_say(stage):
+    redis = stage.redis()
+    a = stage.router(f"registry.url={redis.url}", "nodes.allow_cidr=127.0.0.1/32", "limits.connections_per_address=5000")
+    b = stage.router(f"registry.url={redis.url}", "limits.connections_per_address=5000")
+    # The node's control side listens on 127.0.0.1 but is announced as 127.0.0.2, which only B may connect to.
+    far, near = stage.node("far", b, heartbeat=False), stage.node("near", b)
+    far.control_url = None
+    far.server.close()
+    far_port = far.port
+
+    async def listen():
+        far.server = await asyncio.start_server(far._serve, "127.0.0.2", far_port, backlog=1024)
+    asyncio.run_coroutine_threadsafe(listen(), far.loop).result(5)
+    far.control_url = f"http://127.0.0.2:{far_port}"
+    far.register()
+    far.report_rooms = near.report_rooms = True
+    far.beat(), far.start_beating()
+    b.wait_placeable("far", "near")
+    a.wait_placeable("near")
+    answers = asyncio.run(many_joins([a, b], lambda i: f"room-{i // 2}", 400, connections=200))
+    owners = collections.defaultdict(set)
+    for i, answer in enumerate(answers):
+        if answer.status == 200:
+            owners[i // 2].add(owner(answer))
+    assert len(owners) == 200, f"{200 - len(owners)} rooms had no answer"
+    assert all(len(found) == 1 for found in owners.values()), [o for o in owners.values() if len(o) > 1]
+
+    def holds_only_its_own():
+        listed = {}
+        for name in ("far", "near"):
+            cursor = ""
+            while cursor is not None:
+                page = b.get(f"/v1/nodes/{name}/rooms?limit=1000&cursor={cursor}").json()
+                listed.update({(name, row["room"]): row["epoch"] for row in page["rooms"]})
+                cursor = page["next_cursor"]
+        for node in (far, near):
+            for answer in node.answers[-1:]:
+                for evict in answer.json()["evict"]:
+                    if node.rooms.get(evict["room"]) == evict["epoch"]:
+                        del node.rooms[evict["room"]]
+        held = {(node.name, room): epoch for node in (far, near) for room, epoch in node.rooms.items()}
+        return all(listed.get(key) == epoch for key, epoch in held.items())
+    until("no node holds what the store does not say", holds_only_its_own)
+
+
+def test_a_late_delete_with_an_old_epoch_touches_nothing(stage):
+    router = stage.router()
+    stage.node("n1", router)
+    router.wait_placeable("n1")
+    node, epoch = owner(router.join("again"))
+    assert router.delete(f"/v1/rooms/again?epoch={epoch}").status == 204
+    assert router.get("/v1/rooms/again/route").code() == "not_found"
+    node, newer = owner(router.join("again"))
+    assert newer > epoch
+    assert router.delete(f"/v1/rooms/again?epoch={epoch}").code() == "stale_epoch"
+    assert owner(router.join("again")) == (node, newer)
+    assert router.delete("/v1/rooms/again").code() == "bad_request"
+    assert router.delete("/v1/rooms/again?force=true").status == 204

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Redis that hangs, restarts, forgets its scripts, or cuts the link that announces changes."""
+import signal
+import time
+
+import pytest
+
+from harness import until
+from test_one_owner import owner
+
+
+@pytest.fixture
+def pair(stage):
+    redis = stage.redis()
+    routers = [stage.router(f"registry.url={redis.url}", "registry.timeout_ms=300", "rooms.trust_ms=1000", "server.park_ms=200",
+                            "nodes.lease_ms=60000") for _ in range(2)]
+    node = stage.node("n1", *routers)
+    for router in routers:
+        router.wait_placeable("n1")
+    return redis, routers, node
+
+
+def test_a_redis_that_never_answers_costs_one_budget_and_no_known_room(pair):
+    redis, (router, other), node = pair
+    known = owner(router.join("known"))
+    redis.signal(signal.SIGSTOP)
+    started = time.monotonic()
+    answer = router.join("new-room")
+    assert answer.code() == "store_unavailable", answer
+    assert time.monotonic() - started < 2, "more than one budget"
+    for _ in range(20):
+        assert owner(router.join("known")) == known
+        assert router.get("/livez").status == 200
+    # Beyond trust_ms the entry is asked again before use, and used as it is when nobody answers.
+    until("the store is seen as down", lambda: router.metric("usher_store_up") == 0)
+    assert owner(router.join("known")) == known
+    assert router.get("/readyz").status == 200
+    redis.signal(signal.SIGCONT)
+    until("new rooms again", lambda: router.join("new-room").status == 200)
+    assert owner(router.join("known")) == known
+
+
+def test_a_restarted_redis_is_found_again(stage, pair):
+    redis, (router, other), node = pair
+    known = owner(router.join("known"))
+    redis.kill()
+    assert owner(router.join("known")) == known
+    again = stage.redis(port=redis.port)
+    until("the node is back", lambda: node.registration and (node.beat().status == 404 and node.register().status in (200, 201)
+                                                               or node.beat().status == 200))
+    until("new rooms again", lambda: router.join("after").status == 200)
+    assert again.command("PING") == b"+PONG\r\n"
+
+
+def test_a_script_flush_is_not_noticed(pair):
+    redis, (router, other), node = pair
+    assert router.join("one").status == 200
+    assert redis.command("SCRIPT", "FLUSH") == b"+OK\r\n"
+    assert router.join("two").status == 200
+    assert other.join("three").status == 200
+
+
+def test_changes_by_others_are_seen_through_the_link(pair):
+    redis, (router, other), node = pair
+    _, epoch = owner(router.join("moves"))
+    assert owner(other.join("moves"))[1] == epoch
+    assert other.delete(f"/v1/rooms/moves?epoch={epoch}").status == 204
+    until("the other router's delete is known here", lambda: router.get("/v1/rooms/moves/route").status == 404, 2)
+
+
+def test_a_cut_link_makes_no_stale_answer_last(pair):
+    redis, (router, other), node = pair
+    _, epoch = owner(router.join("moves"))
+    redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+    assert other.delete(f"/v1/rooms/moves?epoch={epoch}").status == 204
+    until("the delete is known here", lambda: router.get("/v1/rooms/moves/route").status == 404, 3)
+
+
+def test_the_store_down_at_the_start_is_said_and_waited_out(stage):
+    redis = stage.redis()
+    redis.signal(signal.SIGSTOP)
+    router = stage.router(f"registry.url={redis.url}")
+    answer = router.get("/readyz")
+    assert answer.status == 503 and answer.code() == "store_unavailable"
+    assert router.get("/livez").status == 200
+    redis.signal(signal.SIGCONT)
+    until("ready", lambda: router.get("/readyz").status == 200)
