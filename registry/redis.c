@@ -1,234 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connection half of the adapter of hiredis. Decisions that come from how hiredis 0.14 behaves:
- *
- * - A connection that does not answer is given up whole (redisAsyncFree; redisAsyncDisconnect would wait for the answers).
- *   Never from onConnect or onDisconnect: there hiredis frees the context itself.
- * - What hiredis holds for a command is a slot, not the call: a call that expired or was cancelled leaves an empty slot
- *   behind, and hiredis may outlive the link (a free inside a callback is deferred): context->data is then NULL.
+ * The connection, from name to greeting to loss. One that does not answer is given up whole: redisAsyncFree, as
+ * redisAsyncDisconnect would wait for the answers. Never from onConnect or onDisconnect: there hiredis frees the context
+ * itself. Whatever calls back may free the link: hence `gone`.
  */
-#include <assert.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/error.h"
 #include "base/log.h"
-#include "base/wait.h"
 #include "registry/redis_command.h"
-#include "registry/redis_link.h"
+#include "registry/redis_private.h"
 #include "registry/redis_read.h"
-#include "registry/redis_socket.h"
 
-#define PENDING_MAX 65536  /* calls under way */
-#define QUEUED_MAX 4096    /* calls waiting for the first connection */
 #define PING_MS 1000       /* a silent link is asked whether it lives */
 #define BACKOFF_BASE_MS 50 /* full jitter: random in [0, base * 2^n), at most the cap */
 #define BACKOFF_CAP_MS 2000
 
-enum link_state { LINK_DOWN, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
-
-struct redis_slot {
-	struct redis_call *call; /* NULL: nobody waits any more */
-};
-struct redis {
-	struct loop *loop;
-	struct redis_target target;
-	const struct redis_events *events;
-	void *arg;
-	enum link_state state;
-	struct redisAsyncContext *context;
-	struct addresses addresses;
-	struct wait resolving;
-	struct timer retry, limit, ping;
-	struct redis_call *first, *last; /* in order of sending */
-	size_t pending;
-	struct redis_call alive; /* the ping */
-	uint64_t heard;          /* replies so far */
-	uint64_t attempts;
-	unsigned failures;
-	bool tried;     /* the first attempt has ended */
-	bool subscribed;
-	bool *gone;     /* set while callbacks of the owner run */
-	char why[128];
-};
-
 static void link_connect(struct redis *link);
-
-/* -- calls ------------------------------------------------------------------------------------------------------------------ */
-
-static void call_unlink(struct redis_call *call)
-{
-	struct redis *link = call->link;
-
-	*(call->prev ? &call->prev->next : &link->first) = call->next;
-	*(call->next ? &call->next->prev : &link->last) = call->prev;
-	call->next = call->prev = NULL;
-	link->pending--;
-}
-
-static void call_append(struct redis *link, struct redis_call *call)
-{
-	call->link = link;
-	call->next = NULL;
-	call->prev = link->last;
-	*(link->last ? &link->last->next : &link->first) = call;
-	link->last = call;
-	link->pending++;
-}
-
-/* The call is over: nothing points to it any more. */
-static void call_end(struct redis_call *call)
-{
-	if (call->slot)
-		call->slot->call = NULL;
-	call->slot = NULL;
-	timer_clear(call->link->loop, &call->timer);
-	call_unlink(call);
-	buf_free(&call->text);
-	call->text = (struct buf){ 0 };
-	call->link = NULL;
-}
-
-static void call_done(struct redis_call *call, const struct redisReply *reply)
-{
-	call_end(call);
-	call->done(call, reply);
-}
-
-void redis_cancel(struct redis_call *call)
-{
-	if (call->link)
-		call_end(call);
-}
-
-static void call_reply(struct redisAsyncContext *context, void *reply, void *arg);
-
-/* False: hiredis does not take it (the context is ending). */
-static bool call_transmit(struct redis *link, struct redis_call *call)
-{
-	struct redis_slot *slot = calloc(1, sizeof *slot);
-
-	if (!slot)
-		abort();
-	if (call->before)
-		call->before(call);
-	if (redisAsyncFormattedCommand(link->context, call_reply, slot, call->text.at, call->text.len) != REDIS_OK) {
-		free(slot);
-		return false;
-	}
-	slot->call = call;
-	call->slot = slot;
-	call->sent_ms = loop_now_ms(link->loop);
-	call->heard_before = link->heard;
-	return true;
-}
-
-/* The store does not know the script (it was restarted, or flushed): once more with its text. */
-static bool call_eval(struct redis *link, struct redis_call *call)
-{
-	struct buf text = { 0 };
-
-	if (call->evaled || call->script >= SCRIPT_COUNT)
-		return false;
-	command_eval(&text, &call->text, call->script);
-	buf_free(&call->text);
-	call->text = text;
-	call->evaled = true;
-	call_unlink(call);
-	call_append(link, call);
-	return call_transmit(link, call);
-}
-
-static void link_lost(struct redis *link, const char *why);
-
-static void call_reply(struct redisAsyncContext *context, void *reply, void *arg)
-{
-	struct redis *link = context->data;
-	struct redis_slot *slot = arg;
-	struct redis_call *call = slot->call;
-
-	if (!link) { /* given up: the calls have been told */
-		free(slot);
-		return;
-	}
-	if (call)
-		call->slot = NULL;
-	free(slot);
-	if (!reply) { /* hiredis ends the context */
-		link_lost(link, context->errstr && context->err ? context->errstr : "closed");
-		return;
-	}
-	link->heard++;
-	link->failures = 0;
-	if (call && !(reply_error_is(reply, "NOSCRIPT") && call_eval(link, call)))
-		call_done(call, reply);
-}
-
-static void link_abandon(struct redis *link, const char *why);
-
-/* Nobody waits longer for this one. If the store has been silent for a good part of the usual time, it is the connection. */
-static void call_overdue(struct timer *timer)
-{
-	struct redis_call *call = container_of(timer, struct redis_call, timer);
-	struct redis *link = call->link;
-	bool silent = link->heard == call->heard_before || call == link->first;
-
-	if (call->slot && silent && loop_now_ms(link->loop) - call->sent_ms >= link->target.timeout_ms / 2) {
-		link_abandon(link, "no answer in time");
-		return;
-	}
-	call_done(call, NULL);
-}
-
-static uint64_t time_left(const struct redis *link, uint64_t due_ms)
-{
-	uint64_t now = loop_now_ms(link->loop);
-
-	return due_ms > now ? due_ms - now : 0;
-}
-
-static bool link_takes(const struct redis *link, const struct redis_call *call)
-{
-	if (link->state == LINK_UP)
-		return link->pending < PENDING_MAX;
-	return call->patient && !link->tried && link->pending < QUEUED_MAX;
-}
-
-int redis_send(struct redis *link, struct redis_call *call)
-{
-	uint64_t left = time_left(link, call->due_ms);
-
-	assert(!call->link && call->done);
-	if (left == 0 || !link_takes(link, call) || (link->state == LINK_UP && !call_transmit(link, call))) {
-		buf_free(&call->text);
-		call->text = (struct buf){ 0 };
-		return -ERR_STORE_UNAVAILABLE;
-	}
-	call_append(link, call);
-	timer_set(link->loop, &call->timer, left, call_overdue);
-	return 0;
-}
-
-void redis_tell(struct redis *link, struct buf *text)
-{
-	if (link->state == LINK_UP)
-		redisAsyncFormattedCommand(link->context, NULL, NULL, text->at, text->len);
-	buf_free(text);
-	*text = (struct buf){ 0 };
-}
-
-static void queue_send(struct redis *link)
-{
-	struct redis_call *next;
-
-	for (struct redis_call *call = link->first; call; call = next) {
-		next = call->next;
-		if (!call->slot && !call_transmit(link, call))
-			call_done(call, NULL);
-	}
-}
 
 /* -- life of the connection ---------------------------------------------------------------------------------------------------- */
 
@@ -248,17 +38,8 @@ static void retry_plan(struct redis *link)
 	timer_set(link->loop, &link->retry, 1 + (uint64_t)(random_unit() * (double)most), retry_due);
 }
 
-static void calls_forget_slots(struct redis *link)
-{
-	for (struct redis_call *call = link->first; call; call = call->next) {
-		if (call->slot)
-			call->slot->call = NULL;
-		call->slot = NULL;
-	}
-}
-
-/* The context is gone or going: by hiredis, or by link_abandon(). */
-static void link_lost(struct redis *link, const char *why)
+/* The context is gone or going: by hiredis, or by redis_abandon(). */
+void redis_lost(struct redis *link, const char *why)
 {
 	bool was_up = link->state == LINK_UP, gone = false, *outer = link->gone;
 
@@ -286,7 +67,7 @@ static void link_lost(struct redis *link, const char *why)
 		*outer = true;
 }
 
-static void link_abandon(struct redis *link, const char *why)
+void redis_abandon(struct redis *link, const char *why)
 {
 	struct redisAsyncContext *context = link->context;
 
@@ -296,18 +77,18 @@ static void link_abandon(struct redis *link, const char *why)
 		context->data = NULL;
 		redisAsyncFree(context);
 	}
-	link_lost(link, why);
+	redis_lost(link, why);
 }
 
 void redis_drop(struct redis *link, const char *why)
 {
 	if (link->state != LINK_DOWN)
-		link_abandon(link, why);
+		redis_abandon(link, why);
 }
 
 static void limit_due(struct timer *timer)
 {
-	link_abandon(container_of(timer, struct redis, limit), "not connected in time");
+	redis_abandon(container_of(timer, struct redis, limit), "not connected in time");
 }
 
 static void ping_done(struct redis_call *call, const struct redisReply *reply)
@@ -343,7 +124,7 @@ static void link_greeted(struct redis *link)
 	if (link->events->up)
 		link->events->up(link->arg);
 	if (!gone && link->state == LINK_UP)
-		queue_send(link);
+		calls_send_queued(link);
 	if (!gone)
 		link->gone = outer;
 	else if (outer)
@@ -358,9 +139,9 @@ static void greeting_reply(struct redisAsyncContext *context, void *reply, void 
 	if (!link)
 		return;
 	if (!reply)
-		link_lost(link, "closed while greeting");
+		redis_lost(link, "closed while greeting");
 	else if (reply_failed(reply))
-		link_abandon(link, reply_str(reply).at);
+		redis_abandon(link, reply_str(reply).at);
 	else if (last)
 		link_greeted(link);
 }
@@ -385,7 +166,7 @@ static void context_connected(const struct redisAsyncContext *context, int statu
 	if (!link)
 		return;
 	if (status != REDIS_OK) {
-		link_lost(link, context->errstr && context->err ? context->errstr : "not connected");
+		redis_lost(link, context->errstr && context->err ? context->errstr : "not connected");
 		return;
 	}
 	link->state = LINK_GREETING;
@@ -403,7 +184,7 @@ static void context_disconnected(const struct redisAsyncContext *context, int st
 
 	(void)status;
 	if (link)
-		link_lost(link, context->errstr && context->err ? context->errstr : "closed by the server");
+		redis_lost(link, context->errstr && context->err ? context->errstr : "closed by the server");
 }
 
 /* Takes the next of the host's addresses at each attempt. */
@@ -431,7 +212,7 @@ static void link_open(struct redis *link)
 {
 	link->context = link->addresses.count ? context_open(link) : NULL;
 	if (!link->context) {
-		link_lost(link, "could not start to connect");
+		redis_lost(link, "could not start to connect");
 		return;
 	}
 	link->state = LINK_CONNECTING;
@@ -445,7 +226,7 @@ static void link_resolved(struct wait *w, int err)
 	struct redis *link = container_of(w, struct redis, resolving);
 
 	if (err)
-		link_lost(link, "no such host");
+		redis_lost(link, "no such host");
 	else
 		link_open(link);
 }
@@ -520,7 +301,7 @@ static void message_reply(struct redisAsyncContext *context, void *reply, void *
 	if (!link)
 		return;
 	if (!reply) {
-		link_lost(link, "closed by the server");
+		redis_lost(link, "closed by the server");
 		return;
 	}
 	link->heard++;

@@ -6,8 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "base/loop.h"
-#include "registry/redis_socket.h"
+#include "registry/redis_private.h"
 
 struct socket { /* between hiredis and the loop; lives as long as the context */
 	struct redisAsyncContext *context;
