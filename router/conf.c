@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/url.h"
 #include "router/conf.h"
+#include "router/fault.h"
 
 #define AT(member) offsetof(struct router_conf, member)
 #define HOUR 3600000.0
@@ -171,6 +172,8 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 		faults++, fprintf(err, "nodes.unfenced_ms: must be at least nodes.lease_ms\n");
 	if (conf->breaker.max_open_ms < conf->breaker.open_ms)
 		faults++, fprintf(err, "breaker.max_open_ms: must be at least breaker.open_ms\n");
+	if (*conf->fault.at && !faults_built)
+		faults++, fprintf(err, "fault.at: this build has no fault points\n");
 	if (conf->auth.mode != AUTH_NONE)
 		faults++, fprintf(err, "auth.mode: only none exists in this version\n");
 	if (!conf->server.workers)

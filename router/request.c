@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/log.h"
 #include "router/edge.h"
+#include "router/fault.h"
 #include "router/metrics.h"
 #include "router/problem.h"
 #include "router/request.h"
@@ -45,21 +45,6 @@ uint64_t request_now(const struct request *rq)
 uint64_t request_store_due(const struct request *rq)
 {
 	return request_now(rq) + rq->store_left_ms;
-}
-
-static void fault_point(const struct request *rq)
-{
-	const char *at = rq->worker->router->conf.fault.at;
-	char here[128];
-
-	if (!*at)
-		return;
-	snprintf(here, sizeof(here), "%s/%s", rq->route->name, rq->at->name);
-	if (!strcmp(at, here)) {
-		log_error("fault_point", "at", LOG_S(here));
-		log_close();
-		_exit(86);
-	}
 }
 
 /* The wait that has just ended: who pays for it. */
