@@ -2,7 +2,9 @@
 /*
  * Tracking is asked for lazily, right before a read that may be kept: so a new invalidation link needs no message to the
  * other threads. It is OPTIN: only rooms are tracked, not the node records that are read all the time and change with
- * each heartbeat.
+ * each heartbeat. And NOLOOP: else the announcement of an own write would overtake, and spoil, the reply that holds its
+ * result. With NOLOOP a key is untracked after an own write, hence the scripts' last reading, and a write whose result did
+ * not come leaves the table with something old: hence fail().
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -78,13 +80,14 @@ static bool conn_arm(struct redis_conn *conn, uint64_t id)
 		tell_client(conn, "TRACKING", "OFF");
 	conn->armed = 0;
 	conn->asked = id;
-	command_start(&conn->arm.text, 6);
+	command_start(&conn->arm.text, 7);
 	command_z(&conn->arm.text, "CLIENT");
 	command_z(&conn->arm.text, "TRACKING");
 	command_z(&conn->arm.text, "ON");
 	command_z(&conn->arm.text, "REDIRECT");
 	command_u64(&conn->arm.text, id);
 	command_z(&conn->arm.text, "OPTIN");
+	command_z(&conn->arm.text, "NOLOOP");
 	conn->arm.script = SCRIPT_COUNT;
 	conn->arm.done = arm_done;
 	conn->arm.due_ms = loop_now_ms(loop) + conn->store->shared->target.timeout_ms;
@@ -119,6 +122,8 @@ static void op_finish(struct redis_op *op, int err)
 
 	if (!err && op->give)
 		op->give(op, w != NULL);
+	if (err && op->fail)
+		op->fail(op);
 	free(op);
 	wait_wake(w, err);
 }

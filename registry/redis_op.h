@@ -35,6 +35,7 @@ struct redis_op {
 	int (*take)(struct redis_op *, const struct redisReply *); /* not an error reply; 0 or -ERR_X */
 	/* Only after success. `asked`: somebody waits, write the out-parameters. May be NULL. */
 	void (*give)(struct redis_op *, bool asked);
+	void (*fail)(struct redis_op *); /* nobody knows whether it happened. May be NULL */
 };
 /* `size` bytes, zeroed; the struct begins with struct redis_op. Freed by the end of the operation, or by op_start(). */
 void *op_new(struct redis_store *, size_t size, bool acked);

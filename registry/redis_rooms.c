@@ -43,10 +43,19 @@ static void room_give(struct redis_op *base, bool asked)
 	registry_met_epoch(shared->registry, op->got.room.epoch);
 	if (conn_tracked(base->conn, op->tracked))
 		table_learn(shared->table, room_op_name(op), &op->got.room, op->stamp);
+	else if (op->changed)
+		table_distrust(shared->table, room_op_name(op));
 	if (asked && op->found)
 		*op->found = op->got.room;
 	if (asked && op->changed)
 		*op->changed = op->got;
+}
+
+static void change_fail(struct redis_op *base)
+{
+	struct room_op *op = container_of(base, struct room_op, base);
+
+	table_distrust(base->conn->store->shared->table, room_op_name(op));
 }
 
 static int found_take(struct redis_op *base, const struct redisReply *reply)
@@ -99,6 +108,7 @@ static struct room_op *change_new(struct redis_store *store, struct str name, en
 
 	op->changed = out;
 	op->base.take = changed_take;
+	op->base.fail = change_fail;
 	op_script(&op->base, script, 1, args);
 	command_room(&op->base.call.text, store, name);
 	return op;

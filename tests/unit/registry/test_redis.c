@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What only the store in Redis can get wrong: who hears of foreign changes, what a silent, restarted, or emptied server
+ * does to calls under way and to the table. Against a real redis-server; a second client plays the foreign router.
+ */
+#include <check.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/retire.h"
+#include "base/wait.h"
+#include "registry/nodes.h"
+#include "registry/redis_link.h"
+#include "registry/registry.h"
+#include "registry/rooms.h"
+#include "registry/table.h"
+#include "tests/unit/registry/redis_server.h"
+
+#define LIMIT_MS 10000
+#define TIMEOUT_MS 400
+
+static struct redis_server server;
+static struct loop *loop;
+static struct retire *retire;
+static struct registry *registry;
+static struct store *store;
+static struct arena arena;
+static char url[128];
+static unsigned charges, changes;
+static char charged_node[NODE_MAX + 1];
+static double charged_cost;
+
+static void on_charged(void *arg, const char *node, uint64_t number, double cost)
+{
+	(void)arg, (void)number;
+	charges++;
+	snprintf(charged_node, sizeof charged_node, "%s", node);
+	charged_cost = cost;
+}
+
+static void on_changed(void *arg, bool up)
+{
+	(void)arg, (void)up;
+	changes++;
+}
+
+static void turn(void)
+{
+	int most = loop_backend_timeout_ms(loop);
+	struct pollfd fd = { .fd = loop_backend_fd(loop), .events = POLLIN };
+
+	poll(&fd, 1, most < 0 || most > 20 ? 20 : most);
+	loop_turn(loop);
+}
+
+#define UNTIL(condition)                                                                                               \
+	do {                                                                                                           \
+		uint64_t until_end = loop_fresh_ms(loop) + LIMIT_MS;                                                   \
+		while (!(condition)) {                                                                                 \
+			ck_assert_msg(loop_fresh_ms(loop) < until_end, "never: %s", #condition);                       \
+			turn();                                                                                        \
+		}                                                                                                      \
+	} while (0)
+
+struct awaited {
+	struct wait w;
+	bool woken;
+	int err;
+};
+
+static void awaited_wake(struct wait *w, int err)
+{
+	struct awaited *a = container_of(w, struct awaited, w);
+
+	a->woken = true;
+	a->err = err;
+}
+
+static int settle(struct awaited *a, int err)
+{
+	if (err != WAIT)
+		return err;
+	UNTIL(a->woken);
+	return a->err;
+}
+/* The result of a call that may wait; `w` is its waiter. */
+#define CALL(call)                                                                                                     \
+	({                                                                                                             \
+		struct awaited call_a = { .w.wake = awaited_wake };                                                    \
+		struct wait *w = &call_a.w;                                                                            \
+		settle(&call_a, call);                                                                                 \
+	})
+#define DUE (loop_fresh_ms(loop) + 2000)
+
+static void open_with(uint64_t replicas, const char *const *words)
+{
+	const char *why = NULL;
+	struct registry_conf conf = { .url = url, .prefix = "u*:", .router = "rt", .timeout_ms = TIMEOUT_MS,
+		                      .wait_replicas = replicas, .wait_ms = 100, .table_max = 1000, .trust_ms = 1000,
+		                      .charged = on_charged, .store_changed = on_changed };
+
+	redis_server_start(&server, words);
+	snprintf(url, sizeof url, "redis://127.0.0.1:%u/3", server.port);
+	redis_server_ask(&server, "SELECT 3");
+	loop = loop_new();
+	retire = retire_new(loop, &loop, 1);
+	registry = registry_new(loop, retire, &conf, &why);
+	ck_assert_msg(registry != NULL, "%s", why);
+	store = store_new(registry, loop);
+}
+
+static void setup(void)
+{
+	open_with(0, NULL);
+	UNTIL(store_up(store) && registry_up(registry));
+}
+
+static void teardown(void)
+{
+	store_free(store);
+	registry_free(registry);
+	retire_free(retire);
+	for (int i = 0; i < 3; i++)
+		loop_turn(loop);
+	loop_free(loop);
+	arena_reset(&arena);
+	redis_server_stop(&server);
+	charges = changes = 0;
+}
+
+static struct claimed claim(const char *name, uint64_t from, const char *node)
+{
+	struct claim c = { .from_epoch = from, .node = node, .incarnation = "inc", .registration = 7 };
+	struct claimed got = { 0 };
+
+	ck_assert_int_eq(CALL(rooms_claim(store, str_of(name), &c, DUE, &got, w)), 0);
+	return got;
+}
+
+static struct claimed publish(const char *name, uint64_t epoch)
+{
+	struct claimed got = { 0 };
+
+	ck_assert_int_eq(CALL(rooms_publish(store, str_of(name), epoch, STR("{\"a\":1}"), DUE, &got, w)), 0);
+	return got;
+}
+
+static uint64_t opened(const char *name)
+{
+	struct claimed got = claim(name, 0, "n1");
+
+	ck_assert(got.won);
+	ck_assert(publish(name, got.room.epoch).won);
+	return got.room.epoch;
+}
+
+static struct room found(const char *name, bool fresh)
+{
+	struct room room = { 0 };
+
+	ck_assert_int_eq(CALL(rooms_find(store, str_of(name), fresh, DUE, &room, w)), 0);
+	return room;
+}
+
+static enum table_hit hit(const char *name)
+{
+	struct room room;
+
+	return table_find(registry_table(registry), str_of(name), &room);
+}
+
+/* -- who hears of changes ------------------------------------------------------------------------------------------------------ */
+
+START_TEST(own_publish_then_foreign_change_is_heard)
+{
+	uint64_t epoch = opened("a");
+
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_ask(&server, "HSET u*:r:a epoch %llu node n2", (unsigned long long)epoch + 1);
+	UNTIL(hit("a") != TABLE_SURE);
+	ck_assert_str_eq(found("a", false).node, "n2");
+	UNTIL(hit("a") == TABLE_SURE);
+}
+END_TEST
+
+START_TEST(read_then_foreign_change_is_heard_each_time)
+{
+	uint64_t epoch = opened("a");
+
+	for (unsigned i = 1; i < 5; i++) {
+		found("a", true);
+		UNTIL(hit("a") == TABLE_SURE);
+		redis_server_ask(&server, "HSET u*:r:a epoch %llu", (unsigned long long)epoch + i);
+		UNTIL(hit("a") != TABLE_SURE);
+		ck_assert_uint_eq(found("a", false).epoch, epoch + i);
+	}
+}
+END_TEST
+
+START_TEST(own_claim_then_foreign_publish_is_heard)
+{
+	struct claimed got = claim("a", 0, "n1");
+
+	ck_assert_int_eq(got.room.state, ROOM_OPENING);
+	redis_server_ask(&server, "HSET u*:r:a state open");
+	ck_assert_int_eq(found("a", false).state, ROOM_OPEN);
+	UNTIL(found("a", true).state == ROOM_OPEN && hit("a") == TABLE_SURE); /* the first answer may have been overtaken */
+	redis_server_ask(&server, "DEL u*:r:a");
+	UNTIL(hit("a") != TABLE_SURE);
+	ck_assert_int_eq(found("a", false).state, ROOM_NONE);
+}
+END_TEST
+
+/* The announcement comes over another socket and may be first: what is then read is old, and must not be kept as sure. */
+START_TEST(overtaken_reply_is_not_kept)
+{
+	struct awaited a = { .w.wake = awaited_wake };
+	struct room room;
+
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	ck_assert_int_eq(rooms_find(store, STR("a"), true, DUE, &room, &a.w), WAIT);
+	table_changed(registry_table(registry), STR("a"));
+	UNTIL(a.woken);
+	for (int i = 0; i < 5; i++)
+		turn();
+	ck_assert_int_ne(hit("a"), TABLE_SURE);
+	found("a", true);
+	UNTIL(hit("a") == TABLE_SURE);
+}
+END_TEST
+
+START_TEST(killed_link_makes_all_unsure)
+{
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_ask(&server, "CLIENT KILL TYPE pubsub");
+	UNTIL(hit("a") == TABLE_UNSURE);
+	UNTIL(registry_up(registry));
+	found("a", false);
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_ask(&server, "HSET u*:r:a node n3");
+	UNTIL(hit("a") != TABLE_SURE);
+	ck_assert_str_eq(found("a", false).node, "n3");
+}
+END_TEST
+
+START_TEST(killed_data_connection_makes_all_unsure)
+{
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_ask(&server, "CLIENT KILL TYPE normal SKIPME yes");
+	UNTIL(hit("a") == TABLE_UNSURE);
+	UNTIL(store_up(store));
+	found("a", false);
+	UNTIL(hit("a") == TABLE_SURE);
+}
+END_TEST
+
+START_TEST(flush_makes_all_unsure)
+{
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_ask(&server, "FLUSHALL");
+	UNTIL(hit("a") != TABLE_SURE);
+	ck_assert_int_eq(found("a", true).state, ROOM_NONE);
+}
+END_TEST
+
+START_TEST(without_tracking_age_decides)
+{
+	redis_server_ask(&server, "ACL SETUSER default -client|tracking");
+	redis_server_ask(&server, "CLIENT KILL TYPE pubsub");
+	UNTIL(!registry_up(registry));
+	UNTIL(registry_up(registry));
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	UNTIL(hit("a") == TABLE_UNSURE); /* trust_ms later */
+	found("a", false);
+	UNTIL(hit("a") == TABLE_SURE);
+}
+END_TEST
+
+/* -- a server in trouble ---------------------------------------------------------------------------------------------------------- */
+
+START_TEST(stopped_server_costs_no_more_than_the_budget)
+{
+	struct room room;
+	uint64_t began;
+
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_signal(&server, SIGSTOP);
+	began = loop_fresh_ms(loop);
+	ck_assert_int_eq(CALL(rooms_find(store, STR("b"), true, loop_fresh_ms(loop) + TIMEOUT_MS, &room, w)),
+	                 -ERR_STORE_UNAVAILABLE);
+	ck_assert_uint_lt(loop_fresh_ms(loop) - began, TIMEOUT_MS + 300);
+	UNTIL(!store_up(store) && !registry_up(registry));
+	began = loop_fresh_ms(loop);
+	ck_assert_int_eq(CALL(rooms_find(store, STR("b"), true, DUE, &room, w)), -ERR_STORE_UNAVAILABLE);
+	ck_assert_uint_lt(loop_fresh_ms(loop) - began, 100); /* known to be away: at once */
+	ck_assert_int_eq(hit("a"), TABLE_UNSURE);
+	ck_assert_int_eq(found("a", false).state, ROOM_OPEN); /* known is enough */
+	redis_server_signal(&server, SIGCONT);
+	UNTIL(store_up(store) && registry_up(registry));
+	ck_assert_int_eq(found("a", true).state, ROOM_OPEN);
+	ck_assert_uint_ge(changes, 3);
+}
+END_TEST
+
+START_TEST(restarted_server_is_found_again)
+{
+	opened("a");
+	UNTIL(hit("a") == TABLE_SURE);
+	redis_server_restart(&server);
+	UNTIL(hit("a") == TABLE_UNSURE);
+	UNTIL(store_up(store) && registry_up(registry));
+	ck_assert_uint_gt(opened("b"), 0); /* its scripts are gone: sent again */
+	UNTIL(hit("b") == TABLE_SURE);
+}
+END_TEST
+
+START_TEST(flushed_scripts_are_sent_again)
+{
+	opened("a");
+	redis_server_ask(&server, "SCRIPT FLUSH");
+	opened("b");
+	opened("c");
+	UNTIL(hit("c") == TABLE_SURE);
+	redis_server_ask(&server, "HSET u*:r:b node n9");
+	UNTIL(hit("b") != TABLE_SURE);
+}
+END_TEST
+
+START_TEST(first_call_waits_for_the_connection)
+{
+	struct store *second = store_new(registry, loop);
+	struct room room = { .state = ROOM_OPEN };
+
+	ck_assert(!store_up(second));
+	ck_assert_int_eq(CALL(rooms_find(second, STR("nobody"), true, DUE, &room, w)), 0);
+	ck_assert_int_eq(room.state, ROOM_NONE);
+	store_free(second);
+}
+END_TEST
+
+START_TEST(freed_store_answers_its_callers)
+{
+	struct store *second = store_new(registry, loop);
+	struct awaited a[3] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
+	struct rooms_query all = { .limit = 10 };
+	struct rooms_page page;
+	struct nodes_all nodes;
+	struct room room;
+
+	UNTIL(store_up(second));
+	ck_assert_int_eq(rooms_find(second, STR("x"), true, DUE, &room, &a[0].w), WAIT);
+	ck_assert_int_eq(rooms_list(second, &all, &arena, DUE, &page, &a[1].w), WAIT);
+	ck_assert_int_eq(nodes_all(second, &arena, DUE, &nodes, &a[2].w), WAIT);
+	store_free(second);
+	for (int i = 0; i < 3; i++)
+		ck_assert(a[i].woken && a[i].err == -ERR_STORE_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(callers_may_leave)
+{
+	struct awaited a[3] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
+	struct rooms_query all = { .limit = 10 };
+	struct rooms_page page;
+	struct nodes_all nodes;
+	struct room room;
+
+	ck_assert_int_eq(rooms_find(store, STR("x"), true, DUE, &room, &a[0].w), WAIT);
+	ck_assert_int_eq(rooms_list(store, &all, &arena, DUE, &page, &a[1].w), WAIT);
+	ck_assert_int_eq(nodes_all(store, &arena, DUE, &nodes, &a[2].w), WAIT);
+	for (int i = 0; i < 3; i++)
+		wait_drop(&a[i].w);
+	opened("a");
+	for (int i = 0; i < 3; i++)
+		ck_assert(!a[i].woken);
+}
+END_TEST
+
+/* A foreign key of the wrong kind: one error, and the connection goes on. */
+START_TEST(damaged_records_stay_alone)
+{
+	struct room room;
+	struct nodes_all nodes;
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct registered registered;
+
+	redis_server_ask(&server, "SET u*:r:bad text");
+	ck_assert_int_eq(CALL(rooms_find(store, STR("bad"), true, DUE, &room, w)), -ERR_STORE_UNAVAILABLE);
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	redis_server_ask(&server, "SADD u*:nodes n2");
+	redis_server_ask(&server, "SET u*:n:{n2} text");
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &nodes, w)), 0);
+	ck_assert(nodes.partial);
+	ck_assert_uint_eq(nodes.count, 1);
+	ck_assert_str_eq(nodes.nodes[0].id, "n1");
+	ck_assert(store_up(store));
+}
+END_TEST
+
+/* -- replicas, passwords ------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(too_few_replicas_is_unknown)
+{
+	struct claim c = { .node = "n1", .incarnation = "inc", .registration = 1 };
+	struct redis_server replica;
+	char port[8];
+	const char *const words[] = { "--replicaof", "127.0.0.1", port, NULL };
+	struct claimed got = { 0 };
+
+	ck_assert_int_eq(CALL(rooms_claim(store, STR("a"), &c, DUE, &got, w)), -ERR_STORE_UNAVAILABLE);
+	snprintf(port, sizeof port, "%u", server.port);
+	redis_server_start(&replica, words);
+	redis_server_ask(&replica, "SELECT 3");
+	UNTIL(strcmp(redis_server_ask(&replica, "HGET u*:r:a state"), "opening") == 0);
+	UNTIL(c.incarnation && CALL(rooms_claim(store, STR("b"), &c, DUE, &got, w)) == 0);
+	ck_assert_int_eq(got.room.state, ROOM_OPENING);
+	redis_server_stop(&replica);
+}
+END_TEST
+
+static void setup_replicas(void)
+{
+	open_with(1, NULL);
+	UNTIL(store_up(store) && registry_up(registry));
+}
+
+START_TEST(password_is_given)
+{
+	static const char *const words[] = { "--requirepass", "p@ss:word", NULL };
+	const char *why = NULL;
+	struct registry_conf conf = { .url = url, .prefix = "u:", .router = "rt", .timeout_ms = TIMEOUT_MS, .table_max = 10,
+		                      .trust_ms = 1000 };
+	struct room room;
+
+	redis_server_start(&server, words);
+	snprintf(url, sizeof url, "redis://:p%%40ss:word@127.0.0.1:%u", server.port);
+	loop = loop_new();
+	retire = retire_new(loop, &loop, 1);
+	registry = registry_new(loop, retire, &conf, &why);
+	ck_assert(registry != NULL);
+	store = store_new(registry, loop);
+	ck_assert_int_eq(CALL(rooms_find(store, STR("a"), true, DUE, &room, w)), 0);
+	teardown();
+}
+END_TEST
+
+START_TEST(wrong_password_never_serves)
+{
+	static const char *const words[] = { "--requirepass", "right", NULL };
+	const char *why = NULL;
+	struct registry_conf conf = { .url = url, .prefix = "u:", .router = "rt", .timeout_ms = TIMEOUT_MS, .table_max = 10,
+		                      .trust_ms = 1000 };
+	struct room room;
+
+	redis_server_start(&server, words);
+	snprintf(url, sizeof url, "redis://:wrong@127.0.0.1:%u", server.port);
+	loop = loop_new();
+	retire = retire_new(loop, &loop, 1);
+	registry = registry_new(loop, retire, &conf, &why);
+	store = store_new(registry, loop);
+	ck_assert_int_eq(CALL(rooms_find(store, STR("a"), true, DUE, &room, w)), -ERR_STORE_UNAVAILABLE);
+	ck_assert(!store_up(store) && !registry_up(registry));
+	teardown();
+}
+END_TEST
+
+START_TEST(urls)
+{
+	struct redis_target t;
+	const char *why = NULL;
+
+	ck_assert(redis_target_parse("redis://h:1", &t, &why) && t.port == 1 && t.db == 0 && !t.password[0]);
+	ck_assert(redis_target_parse("redis://:p%2Fw@[::1]:65535/15", &t, &why));
+	ck_assert_str_eq(t.host, "::1");
+	ck_assert_str_eq(t.password, "p/w");
+	ck_assert_uint_eq(t.db, 15);
+	static const char *const bad[] = { "redis://", "redis://h", "redis://h:0", "redis://h:65536", "redis://:1", "redis://h:1/x",
+		                           "redis://user:p@h:1", "rediss://h:1", "redis://:%zz@h:1", "redis://[::1:1", "redis://h:1/99999999",
+		                           "redis://:p%00w@h:1", "redis://:@h:1" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		ck_assert_msg(!redis_target_parse(bad[i], &t, &why) && why, "%s", bad[i]);
+}
+END_TEST
+
+/* -- listings, charges ----------------------------------------------------------------------------------------------------------------- */
+
+START_TEST(pages_never_exceed_the_limit)
+{
+	char cursor[96] = "", name[32];
+	size_t rows = 0, pages = 0;
+
+	for (int i = 0; i < 57; i++) {
+		snprintf(name, sizeof name, "r%02d", i);
+		opened(name);
+	}
+	redis_server_ask(&server, "HSET u1:r:other state open epoch 1"); /* the prefix is no pattern */
+	do {
+		struct rooms_query q = { .prefix = STR("r"), .cursor = cursor, .limit = 10 };
+		struct rooms_page page;
+
+		ck_assert_int_eq(CALL(rooms_list(store, &q, &arena, DUE, &page, w)), 0);
+		ck_assert_uint_le(page.count, 10);
+		rows += page.count;
+		memcpy(cursor, page.next, sizeof cursor);
+		ck_assert_uint_lt(pages++, 100);
+	} while (cursor[0]);
+	ck_assert_uint_eq(rows, 57);
+}
+END_TEST
+
+START_TEST(charges_are_announced)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct reserve reserve = { .room = STR("a"), .cost = 0.125 };
+	struct registered registered = { 0 };
+	struct reserved reserved = { 0 };
+
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	reserve.registration = registered.registration;
+	ck_assert_int_eq(CALL(nodes_reserve(store, "n1", &reserve, DUE, &reserved, w)), 0);
+	ck_assert(reserved.granted);
+	UNTIL(charges == 1);
+	ck_assert_str_eq(charged_node, "n1");
+	ck_assert_double_eq_tol(charged_cost, 0.125, 1e-9);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("registry/redis");
+	TCase *plain = tcase_create("one server"), *replicas = tcase_create("replicas"), *own = tcase_create("own setup");
+	SRunner *runner;
+	int failed;
+
+	signal(SIGPIPE, SIG_IGN);
+	tcase_add_checked_fixture(plain, setup, teardown);
+	tcase_set_timeout(plain, 50);
+	tcase_add_test(plain, own_publish_then_foreign_change_is_heard);
+	tcase_add_test(plain, read_then_foreign_change_is_heard_each_time);
+	tcase_add_test(plain, own_claim_then_foreign_publish_is_heard);
+	tcase_add_test(plain, overtaken_reply_is_not_kept);
+	tcase_add_test(plain, killed_link_makes_all_unsure);
+	tcase_add_test(plain, killed_data_connection_makes_all_unsure);
+	tcase_add_test(plain, flush_makes_all_unsure);
+	tcase_add_test(plain, without_tracking_age_decides);
+	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
+	tcase_add_test(plain, restarted_server_is_found_again);
+	tcase_add_test(plain, flushed_scripts_are_sent_again);
+	tcase_add_test(plain, first_call_waits_for_the_connection);
+	tcase_add_test(plain, freed_store_answers_its_callers);
+	tcase_add_test(plain, callers_may_leave);
+	tcase_add_test(plain, damaged_records_stay_alone);
+	tcase_add_test(plain, pages_never_exceed_the_limit);
+	tcase_add_test(plain, charges_are_announced);
+	suite_add_tcase(suite, plain);
+	tcase_add_checked_fixture(replicas, setup_replicas, teardown);
+	tcase_set_timeout(replicas, 50);
+	tcase_add_test(replicas, too_few_replicas_is_unknown);
+	suite_add_tcase(suite, replicas);
+	tcase_set_timeout(own, 50);
+	tcase_add_test(own, password_is_given);
+	tcase_add_test(own, wrong_password_never_serves);
+	tcase_add_test(own, urls);
+	suite_add_tcase(suite, own);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
