@@ -16,7 +16,7 @@ struct redis_shared {
 	struct table *table;
 	struct redis_target target;
 	struct redis_watch *watch;
-	const char *prefix, *router;
+	char *prefix, *router;
 	uint64_t wait_replicas, wait_ms;
 };
 struct redis_store {
@@ -25,6 +25,15 @@ struct redis_store {
 	struct redis_conn data;
 	struct redis_conn acked; /* only with wait_replicas: WAIT holds up what comes after it on a connection */
 };
+
+/* Everything is copied. NULL with `why` for people: not a URL of ours. */
+struct redis_shared *redis_shared_new(struct registry *, struct loop *keeper, struct table *, const struct registry_conf *,
+                                      const char **why);
+void redis_shared_free(struct redis_shared *); /* all stores are freed already */
+bool redis_shared_up(const struct redis_shared *); /* any thread */
+struct redis_store *redis_store_new(const struct redis_shared *, struct loop *);
+void redis_store_free(struct redis_store *);
+bool redis_store_up(const struct redis_store *);
 
 int redis_rooms_find(struct redis_store *, struct str name, uint64_t due_ms, struct room *out, struct wait *);
 int redis_rooms_claim(struct redis_store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out,
