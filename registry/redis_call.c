@@ -102,6 +102,23 @@ static bool call_eval(struct redis *link, struct redis_call *call)
 	return call_transmit(link, call);
 }
 
+/* A primary that has become a replica refuses writes for good: the name may lead to the new one by now. */
+static void call_answered(struct redis *link, struct redis_call *call, const struct redisReply *reply)
+{
+	bool read_only = reply_error_is(reply, "READONLY"), gone = false, *outer = link->gone;
+
+	link->gone = &gone;
+	call_done(call, reply);
+	if (gone) {
+		if (outer)
+			*outer = true;
+		return;
+	}
+	link->gone = outer;
+	if (read_only)
+		redis_drop(link, "read-only replica");
+}
+
 static void call_reply(struct redisAsyncContext *context, void *reply, void *arg)
 {
 	struct redis *link = context->data;
@@ -122,7 +139,7 @@ static void call_reply(struct redisAsyncContext *context, void *reply, void *arg
 	link->heard++;
 	link->failures = 0;
 	if (call && !(reply_error_is(reply, "NOSCRIPT") && call_eval(link, call)))
-		call_done(call, reply);
+		call_answered(link, call, reply);
 }
 
 /* Nobody waits longer for this one. If the store has been silent for a good part of the usual time, it is the connection. */

@@ -27,10 +27,34 @@ static void conn_down(void *arg)
 
 	if (conn->asked)
 		redis_watch_forgot(conn->store->shared->watch);
-	conn->asked = conn->armed = 0;
+	conn->asked = conn->armed = conn->server = 0;
 }
 
-static const struct redis_events conn_events = { .down = conn_down };
+static void server_done(struct redis_call *call, const struct redisReply *reply)
+{
+	if (reply)
+		container_of(call, struct redis_conn, arm)->server = reply_run_id(reply);
+}
+
+static void arm_send(struct redis_conn *conn, void (*done)(struct redis_call *, const struct redisReply *))
+{
+	conn->arm.script = SCRIPT_COUNT;
+	conn->arm.done = done;
+	conn->arm.due_ms = loop_now_ms(conn->store->loop) + conn->store->shared->target.timeout_ms;
+	redis_send(conn->link, &conn->arm);
+}
+
+static void conn_up(void *arg)
+{
+	struct redis_conn *conn = arg;
+
+	command_start(&conn->arm.text, 2);
+	command_z(&conn->arm.text, "INFO");
+	command_z(&conn->arm.text, "server");
+	arm_send(conn, server_done);
+}
+
+static const struct redis_events conn_events = { .up = conn_up, .down = conn_down };
 
 void conn_open(struct redis_conn *conn, struct redis_store *store)
 {
@@ -72,10 +96,8 @@ static void arm_done(struct redis_call *call, const struct redisReply *reply)
 
 static bool conn_arm(struct redis_conn *conn, uint64_t id)
 {
-	struct loop *loop = conn->store->loop;
-
-	if (conn->arm.link)
-		return false; /* still asking for an older one */
+	if (conn->arm.link || conn->server != redis_watch_server(conn->store->shared->watch))
+		return false; /* still asking; or client ids mean other clients here */
 	if (conn->asked)
 		tell_client(conn, "TRACKING", "OFF");
 	conn->armed = 0;
@@ -88,13 +110,10 @@ static bool conn_arm(struct redis_conn *conn, uint64_t id)
 	command_u64(&conn->arm.text, id);
 	command_z(&conn->arm.text, "OPTIN");
 	command_z(&conn->arm.text, "NOLOOP");
-	conn->arm.script = SCRIPT_COUNT;
-	conn->arm.done = arm_done;
-	conn->arm.due_ms = loop_now_ms(loop) + conn->store->shared->target.timeout_ms;
-	if (redis_send(conn->link, &conn->arm) == 0)
-		return true;
-	conn->asked = 0;
-	return false;
+	arm_send(conn, arm_done);
+	if (!conn->arm.link)
+		conn->asked = 0;
+	return conn->asked != 0;
 }
 
 uint64_t conn_track(struct redis_conn *conn)
@@ -154,6 +173,17 @@ static void op_await_replicas(struct redis_op *op)
 		op_finish(op, -ERR_STORE_UNAVAILABLE);
 }
 
+/* One line a second is enough: a store that refuses, refuses everything. */
+static void store_error(struct redis_store *store, const char *why)
+{
+	uint64_t now = loop_now_ms(store->loop);
+
+	if (store->error_logged_ms && now - store->error_logged_ms < 1000)
+		return;
+	store->error_logged_ms = now;
+	log_warn("store_error", "why", LOG_S(why));
+}
+
 static void op_answered(struct redis_call *call, const struct redisReply *reply)
 {
 	struct redis_op *op = container_of(call, struct redis_op, call);
@@ -162,7 +192,7 @@ static void op_answered(struct redis_call *call, const struct redisReply *reply)
 	if (!reply_failed(reply))
 		err = op->take ? op->take(op, reply) : 0;
 	else if (reply)
-		log_warn("store_error", "why", LOG_S(reply_str(reply).at));
+		store_error(op->conn->store, reply_str(reply).at);
 	if (!err && op->acked)
 		op_await_replicas(op);
 	else

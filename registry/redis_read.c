@@ -147,6 +147,20 @@ bool text_entry(struct str text, struct room_report *out, uint64_t *uses)
 	return true;
 }
 
+uint64_t reply_run_id(const struct redisReply *r)
+{
+	static const char label[] = "run_id:";
+	struct str text = reply_str(r);
+	const char *at = text.at ? strstr(text.at, label) : NULL;
+	uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+	if (!at)
+		return 1;
+	for (at += sizeof label - 1; *at && *at != '\r' && *at != '\n'; at++)
+		hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+	return hash;
+}
+
 uint64_t reply_time_ms(const struct redisReply *r)
 {
 	return reply_u64(reply_at(r, 0)) * 1000 + reply_u64(reply_at(r, 1)) / 1000;

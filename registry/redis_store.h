@@ -22,6 +22,7 @@ struct redis_shared {
 struct redis_store {
 	struct loop *loop;
 	const struct redis_shared *shared;
+	uint64_t error_logged_ms;
 	struct redis_conn data;
 	struct redis_conn acked; /* only with wait_replicas: WAIT holds up what comes after it on a connection */
 };

@@ -5,7 +5,7 @@
  * answer also proves that every change announced before it has arrived.
  *
  * Commands with an ordinary answer must be answered before the first SUBSCRIBE, or hiredis mixes the answers up: hence
- * the steps CLIENT ID, a trial of tracking, SUBSCRIBE. Only the answer to the last announces the id.
+ * the steps INFO, CLIENT ID, a trial of tracking, SUBSCRIBE. Only the answer to the last announces the id.
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -40,7 +40,7 @@ struct redis_watch {
 	unsigned refusals;
 	bool awaiting, subscribing, closed;
 	_Atomic bool up, blind, forgot_posted;
-	_Atomic uint64_t id;
+	_Atomic uint64_t id, server;
 };
 
 /* -- steps after connecting ------------------------------------------------------------------------------------------------ */
@@ -139,12 +139,22 @@ static void id_done(struct redis_call *call, const struct redisReply *reply)
 	watch_ask(w, on, 6, trial_done);
 }
 
-static void watch_up(void *arg)
+static void server_done(struct redis_call *call, const struct redisReply *reply)
 {
 	static const char *const ask_id[] = { "CLIENT", "ID" };
-	struct redis_watch *w = arg;
+	struct redis_watch *w = container_of(call, struct redis_watch, call);
 
+	if (!reply)
+		return;
+	atomic_store(&w->server, reply_run_id(reply));
 	watch_ask(w, ask_id, 2, id_done);
+}
+
+static void watch_up(void *arg)
+{
+	static const char *const ask_server[] = { "INFO", "server" };
+
+	watch_ask(arg, ask_server, 2, server_done);
 }
 
 static void watch_down(void *arg)
@@ -267,6 +277,11 @@ bool redis_watch_up(const struct redis_watch *w)
 uint64_t redis_watch_id(const struct redis_watch *w)
 {
 	return atomic_load(&w->id);
+}
+
+uint64_t redis_watch_server(const struct redis_watch *w)
+{
+	return atomic_load(&w->server);
 }
 
 bool redis_watch_blind(const struct redis_watch *w)

@@ -30,6 +30,8 @@ void redis_watch_free(struct redis_watch *); /* no store is left */
 bool redis_watch_up(const struct redis_watch *);
 /* The client that tracking goes to; changes with each connection. 0: there is none now. */
 uint64_t redis_watch_id(const struct redis_watch *);
+/* Which server process that client is known to (reply_run_id); a name may lead to several. */
+uint64_t redis_watch_server(const struct redis_watch *);
 /* The server refuses tracking: what is read may be kept all the same, for a while (TRUST_AGE). */
 bool redis_watch_blind(const struct redis_watch *);
 /* A data connection ended, and with it the server's memory of what it had read. */
