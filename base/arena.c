@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A list of blocks, filled from the front. Blocks start at 4 KiB, which holds a usual request whole, and a larger wish gets a
+ * block of its own size. Nothing is given back before the reset, so an address stays good as long as its request.
+ */
+#include <stdarg.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+#define BLOCK 4096
+
+struct arena_block {
+	struct arena_block *next;
+	max_align_t bytes[];
+};
+
+static void *grow(struct arena *arena, size_t size)
+{
+	size_t room = size > BLOCK - sizeof(struct arena_block) ? size : BLOCK - sizeof(struct arena_block);
+	struct arena_block *block = malloc(sizeof(*block) + room);
+
+	if (!block)
+		abort();
+	block->next = arena->blocks;
+	arena->blocks = block;
+	arena->at = (char *)block->bytes;
+	arena->end = arena->at + room;
+	return arena->at;
+}
+
+static char *take(struct arena *arena, size_t size, size_t align)
+{
+	size_t pad = (align - (uintptr_t)arena->at % align) % align;
+	char *at = arena->at;
+
+	if (!at || (size_t)(arena->end - at) < pad + size || size > SIZE_MAX / 2)
+		at = grow(arena, size);
+	else
+		at += pad;
+	arena->at = at + size;
+	return at;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	return memset(take(arena, size, alignof(max_align_t)), 0, size);
+}
+
+char *arena_copy(struct arena *arena, const void *bytes, size_t len)
+{
+	char *copy = take(arena, len + 1, 1);
+
+	if (len)
+		memcpy(copy, bytes, len);
+	copy[len] = '\0';
+	return copy;
+}
+
+char *arena_printf(struct arena *arena, const char *fmt, ...)
+{
+	va_list ap, again;
+
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	int len = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	char *text = take(arena, (size_t)len + 1, 1);
+	vsnprintf(text, (size_t)len + 1, fmt, again);
+	va_end(again);
+	return text;
+}
+
+void arena_reset(struct arena *arena)
+{
+	for (struct arena_block *block = arena->blocks, *next; block; block = next) {
+		next = block->next;
+		free(block);
+	}
+	*arena = (struct arena){ 0 };
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON out. Text that is not UTF-8 is escaped byte by byte as U+FFFD, so that an answer always parses. */
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+
+static void put_string(struct buf *to, struct str s)
+{
+	bool clean = utf8_valid(s.at, s.len);
+	size_t from = 0;
+
+	buf_add(to, "\"", 1);
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.at[i];
+		if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || clean))
+			continue;
+		buf_add(to, s.at + from, i - from);
+		from = i + 1;
+		if (c == '"' || c == '\\')
+			buf_printf(to, "\\%c", c);
+		else if (c < 0x20)
+			buf_printf(to, "\\u%04x", c);
+		else
+			buf_adds(to, "\xef\xbf\xbd");
+	}
+	buf_add(to, s.at + from, s.len - from);
+	buf_add(to, "\"", 1);
+}
+
+static void begin(struct json_out *json, const char *name)
+{
+	if (json->comma)
+		buf_add(json->to, ",", 1);
+	json->comma = true;
+	if (!name)
+		return;
+	put_string(json->to, str_of(name));
+	buf_add(json->to, ":", 1);
+}
+
+void json_open(struct json_out *json, const char *name, char bracket)
+{
+	begin(json, name);
+	buf_add(json->to, &bracket, 1);
+	json->comma = false;
+}
+
+void json_close(struct json_out *json, char bracket)
+{
+	buf_add(json->to, &bracket, 1);
+	json->comma = true;
+}
+
+void json_view(struct json_out *json, const char *name, struct str value)
+{
+	begin(json, name);
+	put_string(json->to, value);
+}
+
+void json_str(struct json_out *json, const char *name, const char *value)
+{
+	if (value)
+		json_view(json, name, str_of(value));
+	else
+		json_null(json, name);
+}
+
+void json_u64(struct json_out *json, const char *name, uint64_t value)
+{
+	begin(json, name);
+	buf_printf(json->to, "%llu", (unsigned long long)value);
+}
+
+void json_real(struct json_out *json, const char *name, double value)
+{
+	char text[400];
+
+	assert(isfinite(value));
+	snprintf(text, sizeof(text), "%.6f", value);
+	size_t len = strlen(text);
+	while (text[len - 1] == '0')
+		len--;
+	if (text[len - 1] == '.')
+		len--;
+	begin(json, name);
+	buf_add(json->to, text, len);
+}
+
+void json_bool(struct json_out *json, const char *name, bool value)
+{
+	begin(json, name);
+	buf_adds(json->to, value ? "true" : "false");
+}
+
+void json_null(struct json_out *json, const char *name)
+{
+	begin(json, name);
+	buf_adds(json->to, "null");
+}
+
+void json_raw(struct json_out *json, const char *name, struct str text)
+{
+	begin(json, name);
+	buf_add(json->to, text.at, text.len);
+}

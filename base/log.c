@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lines are formatted where they are born and handed to a writer thread through a ring of bytes under a mutex that is held for
+ * a memcpy only: the writer writes without it. A loop thus never waits for the descriptor; when the ring is full the line is
+ * dropped and counted. Before log_open() and after log_close() lines go straight to standard error.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+
+#define RING (1 << 20) /* bytes */
+#define LINE_MAX_BYTES 4096
+#define VALUE_MAX 512
+
+static const char *const level_words[] = { "debug", "info", "warn", "error" };
+static _Atomic int least = LOG_INFO;
+static _Atomic uint64_t dropped;
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	char *ring;
+	size_t head, used; /* head: the oldest byte */
+	int fd;
+	bool json, open, closing;
+} out = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .fd = STDERR_FILENO, .json = true };
+
+struct line {
+	char text[LINE_MAX_BYTES];
+	size_t len;
+};
+
+static void put(struct line *line, const char *bytes, size_t len)
+{
+	size_t room = sizeof(line->text) - 4 - line->len; /* 4: closing brace, newline and to spare */
+
+	if (len > room)
+		len = room;
+	memcpy(line->text + line->len, bytes, len);
+	line->len += len;
+}
+
+static void puts_to(struct line *line, const char *z)
+{
+	put(line, z, strlen(z));
+}
+
+/* Control bytes and quotes are escaped in both forms, so that no value can forge a line or a field. */
+static void put_quoted(struct line *line, const char *at, size_t len)
+{
+	bool clean = utf8_valid(at, len);
+
+	puts_to(line, "\"");
+	for (size_t i = 0; i < len && sizeof(line->text) - line->len > 16; i++) {
+		unsigned char c = (unsigned char)at[i];
+		char escape[8];
+		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && (c < 0x80 || clean)) {
+			put(line, at + i, 1);
+			continue;
+		}
+		snprintf(escape, sizeof(escape), c == '"' || c == '\\' ? "\\%c" : "\\u%04x", c);
+		puts_to(line, escape);
+	}
+	puts_to(line, "\"");
+}
+
+static size_t cut_at(const char *at, size_t len)
+{
+	if (len <= VALUE_MAX)
+		return len;
+	len = VALUE_MAX;
+	while (len && ((unsigned char)at[len] & 0xc0) == 0x80)
+		len--;
+	return len;
+}
+
+static void put_text(struct line *line, const char *at, size_t len)
+{
+	len = cut_at(at, len);
+	bool bare = !out.json && len;
+	for (size_t i = 0; i < len && bare; i++)
+		bare = at[i] > ' ' && at[i] < 0x7f && at[i] != '"' && at[i] != '=' && at[i] != '\\';
+	if (bare)
+		put(line, at, len);
+	else
+		put_quoted(line, at, len);
+}
+
+static bool is_empty(const struct log_value *v)
+{
+	return (v->kind == LOG_STR && (!v->s || !*v->s)) || (v->kind == LOG_BYTES && !v->len);
+}
+
+static void put_value(struct line *line, const struct log_value *v)
+{
+	char number[40] = "";
+
+	if (v->kind == LOG_STR || v->kind == LOG_BYTES) {
+		put_text(line, v->s, v->kind == LOG_STR ? strlen(v->s) : v->len);
+		return;
+	}
+	if (v->kind == LOG_UINT)
+		snprintf(number, sizeof(number), "%llu", (unsigned long long)v->u);
+	else if (v->kind == LOG_INT)
+		snprintf(number, sizeof(number), "%lld", (long long)v->i);
+	else
+		snprintf(number, sizeof(number), "%g", v->f);
+	puts_to(line, number);
+}
+
+static void put_name(struct line *line, const char *name, bool first)
+{
+	if (!first)
+		puts_to(line, out.json ? "," : " ");
+	if (out.json)
+		puts_to(line, "\"");
+	puts_to(line, name);
+	puts_to(line, out.json ? "\":" : "=");
+}
+
+static void write_all(int fd, const char *at, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, at, len);
+		if (n <= 0)
+			return;
+		at += n;
+		len -= (size_t)n;
+	}
+}
+
+static void enqueue(const struct line *line)
+{
+	pthread_mutex_lock(&out.lock);
+	if (!out.open) {
+		write_all(STDERR_FILENO, line->text, line->len);
+	} else if (RING - out.used < line->len) {
+		atomic_fetch_add(&dropped, 1);
+	} else {
+		size_t at = (out.head + out.used) % RING, first = RING - at < line->len ? RING - at : line->len;
+		memcpy(out.ring + at, line->text, first);
+		memcpy(out.ring, line->text + first, line->len - first);
+		out.used += line->len;
+		pthread_cond_signal(&out.wake);
+	}
+	pthread_mutex_unlock(&out.lock);
+}
+
+void log_line(enum log_level level, const char *event, ...)
+{
+	struct line line;
+	char now[25];
+	const char *name;
+	va_list ap;
+
+	if (!log_wants(level))
+		return;
+	line.len = 0;
+	time_rfc3339(wall_ms(), now);
+	if (out.json)
+		puts_to(&line, "{");
+	put_name(&line, out.json ? "time" : "t", true);
+	put_text(&line, now, 24);
+	put_name(&line, "level", false);
+	put_text(&line, level_words[level], strlen(level_words[level]));
+	put_name(&line, "event", false);
+	put_text(&line, event, strlen(event));
+	va_start(ap, event);
+	while ((name = va_arg(ap, const char *))) {
+		struct log_value value = va_arg(ap, struct log_value);
+		/* A line that is nearly full takes no more fields, rather than half of one. */
+		if (is_empty(&value) || sizeof(line.text) - line.len < 6 * VALUE_MAX / 4 + 64)
+			continue;
+		put_name(&line, name, false);
+		put_value(&line, &value);
+	}
+	va_end(ap);
+	puts_to(&line, out.json ? "}\n" : "\n");
+	enqueue(&line);
+}
+
+static void *write_lines(void *arg)
+{
+	char *chunk = arg;
+
+	pthread_mutex_lock(&out.lock);
+	while (out.used || !out.closing) {
+		if (!out.used) {
+			pthread_cond_wait(&out.wake, &out.lock);
+			continue;
+		}
+		size_t len = RING - out.head < out.used ? RING - out.head : out.used;
+		len = len > 65536 ? 65536 : len;
+		memcpy(chunk, out.ring + out.head, len);
+		out.head = (out.head + len) % RING;
+		out.used -= len;
+		pthread_mutex_unlock(&out.lock);
+		write_all(out.fd, chunk, len);
+		pthread_mutex_lock(&out.lock);
+	}
+	pthread_mutex_unlock(&out.lock);
+	free(chunk);
+	return NULL;
+}
+
+int log_open(int fd, enum log_level level, enum log_format format)
+{
+	char *chunk = malloc(65536);
+
+	out.ring = malloc(RING);
+	if (!out.ring || !chunk)
+		return -1;
+	out.fd = fd;
+	out.json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
+	out.closing = false;
+	out.head = out.used = 0;
+	atomic_store(&least, level);
+	out.open = pthread_create(&out.thread, NULL, write_lines, chunk) == 0;
+	return out.open ? 0 : -1;
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&least, level);
+}
+
+bool log_wants(enum log_level level)
+{
+	return (int)level >= atomic_load_explicit(&least, memory_order_relaxed);
+}
+
+void log_close(void)
+{
+	pthread_mutex_lock(&out.lock);
+	bool was_open = out.open;
+	out.open = false;
+	out.closing = true;
+	pthread_cond_signal(&out.wake);
+	pthread_mutex_unlock(&out.lock);
+	if (!was_open)
+		return;
+	pthread_join(out.thread, NULL);
+	free(out.ring);
+	out.ring = NULL;
+}
+
+uint64_t log_dropped(void)
+{
+	return atomic_load(&dropped);
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libuv's loop, with our own heap of timers (embedded in their owners, so that setting one allocates nothing and a fake clock
+ * can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap, and only the first message
+ * rings the bell.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/loop_uv.h"
+#include "base/wait.h"
+
+#define LATER_MAX 1000 /* run in one turn: then descriptors and timers have their chance first */
+
+/* -- later ---------------------------------------------------------------------------------------------------------------- */
+static void stay_awake(uv_idle_t *idle)
+{
+	(void)idle;
+}
+
+void loop_later(struct loop *loop, struct later *later, void (*run)(struct later *))
+{
+	if (later->queued)
+		return;
+	*later = (struct later){ .queued = true, .run = run };
+	*loop->last_later = later;
+	loop->last_later = &later->next;
+	uv_idle_start(&loop->awake, stay_awake);
+}
+
+static void unlink_later(struct loop *loop, struct later **at)
+{
+	struct later *later = *at;
+
+	*at = later->next;
+	if (loop->last_later == &later->next)
+		loop->last_later = at;
+	later->next = NULL;
+	later->queued = false;
+}
+
+void loop_later_drop(struct loop *loop, struct later *later)
+{
+	struct later **at = &loop->later;
+
+	if (!later->queued)
+		return;
+	while (*at != later)
+		at = &(*at)->next;
+	unlink_later(loop, at);
+}
+
+static void run_later(struct loop *loop)
+{
+	for (int n = 0; loop->later && n < LATER_MAX; n++) {
+		struct later *later = loop->later;
+		unlink_later(loop, &loop->later);
+		later->run(later);
+	}
+	if (!loop->later)
+		uv_idle_stop(&loop->awake);
+}
+
+/* -- messages --------------------------------------------------------------------------------------------------------------- */
+void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
+{
+	task->run = run;
+	struct task *head = atomic_load_explicit(&to->posted, memory_order_relaxed);
+	do {
+		task->next = head;
+	} while (!atomic_compare_exchange_weak_explicit(&to->posted, &head, task, memory_order_release, memory_order_relaxed));
+	if (!head)
+		uv_async_send(&to->bell);
+}
+
+static void take_messages(uv_async_t *bell)
+{
+	struct loop *loop = bell->data;
+	struct task *task = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire), *in_order = NULL;
+
+	while (task) {
+		struct task *next = task->next;
+		task->next = in_order;
+		in_order = task;
+		task = next;
+	}
+	while (in_order) {
+		task = in_order;
+		in_order = task->next;
+		task->run(task);
+	}
+}
+
+/* -- timers ------------------------------------------------------------------------------------------------------------------ */
+static void put_at(struct loop *loop, size_t at, struct timer *timer)
+{
+	loop->heap[at] = timer;
+	timer->slot = at + 1;
+}
+
+static void sift_up(struct loop *loop, size_t at, struct timer *timer)
+{
+	while (at && loop->heap[(at - 1) / 2]->due_ms > timer->due_ms) {
+		put_at(loop, at, loop->heap[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+	put_at(loop, at, timer);
+}
+
+static void sift_down(struct loop *loop, size_t at, struct timer *timer)
+{
+	for (size_t child; (child = 2 * at + 1) < loop->ntimers; at = child) {
+		if (child + 1 < loop->ntimers && loop->heap[child + 1]->due_ms < loop->heap[child]->due_ms)
+			child++;
+		if (loop->heap[child]->due_ms >= timer->due_ms)
+			break;
+		put_at(loop, at, loop->heap[child]);
+	}
+	put_at(loop, at, timer);
+}
+
+static void remove_timer(struct loop *loop, struct timer *timer)
+{
+	size_t at = timer->slot - 1;
+	struct timer *last = loop->heap[--loop->ntimers];
+
+	timer->slot = 0;
+	if (last == timer)
+		return;
+	if (at && loop->heap[(at - 1) / 2]->due_ms > last->due_ms)
+		sift_up(loop, at, last);
+	else
+		sift_down(loop, at, last);
+}
+
+/* Those due now; one that sets itself again for now waits for the next turn. */
+static void fire_due(struct loop *loop)
+{
+	uint64_t now = loop_now_ms(loop);
+
+	for (size_t most = loop->ntimers; most && loop->ntimers && loop->heap[0]->due_ms <= now; most--) {
+		struct timer *timer = loop->heap[0];
+		remove_timer(loop, timer);
+		timer->fire(timer);
+	}
+}
+
+static void set_alarm(struct loop *loop);
+
+static void alarm_rings(uv_timer_t *alarm)
+{
+	struct loop *loop = alarm->data;
+
+	fire_due(loop);
+	set_alarm(loop);
+}
+
+static void set_alarm(struct loop *loop)
+{
+	uint64_t now = uv_now(&loop->uv);
+
+	if (loop->fake || !loop->ntimers)
+		uv_timer_stop(&loop->alarm);
+	else
+		uv_timer_start(&loop->alarm, alarm_rings, loop->heap[0]->due_ms > now ? loop->heap[0]->due_ms - now : 0, 0);
+}
+
+void timer_set(struct loop *loop, struct timer *timer, uint64_t after_ms, void (*fire)(struct timer *))
+{
+	struct timer *first = loop->ntimers ? loop->heap[0] : NULL;
+
+	if (timer->slot)
+		remove_timer(loop, timer);
+	if (loop->ntimers == loop->heap_size) {
+		loop->heap_size = loop->heap_size ? 2 * loop->heap_size : 64;
+		loop->heap = realloc(loop->heap, loop->heap_size * sizeof(struct timer *));
+		if (!loop->heap)
+			abort();
+	}
+	timer->due_ms = loop_now_ms(loop) + after_ms;
+	timer->fire = fire;
+	loop->ntimers++;
+	sift_up(loop, loop->ntimers - 1, timer);
+	/* Else the alarm rings no later than needed; ringing in vain is cheaper than moving it at each change. */
+	if (loop->heap[0] == timer || first == timer)
+		set_alarm(loop);
+}
+
+void timer_clear(struct loop *loop, struct timer *timer)
+{
+	if (timer->slot)
+		remove_timer(loop, timer);
+}
+
+uint64_t loop_now_ms(const struct loop *loop)
+{
+	return loop->fake ? loop->fake_ms : uv_now(&loop->uv);
+}
+
+uint64_t loop_fresh_ms(struct loop *loop)
+{
+	uv_update_time(&loop->uv);
+	return loop_now_ms(loop);
+}
+
+void loop_fake_clock(struct loop *loop, uint64_t now_ms)
+{
+	assert(!loop->fake || now_ms >= loop->fake_ms);
+	loop->fake = true;
+	loop->fake_ms = now_ms;
+	fire_due(loop);
+	set_alarm(loop);
+}
+
+/* -- stalls --------------------------------------------------------------------------------------------------------------------- */
+static void about_to_sleep(uv_prepare_t *prepare)
+{
+	struct loop *loop = prepare->data;
+
+	run_later(loop);
+	uint64_t busy = uv_hrtime() - loop->woke_ns;
+	if (loop->woke_ns && busy > loop->stalled_ns)
+		loop->stalled_ns = busy;
+}
+
+static void woke_up(uv_check_t *check)
+{
+	struct loop *loop = check->data;
+
+	/* Descriptors were served between waking and here; libuv keeps the time of waking, in whole milliseconds. */
+	loop->woke_ns = uv_now(&loop->uv) * 1000000;
+}
+
+uint64_t loop_stalled_ms(const struct loop *loop)
+{
+	uint64_t ms = loop->stalled_ns / 1000000;
+
+	((struct loop *)(uintptr_t)loop)->stalled_ns = 0;
+	return ms;
+}
+
+/* -- descriptors ------------------------------------------------------------------------------------------------------------------ */
+struct watch {
+	uv_poll_t poll;
+	watch_fn *fn;
+	void *arg;
+	int events;
+};
+
+void loop_close_handle(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void polled(uv_poll_t *poll, int status, int events)
+{
+	struct watch *w = poll->data;
+	int seen = (events & UV_READABLE ? LOOP_READ : 0) | (events & UV_WRITABLE ? LOOP_WRITE : 0);
+
+	/* libuv stops a handle on EPOLLERR and reports UV_EBADF: whoever reads or writes now learns the true error. */
+	if (status < 0) {
+		w->events = 0;
+		seen = LOOP_READ | LOOP_WRITE | LOOP_GONE;
+	}
+	w->fn(w->arg, seen);
+}
+
+struct watch *watch_new(struct loop *loop, int fd, int events, watch_fn *fn, void *arg)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->fn = fn;
+	w->arg = arg;
+	if (uv_poll_init(&loop->uv, &w->poll, fd) < 0) {
+		free(w);
+		return NULL;
+	}
+	w->poll.data = w;
+	watch_set(w, events);
+	return w;
+}
+
+void watch_set(struct watch *w, int events)
+{
+	int wanted = (events & LOOP_READ ? UV_READABLE : 0) | (events & LOOP_WRITE ? UV_WRITABLE : 0);
+
+	if (events == w->events)
+		return;
+	w->events = events;
+	if (wanted)
+		uv_poll_start(&w->poll, wanted, polled);
+	else
+		uv_poll_stop(&w->poll);
+}
+
+void watch_free(struct watch *w)
+{
+	if (w)
+		uv_close((uv_handle_t *)&w->poll, loop_close_handle);
+}
+
+/* -- the loop itself ---------------------------------------------------------------------------------------------------------------- */
+struct loop *loop_new(void)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+
+	if (!loop)
+		return NULL;
+	if (uv_loop_init(&loop->uv) < 0) {
+		free(loop);
+		return NULL;
+	}
+	loop->last_later = &loop->later;
+	uv_timer_init(&loop->uv, &loop->alarm);
+	uv_prepare_init(&loop->uv, &loop->before_sleep);
+	uv_check_init(&loop->uv, &loop->after_sleep);
+	uv_idle_init(&loop->uv, &loop->awake);
+	loop->alarm.data = loop->before_sleep.data = loop->after_sleep.data = loop->bell.data = loop;
+	uv_prepare_start(&loop->before_sleep, about_to_sleep);
+	uv_check_start(&loop->after_sleep, woke_up);
+	if (uv_async_init(&loop->uv, &loop->bell, take_messages) < 0) {
+		free(loop);
+		return NULL;
+	}
+	return loop;
+}
+
+void loop_run(struct loop *loop)
+{
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop)
+{
+	uv_stop(&loop->uv);
+}
+
+int loop_backend_fd(struct loop *loop)
+{
+	return uv_backend_fd(&loop->uv);
+}
+
+int loop_backend_timeout_ms(struct loop *loop)
+{
+	uv_update_time(&loop->uv);
+	return uv_backend_timeout(&loop->uv);
+}
+
+void loop_turn(struct loop *loop)
+{
+	uv_run(&loop->uv, UV_RUN_NOWAIT);
+}
+
+static void close_own(uv_handle_t *handle)
+{
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+void loop_free(struct loop *loop)
+{
+	if (!loop)
+		return;
+	close_own((uv_handle_t *)&loop->alarm);
+	close_own((uv_handle_t *)&loop->bell);
+	close_own((uv_handle_t *)&loop->before_sleep);
+	close_own((uv_handle_t *)&loop->after_sleep);
+	close_own((uv_handle_t *)&loop->awake);
+	loop_free_signals(loop);
+	uv_run(&loop->uv, UV_RUN_DEFAULT); /* the closing callbacks, and names still being resolved */
+	int left = uv_loop_close(&loop->uv);
+	assert(left == 0);
+	(void)left;
+	free(loop->heap);
+	free(loop);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the adapter of libuv: loop.c, loop_names.c, loop_child.c. */
+#pragma once
+
+#include <stdatomic.h>
+#include <uv.h>
+
+#include "base/loop.h"
+
+struct loop {
+	uv_loop_t uv;
+	uv_timer_t alarm;       /* for the earliest of our timers */
+	uv_async_t bell;        /* messages have come */
+	uv_prepare_t before_sleep;
+	uv_check_t after_sleep;
+	uv_idle_t awake;        /* active while something runs later: the loop must not sleep on it */
+	struct timer **heap;    /* by due_ms; heap[0] is the earliest */
+	size_t ntimers, heap_size;
+	struct later *later, **last_later;
+	_Atomic(struct task *) posted; /* newest first */
+	bool fake;
+	uint64_t fake_ms;
+	uint64_t woke_ns, stalled_ns;
+	struct loop_signal *signals;
+};
+void loop_close_handle(uv_handle_t *); /* frees its `data` once libuv lets go of it */
+void loop_free_signals(struct loop *);

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A URL is taken apart once, strictly, and only of the four schemes usher speaks. Addresses are judged after they are
+ * resolved, never by their text: an IPv4 address inside an IPv6 one (mapped, NAT64, 6to4) is judged as the IPv4 one that it
+ * leads to.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/url.h"
+
+static const struct {
+	const char *prefix;
+	bool websocket, tls;
+	uint16_t port;
+} schemes[] = { { "ws://", true, false, 80 }, { "wss://", true, true, 443 }, { "http://", false, false, 80 }, { "https://", false, true, 443 } };
+
+static bool refuse(const char **why, const char *words)
+{
+	if (why)
+		*why = words;
+	return false;
+}
+
+static bool parse_scheme(struct str *rest, struct url *url)
+{
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
+		size_t len = strlen(schemes[i].prefix);
+		if (rest->len < len || memcmp(rest->at, schemes[i].prefix, len))
+			continue;
+		url->websocket = schemes[i].websocket;
+		url->tls = schemes[i].tls;
+		url->port = schemes[i].port;
+		rest->at += len;
+		rest->len -= len;
+		return true;
+	}
+	return false;
+}
+
+static bool host_valid(struct str host, bool bracketed)
+{
+	for (size_t i = 0; i < host.len; i++) {
+		char c = host.at[i];
+		bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+		if (!word && !(c && strchr(bracketed ? ":." : "-._", c)))
+			return false;
+	}
+	return host.len > 0 && host.len < 254;
+}
+
+/* host, host:port, [v6], [v6]:port */
+static bool parse_authority(struct str text, struct url *url)
+{
+	struct str port = { 0 };
+	bool bracketed = text.len && text.at[0] == '[';
+	const char *end = bracketed ? memchr(text.at, ']', text.len) : memchr(text.at, ':', text.len);
+	uint64_t number;
+
+	url->authority = text;
+	if (bracketed && !end)
+		return false;
+	url->host = (struct str){ text.at + bracketed, (end ? (size_t)(end - text.at) : text.len) - bracketed };
+	size_t used = url->host.len + (bracketed ? 2 : 0);
+	if (used < text.len) {
+		if (text.at[used] != ':')
+			return false;
+		port = (struct str){ text.at + used + 1, text.len - used - 1 };
+		if (!parse_u64(port, &number) || !number || number > 65535)
+			return false;
+		url->port = (uint16_t)number;
+	}
+	return host_valid(url->host, bracketed);
+}
+
+bool url_parse(const char *text, struct url *out, const char **why)
+{
+	struct str rest = str_of(text);
+	struct url url = { 0 };
+
+	for (size_t i = 0; i < rest.len; i++)
+		if ((unsigned char)rest.at[i] <= ' ' || (unsigned char)rest.at[i] >= 0x7f || strchr("\"<>\\^`{|}", rest.at[i]))
+			return refuse(why, "a URL must not contain spaces, control characters or any of \"<>\\^`{|}");
+	if (!parse_scheme(&rest, &url))
+		return refuse(why, "must begin with ws://, wss://, http:// or https://");
+	if (memchr(rest.at, '#', rest.len))
+		return refuse(why, "must not have a fragment");
+	size_t len = strcspn(rest.at, "/?");
+	struct str authority = { rest.at, len };
+	if (memchr(authority.at, '@', len))
+		return refuse(why, "must not have a user or password");
+	if (!parse_authority(authority, &url))
+		return refuse(why, "must have a host and, if any, a port from 1 to 65535");
+	rest.at += len;
+	rest.len -= len;
+	const char *query = memchr(rest.at, '?', rest.len);
+	url.path = (struct str){ rest.at, query ? (size_t)(query - rest.at) : rest.len };
+	if (query)
+		url.query = (struct str){ query + 1, rest.len - url.path.len - 1 };
+	*out = url;
+	return true;
+}
+
+/* -- networks --------------------------------------------------------------------------------------------------------------- */
+struct bytes { /* an address as bits: 4 or 16 bytes */
+	unsigned char at[16];
+	size_t len;
+};
+
+/* The IPv4 address that an IPv6 one stands for: mapped (::ffff:0:0/96), NAT64 (64:ff9b::/96), 6to4 (2002::/16). */
+static bool embedded_v4(const unsigned char *v6, struct bytes *out)
+{
+	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff }, nat64[12] = { 0, 0x64, 0xff, 0x9b };
+	const unsigned char *at = NULL;
+
+	if (!memcmp(v6, mapped, 12) || !memcmp(v6, nat64, 12))
+		at = v6 + 12;
+	else if (v6[0] == 0x20 && v6[1] == 0x02)
+		at = v6 + 2;
+	if (!at)
+		return false;
+	memmove(out->at, at, 4); /* may be the same bytes */
+	out->len = 4;
+	return true;
+}
+
+static bool address_bytes(const struct sockaddr_storage *address, struct bytes *out)
+{
+	if (address->ss_family == AF_INET) {
+		memcpy(out->at, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+		out->len = 4;
+		return true;
+	}
+	if (address->ss_family != AF_INET6)
+		return false;
+	memcpy(out->at, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+	out->len = 16;
+	embedded_v4(out->at, out);
+	return true;
+}
+
+static bool parse_network(struct str text, struct bytes *net, size_t *bits)
+{
+	char buffer[64];
+	const char *slash = memchr(text.at, '/', text.len);
+	size_t len = slash ? (size_t)(slash - text.at) : text.len;
+	uint64_t n;
+
+	if (!len || len >= sizeof(buffer))
+		return false;
+	memcpy(buffer, text.at, len);
+	buffer[len] = '\0';
+	net->len = inet_pton(AF_INET, buffer, net->at) == 1 ? 4 : inet_pton(AF_INET6, buffer, net->at) == 1 ? 16 : 0;
+	n = net->len * 8;
+	if (slash && !parse_u64((struct str){ slash + 1, text.len - len - 1 }, &n))
+		return false;
+	*bits = n;
+	return net->len && n <= net->len * 8;
+}
+
+static bool covers(const struct bytes *net, size_t bits, const struct bytes *address)
+{
+	if (net->len != address->len || memcmp(net->at, address->at, bits / 8))
+		return false;
+	unsigned char mask = (unsigned char)(0xff00 >> (bits % 8));
+	return !(bits % 8) || !((net->at[bits / 8] ^ address->at[bits / 8]) & mask);
+}
+
+static struct str trimmed(struct str s)
+{
+	while (s.len && s.at[0] == ' ')
+		s.at++, s.len--;
+	while (s.len && s.at[s.len - 1] == ' ')
+		s.len--;
+	return s;
+}
+
+bool cidr_valid(const char *list)
+{
+	struct str rest = str_of(list), piece;
+	struct bytes net;
+	size_t bits, count = 0;
+
+	while (str_cut(&rest, ',', &piece)) {
+		if (!parse_network(trimmed(piece), &net, &bits))
+			return false;
+		count++;
+	}
+	return count > 0;
+}
+
+bool cidr_contains(const char *list, const struct sockaddr_storage *address)
+{
+	struct str rest = str_of(list), piece;
+	struct bytes net, bytes;
+	size_t bits;
+
+	if (!cidr_valid(list) || !address_bytes(address, &bytes))
+		return false;
+	while (str_cut(&rest, ',', &piece))
+		if (parse_network(trimmed(piece), &net, &bits) && covers(&net, bits, &bytes))
+			return true;
+	return false;
+}
