@@ -44,10 +44,25 @@ static void arm_send(struct redis_conn *conn, void (*done)(struct redis_call *, 
 	redis_send(conn->link, &conn->arm);
 }
 
+/* So that a call need not be repeated with its text: the repetition would come after calls that were sent later. */
+static void scripts_load(struct redis_conn *conn)
+{
+	for (int i = 0; i < SCRIPT_COUNT; i++) {
+		struct buf text = { 0 };
+
+		command_start(&text, 3);
+		command_z(&text, "SCRIPT");
+		command_z(&text, "LOAD");
+		command_str(&text, script_text((enum script)i)->body);
+		redis_tell(conn->link, &text);
+	}
+}
+
 static void conn_up(void *arg)
 {
 	struct redis_conn *conn = arg;
 
+	scripts_load(conn);
 	command_start(&conn->arm.text, 2);
 	command_z(&conn->arm.text, "INFO");
 	command_z(&conn->arm.text, "server");

@@ -536,6 +536,68 @@ START_TEST(charges_are_announced)
 }
 END_TEST
 
+/* What was written comes back whole, through the words and numbers of the records. */
+START_TEST(nodes_come_back_whole)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = NULL, .info = STR("{\"a\":1}"), .lease_ms = 4000 };
+	struct renewal renewal = { .incarnation = "i", .seq = 1, .lease_ms = 5000, .reported = REPORTED_SICK,
+		                   .load = STR("{\"cpu\":0.5}"), .seen = 9007199254740991, .shown = 0.0625 };
+	struct reserve reserve = { .room = STR("a b"), .cost = 0.25, .rooms_max = 1, .exclusive = true };
+	struct room_report report = { .room = STR("a b"), .epoch = 9, .participants = 3 }, entry;
+	struct registered registered = { 0 };
+	struct renewed renewed = { 0 };
+	struct reserved reserved = { 0 };
+	struct nodes_all all = { 0 };
+	const struct node_record *n;
+
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	renewal.registration = reserve.registration = registered.registration;
+	ck_assert_int_eq(CALL(nodes_reserve(store, "n1", &reserve, DUE, &reserved, w)), 0);
+	ck_assert_int_eq(CALL(nodes_renew(store, "n1", &renewal, DUE, &renewed, w)), 0);
+	ck_assert_int_eq(renewed.verdict, RENEW_DONE);
+	ck_assert_uint_eq(renewed.charged, reserved.number);
+	ck_assert_int_eq(CALL(nodes_set_wish(store, "n1", WISH_DRAINING, DUE, w)), 0);
+	ck_assert_int_eq(CALL(nodes_reset_breakers(store, "n1", DUE, w)), 0);
+	nodes_index(store, "n1", STR("a b"), 9);
+	nodes_report_rooms(store, "n1", &report, 1);
+	ck_assert_int_eq(CALL(nodes_room(store, "n1", STR("a b"), DUE, &entry, w)), 0);
+	ck_assert_uint_eq(entry.epoch, 9);
+	ck_assert_int_eq(entry.participants, 3);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert(all.count == 1 && !all.partial);
+	n = &all.nodes[0];
+	ck_assert_str_eq(n->incarnation, "i");
+	ck_assert(str_is(n->info, "{\"a\":1}") && str_is(n->load, "{\"cpu\":0.5}"));
+	ck_assert(n->registration == registered.registration && n->seq == 1 && n->lease_ms == 5000 && !n->lost);
+	ck_assert(n->wish == WISH_DRAINING && n->reported == REPORTED_SICK && n->exclusive && n->resets == 1);
+	ck_assert(n->seen == 9007199254740991 && n->charged == reserved.number && n->rooms == 1 && n->ncharges == 1);
+	ck_assert_double_eq_tol(n->shown, 0.0625, 1e-12);
+	ck_assert_double_eq_tol(n->charges[0].cost, 0.25, 1e-12);
+	ck_assert(n->charges[0].number == reserved.number && n->charges[0].at_ms == reserved.at_ms);
+	ck_assert(n->heard_ms <= all.store_ms && all.store_ms - n->heard_ms < 60000);
+	nodes_unindex(store, "n1", STR("a b"), 9);
+	ck_assert_int_eq(CALL(nodes_room(store, "n1", STR("a b"), DUE, &entry, w)), -ERR_NOT_FOUND);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert(!all.nodes[0].exclusive && all.nodes[0].rooms == 0);
+}
+END_TEST
+
+START_TEST(silent_routers_are_forgotten)
+{
+	struct routers_all all = { 0 };
+
+	redis_server_ask(&server, "HSET u*:routers old \"1000 {}\"");
+	ck_assert_int_eq(CALL(routers_announce(store, "rt", STR("{\"x\":\"a b\"}"), DUE, w)), 0);
+	ck_assert_int_eq(CALL(routers_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 1);
+	ck_assert_str_eq(all.routers[0].id, "rt");
+	ck_assert(str_is(all.routers[0].info, "{\"x\":\"a b\"}"));
+	ck_assert_int_eq(CALL(routers_leave(store, "rt", DUE, w)), 0);
+	ck_assert_int_eq(CALL(routers_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("registry/redis");
@@ -563,6 +625,8 @@ int main(void)
 	tcase_add_test(plain, damaged_records_stay_alone);
 	tcase_add_test(plain, pages_never_exceed_the_limit);
 	tcase_add_test(plain, charges_are_announced);
+	tcase_add_test(plain, nodes_come_back_whole);
+	tcase_add_test(plain, silent_routers_are_forgotten);
 	suite_add_tcase(suite, plain);
 	tcase_add_checked_fixture(replicas, setup_replicas, teardown);
 	tcase_set_timeout(replicas, 50);
