@@ -281,15 +281,30 @@ start_janus() { # INDEX
 	fail "Janus does not start"
 }
 
+write_agent_conf() { # NODE
+	cat <<END
+[agent]
+node = $1
+routers = $URL
+adapter = $SFU
+listen = 127.0.0.1:0
+control_listen = 127.0.0.1:0
+END
+	[ $SFU = janus ] || return 0
+	cat <<END
+sfu_url = ws://127.0.0.1:$WS_PORT
+sfu_http_url = http://127.0.0.1:$HTTP_PORT/janus
+sfu_admin_url = http://127.0.0.1:$ADMIN_PORT/admin
+admin_secret = $ADMIN_SECRET
+admin_key = $ADMIN_KEY
+END
+}
+
 start_agent() { # INDEX
 	local name=agent-$1 node=sfu-$1
-	local sets=(agent.node="$node" agent.routers="$URL" agent.adapter="$SFU" agent.listen=127.0.0.1:0
-		agent.control_listen=127.0.0.1:0)
-	if [ $SFU = janus ]; then
-		start_janus "$1"
-		sets+=(agent.sfu_url="ws://127.0.0.1:$WS_PORT/" agent.sfu_admin_url="http://127.0.0.1:$ADMIN_PORT/admin")
-	fi
-	start "$name" "$BUILD/client/agent/usher-agent" $(printf -- '--set %s ' "${sets[@]}")
+	[ $SFU = echo ] || start_janus "$1"
+	write_agent_conf "$node" >"$DIR/$name.ini"
+	start "$name" "$BUILD/client/agent/usher-agent" -c "$DIR/$name.ini"
 	await "$name" node_ready "$node" && return
 	show_log "$name"
 	fail "the agent of $node does not come up"
