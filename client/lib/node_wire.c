@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a node sends and what it reads of the answers (docs/reference/http.md). Members that are not known are left out. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/lib/node.h"
+
+#define LIST_MAX 100000
+
+/* -- out ---------------------------------------------------------------------------------------------------------------------- */
+static void text(struct json_out *json, const char *name, const char *value)
+{
+	if (value && *value)
+		json_str(json, name, value);
+}
+
+static void positive(struct json_out *json, const char *name, double value)
+{
+	if (value > 0)
+		json_real(json, name, value);
+}
+
+static void write_labels(const struct node_identity *self, struct json_out *json)
+{
+	if (!self->nlabels)
+		return;
+	json_open(json, "labels", '{');
+	for (size_t i = 0; i < self->nlabels; i++)
+		json_str(json, self->labels[i].key, self->labels[i].value);
+	json_close(json, '}');
+}
+
+void wire_register(const struct usher_node *node, struct buf *out)
+{
+	const struct node_identity *self = &node->self;
+	struct json_out json = { .to = out };
+
+	json_open(&json, NULL, '{');
+	text(&json, "incarnation", self->incarnation);
+	text(&json, "replaces", self->replaces);
+	text(&json, "signal_url", self->signal_url);
+	text(&json, "http_url", self->http_url);
+	text(&json, "public_signal_url", self->public_signal_url);
+	text(&json, "control_url", self->control_url);
+	text(&json, "health_url", self->health_url);
+	text(&json, "region", self->region);
+	text(&json, "zone", self->zone);
+	text(&json, "pool", self->pool);
+	write_labels(self, &json);
+	json_open(&json, "capacity", '{');
+	positive(&json, "bandwidth_mbps", self->capacity_bandwidth_mbps);
+	positive(&json, "rooms", self->capacity_rooms);
+	positive(&json, "participants", self->capacity_participants);
+	json_close(&json, '}');
+	text(&json, "fences", self->fences);
+	text(&json, "adapter", self->adapter);
+	text(&json, "version", self->version);
+	json_close(&json, '}');
+}
+
+static void said(struct json_out *json, const char *name, bool has, double value)
+{
+	if (has)
+		json_real(json, name, value);
+}
+
+static void write_load(const struct usher_node *node, struct json_out *json)
+{
+	const struct usher_load *load = &node->load;
+
+	json_open(json, "load", '{');
+	said(json, "cpu", load->has_cpu, load->cpu);
+	said(json, "memory", load->has_memory, load->memory);
+	said(json, "stress", load->has_stress, load->stress);
+	said(json, "bandwidth_in_mbps", load->has_bandwidth_in, load->bandwidth_in_mbps);
+	said(json, "bandwidth_out_mbps", load->has_bandwidth_out, load->bandwidth_out_mbps);
+	json_u64(json, "rooms", node->rooms.map.count);
+	said(json, "participants", load->has_participants, load->participants);
+	json_close(json, '}');
+}
+
+static void write_room(struct json_out *json, const struct held_room *room)
+{
+	json_open(json, NULL, '{');
+	json_view(json, "room", room->link.name);
+	json_u64(json, "epoch", room->epoch);
+	json_u64(json, "participants", room->participants);
+	json_close(json, '}');
+}
+
+struct buf *wire_parts(const struct node_rooms *rooms, size_t *nparts)
+{
+	size_t n = rooms->map.count ? (rooms->map.count + ROOMS_PART_MAX - 1) / ROOMS_PART_MAX : 1;
+	struct buf *parts = calloc(n, sizeof(*parts));
+	const struct held_room *room = rooms->oldest;
+
+	if (!parts)
+		abort();
+	for (size_t i = 0; i < n; i++) {
+		struct json_out json = { .to = &parts[i] };
+		json_open(&json, NULL, '[');
+		for (size_t k = 0; k < ROOMS_PART_MAX && room; k++, room = room->newer)
+			write_room(&json, room);
+		json_close(&json, ']');
+	}
+	*nparts = n;
+	return parts;
+}
+
+static void write_part(const struct router_link *link, struct json_out *json)
+{
+	const struct buf *part = &link->parts[link->part];
+
+	json_raw(json, "rooms", (struct str){ part->at, part->len });
+	if (link->nparts == 1)
+		return;
+	json_open(json, "rooms_part", '[');
+	json_u64(json, NULL, link->part + 1);
+	json_u64(json, NULL, link->nparts);
+	json_close(json, ']');
+}
+
+static void write_changes(const struct node_rooms *rooms, const struct router_link *link, struct json_out *json)
+{
+	char digest[DIGEST_TEXT_MAX];
+
+	digest_print(&rooms->digest, digest);
+	json_str(json, "rooms_digest", digest);
+	json_open(json, "changed", '[');
+	for (const struct held_room *room = rooms->newest; room && room->change > link->acked; room = room->older)
+		write_room(json, room);
+	json_close(json, ']');
+	json_open(json, "closed", '[');
+	for (const struct closed_room *closed = rooms->closed; closed; closed = closed->next) {
+		if (closed->change <= link->acked)
+			continue;
+		json_open(json, NULL, '{');
+		json_view(json, "room", closed->name);
+		json_u64(json, "epoch", closed->epoch);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
+
+void wire_beat(struct usher_node *node, struct router_link *link, struct buf *out)
+{
+	static const char *const states[] = { "ready", "draining", "sick" };
+	struct json_out json = { .to = out };
+
+	json_open(&json, NULL, '{');
+	json_str(&json, "incarnation", node->self.incarnation);
+	json_u64(&json, "registration", node->registration);
+	json_u64(&json, "seq", node->seq);
+	json_str(&json, "state", states[node->report]);
+	write_load(node, &json);
+	json_u64(&json, "seen", node->sample_seen);
+	json_u64(&json, "max_epoch", node->rooms.max_epoch);
+	if (link->parts)
+		write_part(link, &json);
+	else
+		write_changes(&node->rooms, link, &json);
+	json_close(&json, '}');
+	link->upto = link->parts ? link->parts_upto : node->rooms.change;
+}
+
+/* -- in ----------------------------------------------------------------------------------------------------------------------- */
+/* clang-format off */
+#define ROOM_AT(m) offsetof(struct evicted_room, m)
+static const struct json_member evicted_members[] = {
+	{ "room", JSON_STRING, ROOM_AT(room), JSON_NO_HAS, 1, ROOM_MAX, .required = true },
+	{ "epoch", JSON_U64, ROOM_AT(epoch), JSON_NO_HAS, 0, (double)EPOCH_MAX, .required = true },
+};
+static const struct json_shape evicted_shape = { evicted_members, 2, sizeof(struct evicted_room) };
+
+#define BEAT_AT(m) offsetof(struct beat_answer, m)
+static const struct json_member beat_members[] = {
+	{ "renewed", JSON_BOOL, BEAT_AT(renewed), JSON_NO_HAS, .required = true },
+	{ "lease_ms", JSON_U64, BEAT_AT(lease_ms), JSON_NO_HAS, 0, 86400000 },
+	{ "heartbeat_ms", JSON_U64, BEAT_AT(heartbeat_ms), JSON_NO_HAS, 0, 86400000 },
+	{ "charged", JSON_U64, BEAT_AT(charged), JSON_NO_HAS, 0, (double)EPOCH_MAX },
+	{ "evict", JSON_LIST, BEAT_AT(evict), JSON_NO_HAS, 0, LIST_MAX, .shape = &evicted_shape },
+	{ "want_rooms", JSON_BOOL, BEAT_AT(want_rooms), JSON_NO_HAS },
+	{ "degraded", JSON_BOOL, BEAT_AT(degraded), JSON_NO_HAS },
+	{ "routers", JSON_STRINGS, BEAT_AT(routers), JSON_NO_HAS, 0, LIST_MAX },
+};
+static const struct json_shape beat_shape = { beat_members, sizeof(beat_members) / sizeof(*beat_members), sizeof(struct beat_answer) };
+
+#define REGISTER_AT(m) offsetof(struct register_answer, m)
+static const struct json_member register_members[] = {
+	{ "registration", JSON_U64, REGISTER_AT(registration), JSON_NO_HAS, 1, (double)EPOCH_MAX, .required = true },
+	{ "lease_ms", JSON_U64, REGISTER_AT(lease_ms), JSON_NO_HAS, 1, 86400000, .required = true },
+	{ "heartbeat_ms", JSON_U64, REGISTER_AT(heartbeat_ms), JSON_NO_HAS, 1, 86400000, .required = true },
+	{ "routers", JSON_STRINGS, REGISTER_AT(routers), JSON_NO_HAS, 0, LIST_MAX },
+};
+static const struct json_shape register_shape = { register_members, 4, sizeof(struct register_answer) };
+
+struct problem { const char *code; };
+static const struct json_member problem_members[] = {
+	{ "code", JSON_STRING, offsetof(struct problem, code), JSON_NO_HAS, 0, 64, .nullable = true },
+};
+static const struct json_shape problem_shape = { problem_members, 1, sizeof(struct problem) };
+/* clang-format on */
+
+bool wire_read_beat(struct str body, struct arena *arena, struct beat_answer *out)
+{
+	const char *fault;
+
+	*out = (struct beat_answer){ 0 };
+	return json_read(body, &beat_shape, arena, out, &fault) == 0;
+}
+
+bool wire_read_register(struct str body, struct arena *arena, struct register_answer *out)
+{
+	const char *fault;
+
+	*out = (struct register_answer){ 0 };
+	return json_read(body, &register_shape, arena, out, &fault) == 0;
+}
+
+const char *wire_read_code(struct str body, struct arena *arena)
+{
+	struct problem problem = { 0 };
+	const char *fault;
+
+	return json_read(body, &problem_shape, arena, &problem, &fault) == 0 && problem.code ? problem.code : "";
+}
