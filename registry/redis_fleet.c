@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading all nodes and all routers, for the view that each process keeps. The ids and the time first, then three reads
+ * Reading all nodes, for the view that each process keeps; routers, read and written. The ids and the time first, then three reads
  * a node, all sent at once. A record that cannot be read leaves a gap and `partial`, not a failure: one damaged key must
  * not blind the router to every other node.
  */
@@ -13,6 +13,8 @@
 #include "registry/redis_op.h"
 #include "registry/redis_read.h"
 #include "registry/redis_store.h"
+
+#define SILENT_MS 10000 /* routers not heard for so long are forgotten */
 
 enum { F_INCARNATION, F_REGISTRATION, F_SEQ, F_LEASE, F_WISH, F_REPORTED, F_LOST, F_INFO, F_LOAD, F_SINCE, F_HEARD, F_CHARGED,
 	F_SEEN, F_SHOWN, F_RESETS, F_EXCLUSIVE, NODE_FIELDS };
@@ -266,6 +268,29 @@ static void routers_listed(struct redis_call *call, const struct redisReply *rep
 	for (size_t i = 0; i < count; i++)
 		router_read(op, reply_str(reply_at(reply, 2 * i)), reply_str(reply_at(reply, 2 * i + 1)));
 	fleet_finish(op, 0);
+}
+
+int redis_routers_announce(struct redis_store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)
+{
+	struct redis_op *op = op_new(store, sizeof *op, false);
+
+	op_script(op, SCRIPT_ANNOUNCE, 1, 3);
+	command_key(&op->call.text, store, "routers");
+	command_z(&op->call.text, id);
+	command_str(&op->call.text, info);
+	command_u64(&op->call.text, SILENT_MS);
+	return op_start(op, due_ms, w);
+}
+
+int redis_routers_leave(struct redis_store *store, const char *id, uint64_t due_ms, struct wait *w)
+{
+	struct redis_op *op = op_new(store, sizeof *op, false);
+
+	command_start(&op->call.text, 3);
+	command_z(&op->call.text, "HDEL");
+	command_key(&op->call.text, store, "routers");
+	command_z(&op->call.text, id);
+	return op_start(op, due_ms, w);
 }
 
 /* -- both ------------------------------------------------------------------------------------------------------------------------- */

@@ -13,8 +13,7 @@
 #include "registry/redis_read.h"
 #include "registry/redis_store.h"
 
-#define MEND_EVERY 8    /* heartbeats */
-#define SILENT_MS 10000 /* routers not heard for so long are forgotten */
+#define MEND_EVERY 8 /* heartbeats */
 
 struct node_op {
 	struct redis_op base;
@@ -384,29 +383,4 @@ int redis_nodes_room(struct redis_store *store, const char *node, struct str roo
 	command_node(text, store, node, KEY_NODE_ROOMS);
 	command_str(text, room);
 	return op_start(&op->base, due_ms, w);
-}
-
-/* -- routers ---------------------------------------------------------------------------------------------------------------------- */
-
-int redis_routers_announce(struct redis_store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)
-{
-	struct redis_op *op = op_new(store, sizeof *op, false);
-
-	op_script(op, SCRIPT_ANNOUNCE, 1, 3);
-	command_key(&op->call.text, store, "routers");
-	command_z(&op->call.text, id);
-	command_str(&op->call.text, info);
-	command_u64(&op->call.text, SILENT_MS);
-	return op_start(op, due_ms, w);
-}
-
-int redis_routers_leave(struct redis_store *store, const char *id, uint64_t due_ms, struct wait *w)
-{
-	struct redis_op *op = op_new(store, sizeof *op, false);
-
-	command_start(&op->call.text, 3);
-	command_z(&op->call.text, "HDEL");
-	command_key(&op->call.text, store, "routers");
-	command_z(&op->call.text, id);
-	return op_start(op, due_ms, w);
 }
