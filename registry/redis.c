@@ -59,6 +59,8 @@ void redis_lost(struct redis *link, const char *why)
 	link->gone = &gone;
 	if (was_up && link->events->down)
 		link->events->down(link->arg);
+	else if (!was_up && link->events->refused)
+		link->events->refused(link->arg);
 	while (!gone && link->first)
 		call_done(link->first, NULL);
 	if (!gone)

@@ -31,6 +31,7 @@ bool redis_target_parse(const char *url, struct redis_target *out, const char **
 struct redis_events {
 	void (*up)(void *arg);   /* greeted: calls are taken */
 	void (*down)(void *arg); /* was up; what is pending gets its NULL after this */
+	void (*refused)(void *arg); /* an attempt to connect failed; redis_why_down() */
 	/* What a subscription brings, and the answers to SUBSCRIBE. */
 	void (*message)(void *arg, const struct redisReply *);
 };

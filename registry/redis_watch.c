@@ -38,6 +38,7 @@ struct redis_watch {
 	struct buf rooms, charges; /* the prefix of room keys; the channel of charges */
 	uint64_t id_asked, beat_ms, beat_sent_ms;
 	unsigned refusals;
+	char told[128]; /* why the last attempt failed */
 	bool awaiting, subscribing, closed;
 	_Atomic bool up, blind, forgot_posted;
 	_Atomic uint64_t id, server;
@@ -66,6 +67,7 @@ static void watch_ready(struct redis_watch *w)
 	table_alive(w->conf.table);
 	if (!blind)
 		atomic_store(&w->id, w->id_asked);
+	w->told[0] = '\0';
 	if (atomic_exchange(&w->up, true))
 		return;
 	log_info("store_up", "host", LOG_S(w->conf.target->host), "port", LOG_U(w->conf.target->port), "tracking",
@@ -174,6 +176,18 @@ static void watch_down(void *arg)
 		w->conf.store_changed(w->conf.arg, false);
 }
 
+/* Attempts go on for ever; each reason is told once, until the store has been there. */
+static void watch_refused(void *arg)
+{
+	struct redis_watch *w = arg;
+	const char *why = redis_why_down(w->link);
+
+	if (strcmp(w->told, why) == 0)
+		return;
+	snprintf(w->told, sizeof w->told, "%s", why);
+	log_warn("store_unreachable", "host", LOG_S(w->conf.target->host), "port", LOG_U(w->conf.target->port), "why", LOG_S(why));
+}
+
 /* -- what it says ------------------------------------------------------------------------------------------------------------ */
 
 static void key_changed(struct redis_watch *w, struct str key)
@@ -234,7 +248,9 @@ static void watch_message(void *arg, const struct redisReply *reply)
 
 /* -- life -------------------------------------------------------------------------------------------------------------------- */
 
-static const struct redis_events watch_events = { watch_up, watch_down, watch_message };
+static const struct redis_events watch_events = {
+	.up = watch_up, .down = watch_down, .refused = watch_refused, .message = watch_message
+};
 
 struct redis_watch *redis_watch_new(struct loop *keeper, const struct redis_watch_conf *conf)
 {
