@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libcurl's multi handle on our loop. Three things curl would do on its own are forbidden: to send a request again on another
+ * connection (a POST would be done twice), to follow redirects (an SFU must not choose where we go), and to use proxies. A
+ * transfer is never removed from inside its own callback: what ends is collected after curl has returned.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/http_curl.h"
+#include "base/wait.h"
+
+#define SPARE_MAX 64
+#define READ_BLOCK 65536L
+
+struct curl_socket {
+	struct pool *pool;
+	struct watch *watch;
+	curl_socket_t fd;
+};
+
+static void pool_free(struct pool *pool)
+{
+	struct http *http = pool->http;
+	struct pool **at = &http->pools;
+
+	while (*at != pool)
+		at = &(*at)->next;
+	*at = pool->next;
+	curl_multi_cleanup(pool->multi);
+	timer_clear(http->loop, &pool->timer);
+	loop_later_drop(http->loop, &pool->collect);
+	free(pool);
+}
+
+/* -- curl on the loop ------------------------------------------------------------------------------------------------------- */
+static void collect_done(struct later *later)
+{
+	struct pool *pool = container_of(later, struct pool, collect);
+	CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(pool->multi, &left))) {
+		struct transfer *t = NULL;
+		CURLcode code = message->data.result;
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+		t->done(t, code);
+	}
+	if (pool != pool->http->pools && !pool->transfers)
+		pool_free(pool);
+}
+
+static void act(struct pool *pool, curl_socket_t fd, int action)
+{
+	int running;
+
+	curl_multi_socket_action(pool->multi, fd, action, &running);
+	loop_later(pool->http->loop, &pool->collect, collect_done);
+}
+
+static void socket_event(void *arg, int events)
+{
+	struct curl_socket *s = arg;
+
+	act(s->pool, s->fd, (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0) |
+	                            (events & LOOP_GONE ? CURL_CSELECT_ERR : 0));
+}
+
+static struct curl_socket *new_socket(struct pool *pool, curl_socket_t fd)
+{
+	struct curl_socket *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->pool = pool;
+	s->fd = fd;
+	s->watch = watch_new(pool->http->loop, fd, 0, socket_event, s);
+	if (!s->watch) {
+		free(s);
+		return NULL;
+	}
+	curl_multi_assign(pool->multi, fd, s);
+	return s;
+}
+
+static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_socket)
+{
+	struct pool *pool = arg;
+	struct curl_socket *s = of_socket;
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (s)
+			watch_free(s->watch);
+		free(s);
+		curl_multi_assign(pool->multi, fd, NULL);
+		return 0;
+	}
+	if (!s)
+		s = new_socket(pool, fd);
+	if (!s)
+		return -1;
+	watch_set(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
+	return 0;
+}
+
+static void timer_rings(struct timer *t)
+{
+	act(container_of(t, struct pool, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	struct pool *pool = arg;
+
+	(void)multi;
+	if (timeout_ms < 0)
+		timer_clear(pool->http->loop, &pool->timer);
+	else
+		timer_set(pool->http->loop, &pool->timer, (uint64_t)timeout_ms, timer_rings);
+	return 0;
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct http *http = arg;
+	struct sockaddr_storage at = { 0 };
+
+	(void)purpose;
+	memcpy(&at, &address->addr, address->addrlen < sizeof(at) ? address->addrlen : sizeof(at));
+	if (http->conf.allowed && !http->conf.allowed(http->conf.arg, &at))
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->protocol);
+}
+
+/* -- pools ---------------------------------------------------------------------------------------------------------------------- */
+static bool pool_new(struct http *http)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return false;
+	pool->multi = curl_multi_init();
+	if (!pool->multi) {
+		free(pool);
+		return false;
+	}
+	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
+	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+	curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+	curl_multi_setopt(pool->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)http->conf.connections_per_host);
+	curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)http->conf.idle_connections);
+	pool->http = http;
+	pool->next = http->pools;
+	http->pools = pool;
+	return true;
+}
+
+struct http *http_new(struct loop *loop, const struct http_conf *conf)
+{
+	struct http *http = calloc(1, sizeof(*http));
+
+	/* Counted and thread-safe, so each loop may do it. */
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !http) {
+		free(http);
+		return NULL;
+	}
+	http->loop = loop;
+	http->conf = *conf;
+	http->spare = calloc(SPARE_MAX, sizeof(CURL *));
+	if (http->spare && pool_new(http))
+		return http;
+	free(http->spare);
+	free(http);
+	return NULL;
+}
+
+void http_free(struct http *http)
+{
+	if (!http)
+		return;
+	http->closing = true;
+	while (http->pools) {
+		while (http->pools->transfers)
+			http->pools->transfers->done(http->pools->transfers, CURLE_ABORTED_BY_CALLBACK);
+		pool_free(http->pools);
+	}
+	for (size_t i = 0; i < http->nspare; i++)
+		curl_easy_cleanup(http->spare[i]);
+	free(http->spare);
+	free(http);
+}
+
+/* What is under way may end where it is; its connections are closed with the old pool. */
+void http_drop_pool(struct http *http)
+{
+	struct pool *old = http->pools;
+
+	if (pool_new(http) && !old->transfers)
+		pool_free(old);
+}
+
+/* -- transfers ------------------------------------------------------------------------------------------------------------------ */
+static int about_to_send(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	struct transfer *t = arg;
+
+	(void)ip, (void)local_ip, (void)port, (void)local_port;
+	return t->sent++ && t->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+static void set_fixed(struct transfer *t)
+{
+	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(t->easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(t->easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_QUICK_EXIT, 1L); /* else an end joins the resolver's thread: seconds of stall */
+	curl_easy_setopt(t->easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, READ_BLOCK);
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(t->easy, CURLOPT_PREREQFUNCTION, about_to_send);
+}
+
+bool transfer_init(struct transfer *t, struct http *http, const char *method, const char *url, uint64_t connect_timeout_ms)
+{
+	*t = (struct transfer){ .http = http, .pool = http->pools };
+	if (http->closing)
+		return false;
+	t->easy = http->nspare ? http->spare[--http->nspare] : curl_easy_init();
+	if (!t->easy)
+		return false;
+	set_fixed(t);
+	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, http);
+	curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_URL, url);
+	curl_easy_setopt(t->easy, CURLOPT_NOBODY, !strcmp(method, "HEAD") ? 1L : 0L);
+	curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
+	curl_easy_setopt(t->easy, CURLOPT_MAXAGE_CONN, (long)(http->conf.idle_ms / 1000 + 1));
+	return true;
+}
+
+static void add_line(struct transfer *t, struct buf *line)
+{
+	struct curl_slist *longer = curl_slist_append(t->headers, line->at);
+
+	if (!longer)
+		abort();
+	t->headers = longer;
+	buf_free(line);
+}
+
+void transfer_header(struct transfer *t, struct str name, struct str value)
+{
+	struct buf line = { 0 };
+
+	/* "Name;" is how curl is told to send an empty value. */
+	buf_printf(&line, value.len ? "%.*s: %.*s" : "%.*s;", STR_ARG(name), STR_ARG(value));
+	add_line(t, &line);
+}
+
+void transfer_no_header(struct transfer *t, const char *name)
+{
+	struct buf line = { 0 };
+
+	buf_printf(&line, "%s:", name);
+	add_line(t, &line);
+}
+
+bool transfer_start(struct transfer *t)
+{
+	struct pool *pool = t->pool;
+
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+	if (curl_multi_add_handle(pool->multi, t->easy) != CURLM_OK)
+		return false;
+	t->next = pool->transfers;
+	t->at = &pool->transfers;
+	if (t->next)
+		t->next->at = &t->next;
+	pool->transfers = t;
+	return true;
+}
+
+void transfer_end(struct transfer *t)
+{
+	struct http *http = t->http;
+	bool started = t->at;
+
+	if (!t->easy)
+		return;
+	if (started) {
+		curl_multi_remove_handle(t->pool->multi, t->easy);
+		*t->at = t->next;
+		if (t->next)
+			t->next->at = t->at;
+		t->at = NULL;
+	}
+	curl_slist_free_all(t->headers);
+	t->headers = NULL;
+	if (http->nspare < SPARE_MAX) {
+		curl_easy_reset(t->easy);
+		http->spare[http->nspare++] = t->easy;
+	} else {
+		curl_easy_cleanup(t->easy);
+	}
+	t->easy = NULL;
+	if (started && !t->pool->transfers && !http->closing)
+		loop_later(http->loop, &t->pool->collect, collect_done); /* may be in there just now: it goes later */
+}
+
+enum http_outcome transfer_outcome(const struct transfer *t, CURLcode code)
+{
+	switch (code) {
+	case CURLE_OK:
+		return HTTP_ANSWERED;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_URL_MALFORMAT:
+		return HTTP_REFUSED;
+	case CURLE_OPERATION_TIMEDOUT:
+		return HTTP_TIMEOUT;
+	case CURLE_UNSUPPORTED_PROTOCOL: /* the URL's; or, once sent, an answer without a status line (HTTP/0.9) */
+	case CURLE_OUT_OF_MEMORY:        /* also curl's word for a head over its limit */
+		return t->sent ? HTTP_GARBAGE : HTTP_REFUSED;
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_BAD_CONTENT_ENCODING:
+	case CURLE_WRITE_ERROR: /* our own callbacks refused what came */
+		return HTTP_GARBAGE;
+	case CURLE_ABORTED_BY_CALLBACK:
+		return t->sent > 1 ? HTTP_RESET : HTTP_CANCELLED;
+	default:
+		return HTTP_RESET;
+	}
+}
+
+/* -- header lines ------------------------------------------------------------------------------------------------------------------ */
+static bool token_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+bool header_line(const char *line, size_t len, struct header *out)
+{
+	const char *colon = memchr(line, ':', len), *end = line + len, *value;
+
+	while (end > line && end[-1] && strchr("\r\n \t", end[-1]))
+		end--;
+	if (!colon || colon == line)
+		return false;
+	for (const char *c = line; c < colon; c++)
+		if (!token_char(*c))
+			return false;
+	for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
+		;
+	for (const char *c = value; c < end; c++)
+		if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
+			return false;
+	*out = (struct header){ { line, (size_t)(colon - line) }, { value, (size_t)(end - value) } };
+	return true;
+}
