@@ -67,13 +67,14 @@ bool exchange_http10(const struct exchange *);
 bool exchange_has_body(const struct exchange *);    /* a Content-Length over 0, or chunked */
 int64_t exchange_body_length(const struct exchange *); /* -1: chunked */
 struct str exchange_body(const struct exchange *);  /* collected */
+bool exchange_body_here(const struct exchange *);   /* all of it has come: `ready` was told, or is just now */
 struct arena *exchange_arena(struct exchange *);
 void exchange_set(struct exchange *, void *state);
 void *exchange_get(const struct exchange *);
 
 /* -- the body as a stream, instead of collected: call in `begin`; `ready` then comes when it has all been taken --------- */
 struct sink {
-	/* Takes up to len bytes and says how many; less than len: no more until exchange_more(). */
+	/* Takes up to len bytes and says how many; less than len: no more until exchange_more(). len 0: that was all. */
 	size_t (*write)(struct sink *, const char *bytes, size_t len);
 };
 void exchange_stream_body(struct exchange *, struct sink *);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What crosses, as lists of what may: a header that nobody has thought of stays on its side. Cookies do not cross: all SFUs
+ * share the router's origin, so one could set what another reads. Date, Server and X-Request-Id are of who speaks.
+ */
+#include <string.h>
+
+#include "base/forward_private.h"
+
+/* Of participants, towards SFUs (docs/reference/headers.md). */
+static const char *const of_requests[] = {
+	"Accept", "Accept-Encoding", "Accept-Language", "Access-Control-Request-Headers", "Access-Control-Request-Method", "Authorization",
+	"Cache-Control", "Content-Encoding", "Content-Language", "Content-Type", "Idempotency-Key", "If-Match", "If-Modified-Since",
+	"If-None-Match", "If-Range", "If-Unmodified-Since", "Last-Event-ID", "Link", "Origin", "Pragma", "Prefer", "Range", "Referer",
+	"Sec-Fetch-Mode", "Sec-Fetch-Site", "User-Agent", "X-Requested-With", "traceparent", "tracestate", NULL
+};
+/* Of SFUs, towards participants. */
+static const char *const of_answers[] = {
+	"Accept-Patch", "Accept-Post", "Accept-Ranges", "Access-Control-Allow-Credentials", "Access-Control-Allow-Headers",
+	"Access-Control-Allow-Methods", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Access-Control-Max-Age", "Age",
+	"Allow", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "Content-Type", "ETag",
+	"Expires", "Last-Modified", "Link", "Location", "Retry-After", "Server-Timing", "Vary", "WWW-Authenticate",
+	"X-Content-Type-Options", NULL
+};
+/* Of one hop only (RFC 9110, 7.6.1), or made anew for each. */
+static const char *const of_hops[] = {
+	"Connection", "Content-Length", "Expect", "Host", "HTTP2-Settings", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+	"Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade", NULL
+};
+
+static bool listed(const char *const *list, struct str name)
+{
+	for (; *list; list++)
+		if (str_is_nocase(name, *list))
+			return true;
+	return false;
+}
+
+bool forward_standard_header(struct str name)
+{
+	return listed(of_requests, name);
+}
+
+bool forward_answer_header(struct str name)
+{
+	return listed(of_answers, name);
+}
+
+bool forward_hop_header(struct str name)
+{
+	return listed(of_hops, name);
+}
+
+/* -- the request -------------------------------------------------------------------------------------------------------------- */
+static bool same_name(struct str a, struct str b)
+{
+	return a.len == b.len && !strncasecmp(a.at, b.at, a.len);
+}
+
+static struct str trimmed(struct str s)
+{
+	while (s.len && (s.at[0] == ' ' || s.at[0] == '\t'))
+		s.at++, s.len--;
+	while (s.len && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
+/* Connection: names more headers of this hop. */
+static bool named_by_connection(const struct header *all, size_t n, struct str name)
+{
+	struct str rest, piece;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!str_is_nocase(all[i].name, "Connection"))
+			continue;
+		for (rest = all[i].value; str_cut(&rest, ',', &piece);)
+			if (same_name(trimmed(piece), name))
+				return true;
+	}
+	return false;
+}
+
+static bool replaced(const struct forward_to *to, struct str name)
+{
+	for (size_t i = 0; i < to->nheaders; i++)
+		if (same_name(to->headers[i].name, name))
+			return true;
+	return false;
+}
+
+void forward_request_headers(struct transfer *t, const struct exchange *x, const struct forward_to *to)
+{
+	size_t n;
+	const struct header *all = exchange_headers(x, &n);
+	bool (*pass)(struct str) = to->pass ? to->pass : forward_standard_header, accepts = false, typed = false;
+
+	for (size_t i = 0; i < to->nheaders; i++)
+		transfer_header(t, to->headers[i].name, to->headers[i].value);
+	for (size_t i = 0; i < n; i++) {
+		struct str name = all[i].name;
+		if (!pass(name) || forward_hop_header(name) || replaced(to, name) || named_by_connection(all, n, name))
+			continue;
+		accepts = accepts || str_is_nocase(name, "Accept");
+		typed = typed || str_is_nocase(name, "Content-Type");
+		transfer_header(t, name, all[i].value);
+	}
+	/* What curl would add of its own. */
+	transfer_no_header(t, "Expect");
+	if (!accepts && !replaced(to, STR("Accept")))
+		transfer_no_header(t, "Accept");
+	if (!typed && !replaced(to, STR("Content-Type")))
+		transfer_no_header(t, "Content-Type");
+}
+
+/* -- the head of the answer ------------------------------------------------------------------------------------------------------ */
+static int status_of(const char *line, size_t len)
+{
+	if (len < 12 || memcmp(line, "HTTP/1.", 7) || line[8] != ' ')
+		return 0;
+	for (int i = 9; i < 12; i++)
+		if (line[i] < '0' || line[i] > '9')
+			return 0;
+	return (line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0';
+}
+
+/* Two lengths, or a length and chunks, may mean one body to us and another to the next (request smuggling). */
+static bool framing_clear(struct answer_head *h)
+{
+	int lengths = 0, chunks = 0;
+	uint64_t length = 0;
+
+	h->length = -1;
+	for (size_t i = 0; i < h->n; i++) {
+		chunks += str_is_nocase(h->headers[i].name, "Transfer-Encoding");
+		if (!str_is_nocase(h->headers[i].name, "Content-Length"))
+			continue;
+		lengths++;
+		if (!parse_u64(h->headers[i].value, &length) || length > INT64_MAX)
+			return false;
+		h->length = (int64_t)length;
+	}
+	return lengths + chunks <= 1;
+}
+
+static bool end_of_head(struct answer_head *h)
+{
+	if (!h->status || h->status == 101)
+		return false; /* nobody asked to switch */
+	if (h->status < 200) {
+		h->n = h->used = 0;
+		h->status = 0;
+		return true;
+	}
+	h->complete = true;
+	return h->status <= 599 && framing_clear(h);
+}
+
+bool answer_head_line(struct answer_head *h, const char *line, size_t len)
+{
+	struct header header;
+
+	if (h->complete)
+		return true; /* trailers: they do not cross */
+	if (len <= 2 && (line[0] == '\r' || line[0] == '\n'))
+		return end_of_head(h);
+	if (!h->status) {
+		h->status = status_of(line, len);
+		return h->status >= 100;
+	}
+	if (h->n == HEAD_LINES || h->used + len > HEAD_BYTES)
+		return false;
+	char *copy = memcpy(h->bytes + h->used, line, len);
+	h->used += len;
+	if (!header_line(copy, len, &header))
+		return false;
+	h->headers[h->n++] = header;
+	return true;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to forward.c (the streams) and forward_headers.c (what crosses). */
+#pragma once
+
+#include "base/forward.h"
+#include "base/http_curl.h"
+
+bool forward_hop_header(struct str name); /* never crosses, whatever the caller's list says */
+bool forward_answer_header(struct str name);
+void forward_request_headers(struct transfer *, const struct exchange *, const struct forward_to *);
+
+#define HEAD_LINES 64
+#define HEAD_BYTES 16384
+struct answer_head { /* of the answer, as it comes in */
+	struct header headers[HEAD_LINES];
+	size_t n, used;
+	int status;     /* 0: not known */
+	bool complete;  /* and final: not 1xx */
+	int64_t length; /* -1: not said */
+	char bytes[HEAD_BYTES];
+};
+/* Takes one line; false: not an answer that may be passed on. */
+bool answer_head_line(struct answer_head *, const char *line, size_t len);
