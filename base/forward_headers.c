@@ -57,27 +57,12 @@ static bool same_name(struct str a, struct str b)
 	return a.len == b.len && !strncasecmp(a.at, b.at, a.len);
 }
 
-static struct str trimmed(struct str s)
-{
-	while (s.len && (s.at[0] == ' ' || s.at[0] == '\t'))
-		s.at++, s.len--;
-	while (s.len && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
 /* Connection: names more headers of this hop. */
 static bool named_by_connection(const struct header *all, size_t n, struct str name)
 {
-	struct str rest, piece;
-
-	for (size_t i = 0; i < n; i++) {
-		if (!str_is_nocase(all[i].name, "Connection"))
-			continue;
-		for (rest = all[i].value; str_cut(&rest, ',', &piece);)
-			if (same_name(trimmed(piece), name))
-				return true;
-	}
+	for (size_t i = 0; i < n; i++)
+		if (str_is_nocase(all[i].name, "Connection") && header_names(all[i].value, name))
+			return true;
 	return false;
 }
 
@@ -114,16 +99,6 @@ void forward_request_headers(struct transfer *t, const struct exchange *x, const
 }
 
 /* -- the head of the answer ------------------------------------------------------------------------------------------------------ */
-static int status_of(const char *line, size_t len)
-{
-	if (len < 12 || memcmp(line, "HTTP/1.", 7) || line[8] != ' ')
-		return 0;
-	for (int i = 9; i < 12; i++)
-		if (line[i] < '0' || line[i] > '9')
-			return 0;
-	return (line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0';
-}
-
 /* Two lengths, or a length and chunks, may mean one body to us and another to the next (request smuggling). */
 static bool framing_clear(struct answer_head *h)
 {
@@ -165,7 +140,7 @@ bool answer_head_line(struct answer_head *h, const char *line, size_t len)
 	if (len <= 2 && (line[0] == '\r' || line[0] == '\n'))
 		return end_of_head(h);
 	if (!h->status) {
-		h->status = status_of(line, len);
+		h->status = status_line(line, len);
 		return h->status >= 100;
 	}
 	if (h->n == HEAD_LINES || h->used + len > HEAD_BYTES)

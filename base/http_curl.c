@@ -345,29 +345,3 @@ enum http_outcome transfer_outcome(const struct transfer *t, CURLcode code)
 		return HTTP_RESET;
 	}
 }
-
-/* -- header lines ------------------------------------------------------------------------------------------------------------------ */
-static bool token_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
-bool header_line(const char *line, size_t len, struct header *out)
-{
-	const char *colon = memchr(line, ':', len), *end = line + len, *value;
-
-	while (end > line && end[-1] && strchr("\r\n \t", end[-1]))
-		end--;
-	if (!colon || colon == line)
-		return false;
-	for (const char *c = line; c < colon; c++)
-		if (!token_char(*c))
-			return false;
-	for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
-		;
-	for (const char *c = value; c < end; c++)
-		if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
-			return false;
-	*out = (struct header){ { line, (size_t)(colon - line) }, { value, (size_t)(end - value) } };
-	return true;
-}

@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include "base/http.h"
+#include "base/http_line.h"
 #include "base/loop.h"
 
 /* Connections are reused within a pool only, so a new pool is how reuse of the old ones is stopped. */
@@ -41,6 +42,3 @@ void transfer_no_header(struct transfer *, const char *name); /* one that curl w
 bool transfer_start(struct transfer *);
 void transfer_end(struct transfer *); /* takes it out; not from inside a callback of curl. Again: nothing */
 enum http_outcome transfer_outcome(const struct transfer *, CURLcode);
-/* Parses "Name: value\r\n". False for status lines, the blank line, and what is no header (RFC 9110, 5). */
-bool header_line(const char *line, size_t len, struct header *out);
-uint64_t retry_after_ms(struct str value);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lines that come from SFUs, judged as strictly as those of clients: what is passed on must mean the same to everybody. */
+#include <string.h>
+
+#include "base/http_line.h"
+
+int status_line(const char *line, size_t len)
+{
+	if (len < 12 || memcmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ' || (len > 12 && !strchr(" \r\n", line[12])))
+		return 0;
+	for (int i = 9; i < 12; i++)
+		if (line[i] < '0' || line[i] > '9')
+			return 0;
+	return (line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0';
+}
+
+static bool token_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+bool header_line(const char *line, size_t len, struct header *out)
+{
+	const char *colon = memchr(line, ':', len), *end = line + len, *value;
+
+	while (end > line && end[-1] && strchr("\r\n \t", end[-1]))
+		end--;
+	if (!colon || colon == line)
+		return false;
+	for (const char *c = line; c < colon; c++)
+		if (!token_char(*c))
+			return false;
+	for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
+		;
+	for (const char *c = value; c < end; c++)
+		if (((unsigned char)*c < ' ' && *c != '\t') || *c == 0x7f)
+			return false;
+	*out = (struct header){ { line, (size_t)(colon - line) }, { value, (size_t)(end - value) } };
+	return true;
+}
+
+struct str str_trim(struct str s)
+{
+	while (s.len && (s.at[0] == ' ' || s.at[0] == '\t'))
+		s.at++, s.len--;
+	while (s.len && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
+bool header_names(struct str list, struct str word)
+{
+	struct str piece;
+
+	while (str_cut(&list, ',', &piece)) {
+		piece = str_trim(piece);
+		if (piece.len == word.len && !strncasecmp(piece.at, word.at, word.len))
+			return true;
+	}
+	return false;
+}

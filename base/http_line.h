@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The lines of an answer's head, for those in base/ that read one: http.c, forward.c, tunnel_answer.c. */
+#pragma once
+
+#include "base/httpd.h"
+
+int status_line(const char *line, size_t len); /* 0: it is none of HTTP/1 */
+/* Parses "Name: value\r\n". False for the blank line and what is no header (RFC 9110, 5). */
+bool header_line(const char *line, size_t len, struct header *out);
+bool header_names(struct str list, struct str word); /* a comma-separated list holds the word, in any case */
+struct str str_trim(struct str);                     /* without blanks around */
+uint64_t retry_after_ms(struct str value);           /* seconds or a date; at most an hour. In http.c, for its dates */

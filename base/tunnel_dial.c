@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening the far side: name, address, TLS, handshake, answer, each a state of one small machine with an own non-blocking
+ * socket. Each address is asked whether it is allowed after it was resolved, so that no name leads elsewhere in between; they
+ * share the time for connecting, so that a dead first one does not use it up.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/http_line.h"
+#include "base/log.h"
+#include "base/tunnel_private.h"
+#include "base/url.h"
+#include "base/wait.h"
+
+#define READ_MAX 16384
+
+struct dial {
+	struct dial *next, **at;
+	struct tunnels *set;
+	struct op op;           /* ours */
+	struct wait resolved;   /* of the name */
+	struct later begin;
+	struct timer timer;
+	struct watch *watch;
+	struct link link;
+	struct addresses addresses;
+	size_t next_address;
+	uint64_t connect_by_ms, answer_timeout_ms;
+	bool tls, numeric, sending;
+	enum http_outcome verdict; /* found before anything was begun */
+	char host[256];
+	uint16_t port;
+	char key[64];
+	size_t key_len;
+	struct buf request, in;
+	size_t sent;
+	struct arena *arena;
+	struct dial_answer *out;
+};
+
+/* -- ends ------------------------------------------------------------------------------------------------------------------------ */
+static void drop_link(struct dial *d)
+{
+	watch_free(d->watch);
+	d->watch = NULL;
+	link_close(&d->link);
+}
+
+static void free_dial(struct dial *d)
+{
+	struct tunnels *set = d->set;
+
+	wait_drop(&d->resolved);
+	timer_clear(set->loop, &d->timer);
+	loop_later_drop(set->loop, &d->begin);
+	drop_link(d);
+	*d->at = d->next;
+	if (d->next)
+		d->next->at = d->at;
+	buf_free(&d->request);
+	buf_free(&d->in);
+	free(d);
+}
+
+static void dropped(struct op *op)
+{
+	struct dial *d = container_of(op, struct dial, op);
+
+	d->set->npeers--;
+	free_dial(d);
+}
+
+static void fail(struct dial *d, enum http_outcome outcome, const char *why)
+{
+	struct wait *waiter = op_detach(&d->op);
+
+	log_debug("dial_failed", "host", LOG_S(d->host), "port", LOG_U(d->port), "outcome", LOG_S(http_outcome_name(outcome)), "why",
+	          LOG_S(why));
+	*d->out = (struct dial_answer){ .outcome = outcome };
+	d->set->npeers--;
+	free_dial(d);
+	wait_wake(waiter, 0);
+}
+
+void dials_cancel(struct tunnels *set)
+{
+	while (set->dials)
+		fail(set->dials, HTTP_CANCELLED, "stopping");
+}
+
+/* The peer takes over the link, what came behind the head, and the place in the count. */
+static struct dialed *make_peer(struct dial *d, size_t used)
+{
+	struct dialed *peer = calloc(1, sizeof(*peer));
+
+	if (!peer)
+		abort();
+	peer->set = d->set;
+	watch_free(d->watch);
+	d->watch = NULL;
+	peer->link = d->link;
+	d->link = (struct link){ .fd = -1 };
+	if (used < d->in.len)
+		buf_add(&peer->extra, d->in.at + used, d->in.len - used);
+	return peer;
+}
+
+static void succeed(struct dial *d, struct dial_answer *answer, size_t used)
+{
+	struct wait *waiter = op_detach(&d->op);
+
+	if (answer->status == 101)
+		answer->peer = make_peer(d, used);
+	else
+		d->set->npeers--;
+	*d->out = *answer;
+	free_dial(d);
+	wait_wake(waiter, 0);
+}
+
+/* -- the answer -------------------------------------------------------------------------------------------------------------------- */
+static void read_answer(struct dial *d)
+{
+	char bytes[READ_MAX];
+	struct dial_answer answer = { 0 };
+	size_t used = 0;
+	ssize_t n = link_read(&d->link, bytes, sizeof(bytes));
+
+	if (n == LINK_AGAIN || n == LINK_AGAIN_WRITE)
+		return;
+	if (n > 0)
+		buf_add(&d->in, bytes, (size_t)n);
+	int got = d->in.len ? dial_answer_read((struct str){ d->in.at, d->in.len }, n <= 0, (struct str){ d->key, d->key_len }, d->arena,
+	                                       &answer, &used)
+	                    : 0;
+	if (got > 0)
+		succeed(d, &answer, used);
+	else if (got < 0)
+		fail(d, HTTP_GARBAGE, "not an answer to a WebSocket handshake");
+	else if (n <= 0)
+		fail(d, HTTP_RESET, "closed before its answer was whole");
+}
+
+static void no_answer(struct timer *timer)
+{
+	fail(container_of(timer, struct dial, timer), HTTP_TIMEOUT, "no answer in time");
+}
+
+static void send_request(struct dial *d)
+{
+	while (d->sent < d->request.len) {
+		ssize_t n = link_write(&d->link, d->request.at + d->sent, d->request.len - d->sent);
+		if (n == LINK_BROKEN || n == LINK_END) {
+			fail(d, HTTP_RESET, "closed while it was asked");
+			return;
+		}
+		if (n < 0) {
+			watch_set(d->watch, LOOP_READ | LOOP_WRITE);
+			return;
+		}
+		d->sent += (size_t)n;
+	}
+	watch_set(d->watch, LOOP_READ);
+}
+
+static void connected(struct dial *d)
+{
+	d->sending = true;
+	timer_set(d->set->loop, &d->timer, d->answer_timeout_ms, no_answer);
+	send_request(d);
+}
+
+/* -- connecting ---------------------------------------------------------------------------------------------------------------------- */
+static void try_next(struct dial *d);
+
+static void shake(struct dial *d)
+{
+	const char *why = NULL;
+	int outcome = link_tls_shake(&d->link, &why);
+
+	if (outcome == LINK_BROKEN) {
+		log_warn("dial_tls_failed", "host", LOG_S(d->host), "port", LOG_U(d->port), "why", LOG_S(why));
+		fail(d, HTTP_REFUSED, why);
+		return;
+	}
+	watch_set(d->watch, outcome == LINK_AGAIN_WRITE ? LOOP_WRITE : LOOP_READ);
+	if (outcome)
+		return;
+	connected(d);
+}
+
+static void tcp_connected(struct dial *d)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(d->link.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
+		try_next(d);
+		return;
+	}
+	if (!d->tls) {
+		connected(d);
+		return;
+	}
+	if (!d->set->tls)
+		d->set->tls = link_tls_new();
+	if (!d->set->tls || !link_tls_start(&d->link, d->set->tls, d->host, d->numeric))
+		fail(d, HTTP_REFUSED, "TLS could not be set up");
+	else
+		shake(d);
+}
+
+static void on_socket(void *arg, int events)
+{
+	struct dial *d = arg;
+
+	if (!d->sending && d->link.ssl)
+		shake(d);
+	else if (!d->sending)
+		tcp_connected(d);
+	else if (d->sent < d->request.len && events & LOOP_WRITE)
+		send_request(d);
+	else
+		read_answer(d);
+}
+
+static void not_connected(struct timer *timer)
+{
+	struct dial *d = container_of(timer, struct dial, timer);
+
+	if (d->addresses.count > d->next_address && !d->link.ssl)
+		try_next(d);
+	else
+		fail(d, HTTP_TIMEOUT, "not connected in time");
+}
+
+static bool start_connect(struct dial *d, const struct sockaddr_storage *to, socklen_t len)
+{
+	int on = 1;
+
+	d->link.fd = socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (d->link.fd < 0)
+		return false;
+	setsockopt(d->link.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (connect(d->link.fd, (const struct sockaddr *)to, len) < 0 && errno != EINPROGRESS)
+		return false;
+	d->watch = watch_new(d->set->loop, d->link.fd, LOOP_WRITE, on_socket, d);
+	return d->watch;
+}
+
+/* The next allowed address, with its share of the time that is left. */
+static void try_next(struct dial *d)
+{
+	struct tunnels *set = d->set;
+	uint64_t now = loop_now_ms(set->loop);
+
+	drop_link(d);
+	while (d->next_address < d->addresses.count) {
+		size_t i = d->next_address++;
+		if (set->conf.allowed && !set->conf.allowed(set->conf.arg, &d->addresses.at[i]))
+			continue;
+		if (start_connect(d, &d->addresses.at[i], d->addresses.len[i])) {
+			uint64_t left = d->connect_by_ms > now ? d->connect_by_ms - now : 0;
+			timer_set(set->loop, &d->timer, left / (d->addresses.count - i), not_connected);
+			return;
+		}
+		drop_link(d);
+	}
+	fail(d, HTTP_REFUSED, "no address that is allowed and accepts");
+}
+
+static void name_resolved(struct wait *w, int err)
+{
+	struct dial *d = container_of(w, struct dial, resolved);
+
+	if (err)
+		fail(d, HTTP_REFUSED, "no such name");
+	else
+		try_next(d);
+}
+
+static void begin(struct later *later)
+{
+	struct dial *d = container_of(later, struct dial, begin);
+
+	if (d->verdict != HTTP_ANSWERED) {
+		fail(d, d->verdict, "not a ws or wss URL");
+		return;
+	}
+	int got = loop_resolve(d->set->loop, d->host, d->port, &d->addresses, &d->resolved);
+	if (got == WAIT)
+		timer_set(d->set->loop, &d->timer, d->connect_by_ms - loop_now_ms(d->set->loop), not_connected);
+	else
+		name_resolved(&d->resolved, got);
+}
+
+/* -- the request ----------------------------------------------------------------------------------------------------------------------- */
+static void add_key(struct dial *d)
+{
+	unsigned char nonce[16];
+
+	random_bytes(nonce, sizeof(nonce));
+	d->key_len = (size_t)EVP_EncodeBlock((unsigned char *)d->key, nonce, sizeof(nonce));
+	buf_printf(&d->request, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", d->key);
+}
+
+static void write_request(struct dial *d, const struct dial_plan *plan, const struct url *url)
+{
+	struct str path = url->path.len ? url->path : STR("/");
+
+	buf_printf(&d->request, "GET %.*s%s%.*s HTTP/1.1\r\nHost: %.*s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", STR_ARG(path),
+	           url->query.len ? "?" : "", STR_ARG(url->query), STR_ARG(url->authority));
+	for (size_t i = 0; i < plan->nheaders; i++) {
+		const struct header *h = &plan->headers[i];
+		buf_printf(&d->request, "%.*s: %.*s\r\n", STR_ARG(h->name), STR_ARG(h->value));
+		if (!str_is_nocase(h->name, "Sec-WebSocket-Key"))
+			continue;
+		d->key_len = h->value.len < sizeof(d->key) ? h->value.len : sizeof(d->key);
+		memcpy(d->key, h->value.at, d->key_len);
+	}
+	if (!d->key_len)
+		add_key(d);
+	buf_add(&d->request, "\r\n", 2);
+}
+
+static void read_plan(struct dial *d, const struct dial_plan *plan)
+{
+	struct url url;
+	char address[sizeof(struct in6_addr)];
+
+	d->verdict = HTTP_REFUSED;
+	if (!url_parse(plan->url, &url, NULL) || !url.websocket)
+		return;
+	d->verdict = HTTP_ANSWERED;
+	memcpy(d->host, url.host.at, url.host.len); /* url_parse: shorter than 254 */
+	d->port = url.port;
+	d->tls = url.tls;
+	d->numeric = inet_pton(AF_INET, d->host, address) == 1 || inet_pton(AF_INET6, d->host, address) == 1;
+	write_request(d, plan, &url);
+}
+
+int tunnel_dial(struct tunnels *set, const struct dial_plan *plan, struct arena *arena, struct dial_answer *out, struct wait *w)
+{
+	if (set->ntunnels + set->npeers >= set->conf.max)
+		return -ERR_NO_CAPACITY;
+	struct dial *d = calloc(1, sizeof(*d));
+	if (!d)
+		abort();
+	d->set = set;
+	d->link.fd = -1;
+	d->arena = arena;
+	d->out = out;
+	d->op.dropped = dropped;
+	d->resolved.wake = name_resolved;
+	d->connect_by_ms = loop_now_ms(set->loop) + plan->connect_timeout_ms;
+	d->answer_timeout_ms = plan->answer_timeout_ms;
+	set->npeers++;
+	d->next = set->dials;
+	d->at = &set->dials;
+	if (d->next)
+		d->next->at = &d->next;
+	set->dials = d;
+	read_plan(d, plan);
+	op_attach(&d->op, w);
+	loop_later(set->loop, &d->begin, begin);
+	return WAIT;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to the tunnels: tunnel.c (the set, carrying), tunnel_close.c (polite ends, idleness), tunnel_dial.c (the far side),
+ * tunnel_answer.c (its answer), tunnel_link.c (plain and TLS descriptors alike).
+ */
+#pragma once
+
+#include <openssl/ssl.h>
+#include <sys/types.h>
+
+#include "base/loop.h"
+#include "base/str.h"
+#include "base/tunnel.h"
+#include "base/ws.h"
+
+/* -- links ----------------------------------------------------------------------------------------------------------------- */
+struct link {
+	int fd;   /* -1: none */
+	SSL *ssl; /* NULL: plain */
+};
+enum { LINK_END = 0, LINK_AGAIN = -1, LINK_BROKEN = -2, LINK_AGAIN_WRITE = -3 };
+ssize_t link_read(struct link *, char *out, size_t max); /* bytes, or LINK_… */
+ssize_t link_write(struct link *, const char *bytes, size_t len);
+void link_finish(struct link *); /* FIN: nothing more is written */
+void link_close(struct link *);  /* after reading away what is there: unread bytes would make it a RST */
+SSL_CTX *link_tls_new(void);
+/* The handshake, again and again until it is not LINK_AGAIN(_WRITE): 0 done, LINK_BROKEN with the reason. */
+bool link_tls_start(struct link *, SSL_CTX *, const char *host, bool numeric);
+int link_tls_shake(struct link *, const char **why);
+
+/* -- tunnels --------------------------------------------------------------------------------------------------------------- */
+struct side {
+	struct link link;
+	struct ws_track track; /* of what went towards it */
+	struct buf out;        /* stuck: what it did not take yet, from out_at on */
+	size_t out_at;
+	uint32_t events; /* registered; 0: not in the set */
+	bool client;
+	bool ended;  /* its FIN was read */
+	bool sealed; /* nothing of the other side goes there any more */
+	bool shut;   /* our FIN was sent */
+	bool lost;   /* broken: neither reads nor writes */
+};
+struct tunnel {
+	struct tunnels *set;
+	struct tunnel *newer, *older; /* by moved_ms */
+	struct side sides[2];         /* enum tunnel_side */
+	uint64_t moved_ms, since_ms, bytes_up, bytes_down;
+	const char *why; /* the first cause of its end */
+	bool closing, dead;
+	unsigned code; /* of the Close frame */
+	char *reason;
+	struct timer deadline;
+	void (*ended)(void *arg, const struct tunnel_end *);
+	void *arg;
+};
+struct tunnels {
+	struct loop *loop;
+	struct tunnels_conf conf;
+	int epoll;
+	struct watch *watch;
+	struct tunnel *newest, *oldest;
+	size_t ntunnels, npeers; /* carried; dials under way and open far sides */
+	struct timer idle;
+	struct later reap;
+	struct dial *dials;
+	SSL_CTX *tls; /* NULL until a wss was dialed */
+	char *block;  /* what is read at once, shared */
+	size_t block_size;
+};
+struct dialed {
+	struct tunnels *set;
+	struct link link;
+	struct buf extra; /* came behind the answer's head */
+};
+
+/* tunnel.c */
+void tunnel_settle(struct tunnel *); /* after any change: FINs, ends, what to wait for */
+void tunnel_die(struct tunnel *, const char *why);
+void side_put(struct tunnel *, struct side *, const char *bytes, size_t len);
+static inline struct side *side_other(struct tunnel *t, const struct side *s)
+{
+	return &t->sides[s->client ? TUNNEL_SERVER : TUNNEL_CLIENT];
+}
+static inline size_t side_stuck(const struct side *s)
+{
+	return s->out.len - s->out_at;
+}
+
+/* tunnel_close.c */
+void tunnel_end(struct tunnel *, unsigned code, const char *reason, const char *why);
+void tunnel_relay(struct tunnel *, struct side *to, const char *bytes, size_t len); /* up to where it is sealed */
+void tunnel_linger(struct tunnel *);                                                /* what is left has close_ms */
+void tunnel_moved(struct tunnel *);
+void tunnel_forget(struct tunnel *); /* out of the list */
+void tunnel_list(struct tunnel *);
+
+/* tunnel_dial.c */
+void dials_cancel(struct tunnels *);
+
+/* tunnel_answer.c: 0: more bytes are needed; 1: whole, `used` bytes of them; -1: garbage */
+int dial_answer_read(struct str bytes, bool ended, struct str key, struct arena *, struct dial_answer *out, size_t *used);
