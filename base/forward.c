@@ -34,7 +34,8 @@ struct forward {
 	bool streaming;           /* the body comes by the sink */
 	bool body_over;           /* and all of it has come */
 	bool sink_waits, up_paused, down_paused;
-	bool head_here, waited, told, passed, bodiless;
+	bool head_here, told, passed, bodiless;
+	int64_t left;  /* of the answer's announced length, to be given to the server; below 0: not announced */
 	bool over;     /* curl is done: `outcome` is final */
 	bool released; /* nothing is held any more */
 	enum http_outcome outcome;
@@ -97,19 +98,16 @@ static void release(struct forward *f)
 	f->sink_waits = false;
 }
 
-static void tell_end(struct later *later)
-{
-	struct forward *f = container_of(later, struct forward, told_later);
-
-	release(f);
-	f->ops->end(f->arg, f->outcome);
-}
-
-/* The server asks for no more than the length it was told, so the end is noticed by whoever sees both halves of it. */
+/*
+ * The server asks for no more than the length it was told, so the end is noticed by whoever sees the last of it; and at once, as
+ * the exchange may end in the same turn.
+ */
 static void check_end(struct forward *f)
 {
-	if (f->passed && f->over && !f->released && (!f->down.len || f->bodiless))
-		loop_later(f->loop, &f->told_later, tell_end);
+	if (!f->passed || !f->over || f->released || (f->down.len && !f->bodiless))
+		return;
+	release(f);
+	f->ops->end(f->arg, f->outcome);
 }
 
 void forward_cancel(struct forward *f)
@@ -137,6 +135,7 @@ static void pass_answer(struct forward *f)
 
 	pass_headers(f);
 	f->passed = true;
+	f->left = f->head->length;
 	f->bodiless = head_only || status == 204 || status == 304;
 	if (f->bodiless && !head_only) {
 		exchange_answer(f->x, status, STR(""));
@@ -179,8 +178,8 @@ static void tell_head(struct forward *f)
 }
 
 /*
- * Not at once: if the whole answer came with its head, curl says so before this turn ends, and it goes out in one piece. And
- * an answer to half a request waits for the other half, as the server takes no more of a body once it has an answer; but not
+ * Not at once: if the whole answer came with its head, curl has said so before this runs, and it goes out in one piece. And an
+ * answer to half a request waits for the other half, as the server takes no more of a body once it has an answer; but not
  * a refusal: curl sends no more after one either.
  */
 static void head_later(struct later *later)
@@ -191,11 +190,6 @@ static void head_later(struct later *later)
 		return;
 	if (!f->over && f->streaming && !f->body_over && f->head->status < 300)
 		return; /* the end of the body comes by here again */
-	if (!f->over && !f->waited) {
-		f->waited = true;
-		loop_later(f->loop, &f->told_later, head_later);
-		return;
-	}
 	if (f->up_paused) {
 		f->up_paused = false;
 		set_pauses(f);
@@ -327,13 +321,24 @@ static size_t sink_write(struct sink *sink, const char *bytes, size_t len)
 	return taken;
 }
 
+/* The last byte is kept until curl is done: with it the exchange ends, and ends a transfer that is not, and its connection. */
+static size_t take_answer(struct forward *f, char *out, size_t max)
+{
+	if (!f->over && f->left > 0 && (size_t)f->left <= f->down.len)
+		max = max < (size_t)f->left ? max : (size_t)f->left - 1;
+	size_t n = ring_take(&f->down, out, max);
+	if (f->left > 0)
+		f->left -= (int64_t)n;
+	if (n)
+		moved(f);
+	return n;
+}
+
 static long source_read(struct source *source, char *out, size_t max)
 {
 	struct forward *f = container_of(source, struct forward, source);
-	size_t n = ring_take(&f->down, out, max);
+	size_t n = take_answer(f, out, max);
 
-	if (n)
-		moved(f);
 	if (f->down_paused && f->down.len <= FORWARD_BUFFER / 2) {
 		f->down_paused = false;
 		set_pauses(f); /* may call on_body at once */

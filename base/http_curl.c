@@ -58,7 +58,7 @@ static void act(struct pool *pool, curl_socket_t fd, int action)
 	int running;
 
 	curl_multi_socket_action(pool->multi, fd, action, &running);
-	loop_later(pool->http->loop, &pool->collect, collect_done);
+	collect_done(&pool->collect); /* now: an end is known before anybody acts on the last bytes */
 }
 
 static void socket_event(void *arg, int events)

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/arena.h"
+#include "base/forward.h"
+#include "base/listen.h"
+#include "base/wait.h"
+#include "peer.h"
+
+#define BIG 5000000
+
+static struct loop *loop;
+static struct http *http;
+static struct httpd *httpd;
+static struct peer sfu, clients;
+static char url[128];
+static uint64_t response_timeout_ms;
+
+static struct {
+	struct forward *forward;
+	struct http_answer head;
+	enum http_outcome outcome;
+	enum exchange_end end;
+	bool collect, discard; /* wanted */
+	unsigned heads, ends, exchanges;
+} seen;
+
+static bool pass_odd(struct str name)
+{
+	return str_is_nocase(name, "X-Odd") || str_is_nocase(name, "X-Hop") || str_is_nocase(name, "Transfer-Encoding");
+}
+
+static bool (*pass)(struct str);
+
+/* -- the user of forwards: as the router's proxy ---------------------------------------------------------------------------------- */
+static enum forward_verdict on_head(void *arg, const struct forward_head *head)
+{
+	(void)arg;
+	seen.heads++;
+	seen.head = (struct http_answer){ .outcome = head->outcome, .status = head->status, .retry_after_ms = head->retry_after_ms };
+	return seen.discard ? FORWARD_DISCARD : FORWARD_PASS;
+}
+
+static void on_end(void *arg, enum http_outcome outcome)
+{
+	struct exchange *x = arg;
+
+	seen.ends++;
+	seen.forward = NULL;
+	seen.outcome = outcome;
+	if (!exchange_answered(x))
+		exchange_answer(x, 502, STR("bad gateway"));
+}
+
+static void start(struct exchange *x)
+{
+	static const struct forward_ops ops = { on_head, on_end };
+	struct forward_to to = { .url = url, .connect_timeout_ms = 300, .response_timeout_ms = response_timeout_ms, .stream_idle_ms = 400,
+		                 .nheaders = 1, .headers = { { STR("X-Request-Id"), STR("r1") } }, .pass = pass };
+
+	seen.forward = forward_start(http, x, &to, &ops, x);
+	ck_assert_ptr_nonnull(seen.forward);
+}
+
+static void begin(void *arg, struct exchange *x)
+{
+	(void)arg;
+	if (!seen.collect && exchange_has_body(x))
+		start(x);
+}
+
+static void ready(void *arg, struct exchange *x)
+{
+	(void)arg;
+	if (!seen.forward && !seen.ends)
+		start(x);
+}
+
+static void end(void *arg, struct exchange *x, enum exchange_end how)
+{
+	(void)arg, (void)x;
+	if (seen.forward)
+		forward_cancel(seen.forward);
+	seen.forward = NULL;
+	seen.end = how;
+	seen.exchanges++;
+}
+
+static void refuse(void *arg, struct exchange *x, int err, const char *detail)
+{
+	(void)arg, (void)err, (void)detail;
+	exchange_answer(x, 400, STR("refused"));
+}
+
+static void closed(void *arg, const struct sockaddr_storage *peer)
+{
+	(void)arg, (void)peer;
+}
+
+static void setup(void)
+{
+	static const struct httpd_ops ops = { begin, ready, end, refuse, closed };
+	struct http_conf conf = { .connect_timeout_ms = 300, .connections_per_host = 4, .idle_connections = 4, .idle_ms = 10000 };
+	struct httpd_conf server = { .body_bytes = 65536, .header_bytes = 16384, .headers = 64, .connections = 10, .header_ms = 5000,
+		                     .body_ms = 5000, .idle_ms = 5000, .write_stall_ms = 5000 };
+
+	memset(&seen, 0, sizeof(seen));
+	pass = NULL;
+	response_timeout_ms = 400;
+	loop = loop_new();
+	http = http_new(loop, &conf);
+	httpd = httpd_new(loop, &server, &ops, NULL);
+	peer_open(&sfu, loop, NULL);
+	clients = (struct peer){ .loop = loop };
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/janus/1?x=%%2F", sfu.port);
+}
+
+static void teardown(void)
+{
+	httpd_free(httpd);
+	http_free(http);
+	peer_free(&sfu);
+	peer_free(&clients);
+	loop_free(loop);
+}
+
+static struct peer_conn *client_new(void)
+{
+	uint16_t port;
+	int lfd = listen_anywhere(&port), fd = connect_to(port);
+	struct accepted accepted = { .fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) };
+
+	accepted.peer_len = sizeof(accepted.peer);
+	getpeername(accepted.fd, (struct sockaddr *)&accepted.peer, &accepted.peer_len);
+	close(lfd);
+	httpd_add(httpd, &accepted);
+	return peer_adopt(&clients, fd);
+}
+
+static bool whole(const struct buf *in) /* the head is there, and the body that Content-Length announces */
+{
+	const char *head = in->len ? strstr(in->at, "\r\n\r\n") : NULL, *length = in->len ? strcasestr(in->at, "\r\nContent-Length:") : NULL;
+
+	return head && (!length || length > head || in->len >= (size_t)(head + 4 - in->at) + strtoul(length + 17, NULL, 10));
+}
+
+static bool has(const struct buf *in, const char *text)
+{
+	return in->len && strcasestr(in->at, text);
+}
+
+static struct buf big;
+
+static void make_big(void)
+{
+	unsigned seed = 7;
+	char piece[1000];
+
+	while (big.len < BIG) {
+		for (size_t i = 0; i < sizeof(piece); i++)
+			piece[i] = (char)((seed = seed * 1103515245 + 12345) >> 16);
+		buf_add(&big, piece, sizeof(piece));
+	}
+}
+
+/* -- small ones ---------------------------------------------------------------------------------------------------------------------- */
+static const char *words;
+static bool cut;
+static void answer_words(struct peer_conn *c)
+{
+	if (c->eof || c->state || !whole(&c->in))
+		return;
+	c->state = 1;
+	peer_says(c, words);
+	if (cut)
+		peer_close(c);
+}
+
+static struct peer_conn *ask(const char *request, const char *answer, bool then_close)
+{
+	struct peer_conn *client = client_new();
+
+	sfu.got = answer_words;
+	words = answer;
+	cut = then_close;
+	peer_says(client, request);
+	return client;
+}
+
+START_TEST(headers_cross_by_list)
+{
+	struct peer_conn *client = ask("GET /in HTTP/1.1\r\nHost: router\r\nAccept: a/b\r\nAuthorization: Bearer t\r\nCookie: c=1\r\nX-Usher-Room: forged\r\n"
+	                               "X-Request-Id: mine\r\nConnection: keep-alive, Origin\r\nOrigin: o\r\nKeep-Alive: 5\r\n\r\n",
+	                               "HTTP/1.1 201 Created\r\nContent-Length: 2\r\nLocation: /r/1\r\nETag: \"e\"\r\nSet-Cookie: c=1\r\n"
+	                               "X-Usher-Epoch: 9\r\nServer: janus\r\nLink: <a>\r\nLink: <b>\r\nAccess-Control-Allow-Origin: *\r\n\r\nhi", false);
+
+	UNTIL(loop, whole(&client->in));
+	struct buf *in = &sfu.conns->in, *out = &client->in;
+	ck_assert_msg(!strncmp(in->at, "GET /janus/1?x=%2F HTTP/1.1\r\n", 29), "%s", in->at);
+	ck_assert_msg(has(in, "accept: a/b\r\n") && has(in, "authorization: bearer t\r\n") && has(in, "x-request-id: r1\r\n"), "%s", in->at);
+	ck_assert_msg(!has(in, "mine") && !has(in, "cookie") && !has(in, "usher") && !has(in, "keep-alive") && !has(in, "origin") && !has(in, "expect") &&
+	              !has(in, "host: router"), "%s", in->at);
+	ck_assert_msg(!strncmp(out->at, "HTTP/1.1 201 ", 13) && has(out, "location: /r/1\r\n") && has(out, "etag: \"e\"\r\n"), "%s", out->at);
+	ck_assert_msg(has(out, "link: <a>\r\n") && has(out, "link: <b>\r\n") && has(out, "access-control-allow-origin: *\r\n"), "%s", out->at);
+	ck_assert_msg(!has(out, "set-cookie") && !has(out, "usher") && !has(out, "janus"), "%s", out->at);
+	ck_assert(!memcmp(out->at + out->len - 6, "\r\n\r\nhi", 6));
+	ck_assert_int_eq(seen.head.status, 201);
+	ck_assert_uint_eq(seen.ends, 1);
+	ck_assert_int_eq(seen.outcome, HTTP_ANSWERED);
+	peer_close(client);
+	UNTIL(loop, seen.exchanges == 1);
+	ck_assert_int_eq(seen.end, EXCHANGE_SENT);
+}
+END_TEST
+
+START_TEST(own_list_cannot_pass_hop_headers)
+{
+	pass = pass_odd;
+	struct peer_conn *client = ask("POST / HTTP/1.1\r\nHost: r\r\nX-Odd: 1\r\nAccept: a\r\nConnection: X-Hop\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+	                               "2\r\nab\r\n0\r\n\r\n", "HTTP/1.1 204 N\r\n\r\n", false);
+
+	sfu.got = NULL;
+	UNTIL(loop, sfu.conns && has(&sfu.conns->in, "0\r\n\r\n"));
+	struct buf *in = &sfu.conns->in;
+	ck_assert_msg(has(in, "x-odd: 1\r\n") && !has(in, "accept") && !has(in, "x-hop"), "%s", in->at);
+	ck_assert_msg(has(in, "transfer-encoding: chunked\r\n") && has(in, "\r\n\r\n2\r\nab\r\n0\r\n\r\n"), "%s", in->at);
+	peer_says(sfu.conns, words);
+	UNTIL(loop, has(&client->in, "HTTP/1.1 204 "));
+}
+END_TEST
+
+static const struct {
+	const char *method, *body, *sent;
+} bodies[] = {
+	{ "POST", "Content-Length: 0\r\n\r\n", "Content-Length: 0\r\n" },
+	{ "PUT", "\r\n", "Content-Length: 0\r\n" },
+	{ "DELETE", "\r\n", "DELETE " },
+	{ "OPTIONS", "\r\n", "OPTIONS " },
+	{ "PATCH", "Content-Length: 3\r\n\r\nabc", "Content-Length: 3\r\n\r\nabc" },
+	{ "POST", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "\r\n\r\n3\r\nabc\r\n0\r\n\r\n" },
+	{ "POST", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n\r\n0\r\n\r\n" },
+};
+
+START_TEST(bodies_of_every_form)
+{
+	char request[300];
+
+	seen.collect = _i & 1;
+	struct peer_conn *client = client_new();
+	snprintf(request, sizeof(request), "%s / HTTP/1.1\r\nHost: r\r\n%s", bodies[_i / 2].method, bodies[_i / 2].body);
+	peer_says(client, request);
+	const char *sent = seen.collect && strstr(bodies[_i / 2].sent, "3\r\nabc") ? "Content-Length: 3\r\n" : bodies[_i / 2].sent;
+	if (seen.collect && strstr(bodies[_i / 2].sent, "\r\n\r\n0\r\n"))
+		sent = "\r\n\r\n"; /* an empty body, however it is framed */
+	UNTIL(loop, sfu.conns && has(&sfu.conns->in, sent) && has(&sfu.conns->in, "\r\n\r\n"));
+	turns(loop, 20);
+	ck_assert_msg(!has(&sfu.conns->in, "content-type") && !has(&sfu.conns->in, "expect"), "%s", sfu.conns->in.at);
+	peer_says(sfu.conns, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	UNTIL(loop, has(&client->in, "\r\n\r\nok"));
+}
+END_TEST
+
+static const struct {
+	const char *request, *answer;
+	bool cut;
+	const char *got;
+	enum http_outcome outcome;
+} outcomes[] = {
+	{ "HEAD / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", false, "Content-Length: 1234\r\n", HTTP_ANSWERED },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n", false, "HTTP/1.1 304 ", HTTP_ANSWERED },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 302 F\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", false, "HTTP/1.1 302 ", HTTP_ANSWERED },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 103 E\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, "HTTP/1.1 200 ", HTTP_ANSWERED },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nuntil the end", true, "until the end", HTTP_ANSWERED },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "", true, "HTTP/1.1 502 ", HTTP_RESET },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "", false, "HTTP/1.1 502 ", HTTP_TIMEOUT },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n\r\n", true, "HTTP/1.1 502 ", HTTP_GARBAGE },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 200 OK\r\nBad Name: x\r\n\r\n", false, "HTTP/1.1 502 ", HTTP_GARBAGE },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", false, "HTTP/1.1 502 ", HTTP_GARBAGE },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, "HTTP/1.1 502 ", HTTP_GARBAGE },
+	{ "GET / HTTP/1.1\r\nHost: r\r\n\r\n", "HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", false, "HTTP/1.1 502 ", HTTP_GARBAGE },
+};
+
+START_TEST(outcomes_of_all_kinds)
+{
+	struct peer_conn *client = ask(outcomes[_i].request, outcomes[_i].answer, outcomes[_i].cut);
+
+	UNTIL(loop, has(&client->in, outcomes[_i].got) && seen.ends);
+	ck_assert_msg(seen.outcome == outcomes[_i].outcome && seen.head.outcome == outcomes[_i].outcome, "%d: %s", _i, http_outcome_name(seen.outcome));
+	ck_assert_uint_eq(seen.heads, 1);
+	ck_assert_uint_eq(seen.ends, 1);
+	ck_assert_uint_eq(sfu.accepted, 1);
+}
+END_TEST
+
+START_TEST(discarded_answers_are_the_callers)
+{
+	seen.discard = true;
+	struct peer_conn *client = ask("POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 2\r\n\r\nab",
+	                               "HTTP/1.1 503 No\r\nRetry-After: 2\r\nContent-Length: 2\r\n\r\nno", false);
+
+	UNTIL(loop, has(&client->in, "\r\n\r\nbad gateway"));
+	ck_assert_int_eq(seen.head.status, 503);
+	ck_assert_uint_eq(seen.head.retry_after_ms, 2000);
+	ck_assert_uint_eq(seen.ends, 1);
+}
+END_TEST
+
+START_TEST(stale_connection_gets_no_second_post)
+{
+	static const char post[] = "POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 2\r\n\r\nab";
+	struct peer_conn *client = ask(post, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false);
+
+	UNTIL(loop, has(&client->in, "HTTP/1.1 200 ") && seen.exchanges == 1);
+	memset(&seen, 0, sizeof(seen));
+	sfu.conns->state = 0;
+	sfu.conns->in.len = 0;
+	client = ask(post, "", true); /* on the same connection, which now closes */
+	UNTIL(loop, has(&client->in, "HTTP/1.1 502 "));
+	ck_assert_int_eq(seen.outcome, HTTP_RESET);
+	for (struct peer_conn *c = sfu.conns; c; c = c->next) /* curl may connect anew before it asks whether it may send */
+		ck_assert(c->state || !c->in.len);
+}
+END_TEST
+
+START_TEST(connections_are_reused_after_streams)
+{
+	char head[100];
+
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 300000);
+	for (int i = 0; i < 3; i++) {
+		struct peer_conn *client = client_new();
+		peer_says(client, "GET / HTTP/1.1\r\nHost: r\r\n\r\n");
+		UNTIL(loop, sfu.conns && sfu.conns->in.len);
+		sfu.conns->in.len = 0;
+		peer_says(sfu.conns, head);
+		peer_send(sfu.conns, big.at, 300000);
+		UNTIL(loop, client->in.len > 300000 && seen.exchanges == 1);
+		ck_assert_uint_eq(seen.ends, 1);
+		ck_assert_int_eq(seen.outcome, HTTP_ANSWERED);
+		memset(&seen, 0, sizeof(seen));
+	}
+	ck_assert_uint_eq(sfu.accepted, 1);
+}
+END_TEST
+
+/* -- streams ------------------------------------------------------------------------------------------------------------------------- */
+static size_t body_at(const struct buf *in)
+{
+	const char *head = in->len ? memmem(in->at, in->len, "\r\n\r\n", 4) : NULL;
+	return head ? (size_t)(head + 4 - in->at) : in->len;
+}
+
+START_TEST(upload_is_whole_though_the_sfu_is_slow)
+{
+	struct peer_conn *client = client_new();
+	char head[200];
+
+	response_timeout_ms = 5000;
+	snprintf(head, sizeof(head), "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\n\r\n", BIG);
+	peer_says(client, head);
+	peer_send(client, big.at, big.len);
+	UNTIL(loop, sfu.conns);
+	struct peer_conn *s = sfu.conns;
+	while (body_at(&s->in) + BIG > s->in.len) { /* reads in fits */
+		s->paused = !s->paused;
+		peer_wait(s);
+		turns(loop, 5);
+	}
+	ck_assert_int_eq(memcmp(s->in.at + body_at(&s->in), big.at, BIG), 0);
+	s->paused = false;
+	peer_wait(s);
+	peer_says(s, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	UNTIL(loop, has(&client->in, "\r\n\r\nok"));
+}
+END_TEST
+
+START_TEST(chunked_upload_is_whole)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "POST / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n");
+	for (size_t at = 0; at < BIG; at += 50000) {
+		char line[20];
+		snprintf(line, sizeof(line), "%x\r\n", 50000);
+		peer_says(client, line);
+		peer_send(client, big.at + at, 50000);
+		peer_says(client, "\r\n");
+	}
+	peer_says(client, "0\r\n\r\n");
+	UNTIL(loop, sfu.conns && sfu.conns->in.len > BIG && !memcmp(sfu.conns->in.at + sfu.conns->in.len - 5, "0\r\n\r\n", 5));
+	struct buf *in = &sfu.conns->in;
+	size_t at = body_at(in), got = 0;
+	for (unsigned long size; (size = strtoul(in->at + at, NULL, 16));) {
+		at = (size_t)((char *)memchr(in->at + at, '\n', in->len - at) + 1 - in->at);
+		ck_assert_int_eq(memcmp(in->at + at, big.at + got, size), 0);
+		at += size + 2;
+		got += size;
+	}
+	ck_assert_uint_eq(got, BIG);
+	peer_says(sfu.conns, "HTTP/1.1 204 N\r\n\r\n");
+	UNTIL(loop, has(&client->in, "HTTP/1.1 204 "));
+}
+END_TEST
+
+/* A client that reads nothing stops the SFU: what is on the way is the kernels' buffers and our rings. */
+START_TEST(download_is_whole_though_the_client_is_slow)
+{
+	struct peer_conn *client = client_new();
+	char head[200];
+
+	client->paused = true;
+	peer_wait(client);
+	peer_says(client, "GET / HTTP/1.1\r\nHost: r\r\n\r\n");
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 8 * BIG);
+	peer_says(sfu.conns, head);
+	for (int i = 0; i < 8; i++)
+		peer_send(sfu.conns, big.at, BIG);
+	for (size_t before = 0, same = 0; same < 50;) {
+		turns(loop, 10);
+		same = sfu.conns->sent == before ? same + 1 : 0;
+		before = sfu.conns->sent;
+	}
+	ck_assert_uint_lt(sfu.conns->sent, 6 * BIG);
+	while (body_at(&client->in) + 8 * BIG > client->in.len) {
+		client->paused = !client->paused;
+		peer_wait(client);
+		turns(loop, 5);
+	}
+	size_t at = body_at(&client->in);
+	for (size_t i = 0; i < 8; i++)
+		ck_assert_int_eq(memcmp(client->in.at + at + i * BIG, big.at, BIG), 0);
+	UNTIL(loop, seen.ends == 1);
+	ck_assert_int_eq(seen.outcome, HTTP_ANSWERED);
+}
+END_TEST
+
+START_TEST(download_of_unknown_length)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "GET / HTTP/1.1\r\nHost: r\r\n\r\n");
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	peer_says(sfu.conns, "HTTP/1.1 200 OK\r\n\r\nfirst");
+	UNTIL(loop, has(&client->in, "first"));
+	peer_says(sfu.conns, "second");
+	UNTIL(loop, has(&client->in, "second"));
+	ck_assert(has(&client->in, "transfer-encoding: chunked") && !seen.ends);
+	peer_finish(sfu.conns);
+	UNTIL(loop, seen.ends == 1 && !memcmp(client->in.at + client->in.len - 5, "0\r\n\r\n", 5));
+}
+END_TEST
+
+START_TEST(broken_download_is_seen_as_such)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "GET / HTTP/1.1\r\nHost: r\r\n\r\n");
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	peer_says(sfu.conns, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
+	UNTIL(loop, has(&client->in, "first"));
+	if (_i)
+		peer_reset(sfu.conns);
+	UNTIL(loop, client->eof && seen.ends == 1); /* else it falls silent */
+	ck_assert_int_eq(seen.outcome, _i ? HTTP_RESET : HTTP_TIMEOUT);
+	ck_assert(memcmp(client->in.at + client->in.len - 5, "0\r\n\r\n", 5) != 0);
+}
+END_TEST
+
+START_TEST(early_refusal_reaches_the_client)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: 300000\r\n\r\n");
+	peer_send(client, big.at, 100000);
+	UNTIL(loop, sfu.conns && sfu.conns->in.len > 100000);
+	peer_says(sfu.conns, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!");
+	UNTIL(loop, seen.heads == 1);
+	peer_send(client, big.at + 100000, 200000);
+	UNTIL(loop, has(&client->in, "HTTP/1.1 413 ") && has(&client->in, "no!") && seen.ends == 1);
+}
+END_TEST
+
+START_TEST(early_answer_waits_for_the_rest_of_the_request)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: 300000\r\n\r\n");
+	peer_send(client, big.at, 100000);
+	UNTIL(loop, sfu.conns && sfu.conns->in.len > 100000);
+	peer_says(sfu.conns, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes");
+	turns(loop, 50);
+	peer_send(client, big.at + 100000, 200000);
+	UNTIL(loop, has(&client->in, "yes") && seen.ends == 1);
+	ck_assert_uint_eq(sfu.conns->in.len, body_at(&sfu.conns->in) + 300000);
+	ck_assert_int_eq(memcmp(sfu.conns->in.at + body_at(&sfu.conns->in), big.at, 300000), 0);
+}
+END_TEST
+
+/* -- leaving ---------------------------------------------------------------------------------------------------------------------------- */
+START_TEST(client_vanishes)
+{
+	struct peer_conn *client = client_new();
+
+	if (_i == 0)
+		peer_says(client, "GET / HTTP/1.1\r\nHost: r\r\n\r\n");
+	else
+		peer_says(client, "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: 300000\r\n\r\nabc");
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	if (_i == 2)
+		peer_says(sfu.conns, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\nabc");
+	turns(loop, 10);
+	peer_reset(client);
+	UNTIL(loop, seen.exchanges == 1 && sfu.conns->eof);
+	ck_assert_int_eq(seen.end, EXCHANGE_GONE);
+	ck_assert_uint_eq(seen.ends, 0);
+}
+END_TEST
+
+START_TEST(caller_cancels_and_answers)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: 500000\r\n\r\n");
+	UNTIL(loop, sfu.conns);
+	sfu.conns->paused = true;
+	peer_wait(sfu.conns);
+	peer_send(client, big.at, 500000);
+	turns(loop, 100);
+	ck_assert_ptr_nonnull(seen.forward);
+	forward_cancel(seen.forward);
+	seen.forward = NULL;
+	seen.ends = 1;
+	peer_close(sfu.conns);
+	turns(loop, 100);
+	ck_assert_uint_eq(client->sent, client->out.len); /* swallowed */
+	peer_close(client);
+	UNTIL(loop, seen.exchanges == 1);
+}
+END_TEST
+
+START_TEST(client_of_http_is_freed_first)
+{
+	struct http_conf conf = { .connect_timeout_ms = 300, .connections_per_host = 4, .idle_connections = 4, .idle_ms = 10000 };
+	struct peer_conn *client = client_new();
+
+	peer_says(client, "GET / HTTP/1.1\r\nHost: r\r\n\r\n");
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	if (_i) {
+		peer_says(sfu.conns, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\nabc");
+		UNTIL(loop, has(&client->in, "abc"));
+	}
+	http_free(http);
+	UNTIL(loop, _i ? client->eof : has(&client->in, "HTTP/1.1 502 "));
+	ck_assert_uint_eq(seen.ends, 1);
+	ck_assert_int_eq(seen.outcome, HTTP_CANCELLED);
+	http = http_new(loop, &conf);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("forward");
+	TCase *c = tcase_create("forward");
+	SRunner *runner = srunner_create(suite);
+
+	make_big();
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_set_timeout(c, 40);
+	tcase_add_test(c, headers_cross_by_list);
+	tcase_add_test(c, own_list_cannot_pass_hop_headers);
+	tcase_add_loop_test(c, bodies_of_every_form, 0, 2 * (int)(sizeof(bodies) / sizeof(*bodies)));
+	tcase_add_loop_test(c, outcomes_of_all_kinds, 0, (int)(sizeof(outcomes) / sizeof(*outcomes)));
+	tcase_add_test(c, discarded_answers_are_the_callers);
+	tcase_add_test(c, stale_connection_gets_no_second_post);
+	tcase_add_test(c, connections_are_reused_after_streams);
+	tcase_add_test(c, upload_is_whole_though_the_sfu_is_slow);
+	tcase_add_test(c, chunked_upload_is_whole);
+	tcase_add_test(c, download_is_whole_though_the_client_is_slow);
+	tcase_add_test(c, download_of_unknown_length);
+	tcase_add_loop_test(c, broken_download_is_seen_as_such, 0, 2);
+	tcase_add_test(c, early_refusal_reaches_the_client);
+	tcase_add_test(c, early_answer_waits_for_the_rest_of_the_request);
+	tcase_add_loop_test(c, client_vanishes, 0, 3);
+	tcase_add_test(c, caller_cancels_and_answers);
+	tcase_add_loop_test(c, client_of_http_is_freed_first, 0, 2);
+	suite_add_tcase(suite, c);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	buf_free(&big);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
