@@ -81,7 +81,7 @@ static void set_pauses(struct forward *f)
 		curl_easy_pause(f->transfer.easy, (f->down_paused ? CURLPAUSE_RECV : 0) | (f->up_paused ? CURLPAUSE_SEND : 0));
 }
 
-/* -- the end ----------------------------------------------------------------------------------------------------------------- */
+/* -- the end ------------------------------------------------------------------------------------------------------- */
 static void release(struct forward *f)
 {
 	f->released = true;
@@ -118,7 +118,7 @@ void forward_cancel(struct forward *f)
 	release(f);
 }
 
-/* -- the head of the answer -------------------------------------------------------------------------------------------------- */
+/* -- the head of the answer ---------------------------------------------------------------------------------------- */
 static void pass_headers(struct forward *f)
 {
 	for (size_t i = 0; i < f->head->n; i++) {
@@ -197,7 +197,7 @@ static void head_later(struct later *later)
 	tell_head(f);
 }
 
-/* -- curl's side ---------------------------------------------------------------------------------------------------------------- */
+/* -- curl's side --------------------------------------------------------------------------------------------------- */
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
 	struct forward *f = arg;
@@ -301,7 +301,7 @@ static void check_silence(struct timer *timer)
 		timer_set(f->loop, &f->silence, f->heard_ms + limit - now, check_silence);
 }
 
-/* -- the server's side ------------------------------------------------------------------------------------------------------------ */
+/* -- the server's side --------------------------------------------------------------------------------------------- */
 static size_t sink_write(struct sink *sink, const char *bytes, size_t len)
 {
 	struct forward *f = container_of(sink, struct forward, sink);
@@ -351,7 +351,7 @@ static long source_read(struct source *source, char *out, size_t max)
 	return SOURCE_WAIT;
 }
 
-/* -- starting --------------------------------------------------------------------------------------------------------------------- */
+/* -- starting ------------------------------------------------------------------------------------------------------ */
 static void set_body(struct forward *f)
 {
 	CURL *easy = f->transfer.easy;

@@ -7,7 +7,7 @@
 
 #include "base/forward_private.h"
 
-/* Of participants, towards SFUs (docs/reference/headers.md). */
+/* Of participants, towards SFUs. */
 static const char *const of_requests[] = {
 	"Accept", "Accept-Encoding", "Accept-Language", "Access-Control-Request-Headers", "Access-Control-Request-Method", "Authorization",
 	"Cache-Control", "Content-Encoding", "Content-Language", "Content-Type", "Idempotency-Key", "If-Match", "If-Modified-Since",
@@ -51,7 +51,7 @@ bool forward_hop_header(struct str name)
 	return listed(of_hops, name);
 }
 
-/* -- the request -------------------------------------------------------------------------------------------------------------- */
+/* -- the request --------------------------------------------------------------------------------------------------- */
 static bool same_name(struct str a, struct str b)
 {
 	return a.len == b.len && !strncasecmp(a.at, b.at, a.len);
@@ -98,7 +98,7 @@ void forward_request_headers(struct transfer *t, const struct exchange *x, const
 		transfer_no_header(t, "Content-Type");
 }
 
-/* -- the head of the answer ------------------------------------------------------------------------------------------------------ */
+/* -- the head of the answer ---------------------------------------------------------------------------------------- */
 /* Two lengths, or a length and chunks, may mean one body to us and another to the next (request smuggling). */
 static bool framing_clear(struct answer_head *h)
 {

@@ -83,8 +83,10 @@ static void fetch_done(struct transfer *t, CURLcode code)
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (waiter) {
-		*f->out = (struct http_answer){ .outcome = transfer_outcome(t, code), .status = (int)status, .retry_after_ms = f->retry_ms,
-			                        .took_ms = loop_now_ms(t->http->loop) - f->started_ms };
+		f->out->outcome = transfer_outcome(t, code);
+		f->out->status = (int)status;
+		f->out->retry_after_ms = f->retry_ms;
+		f->out->took_ms = loop_now_ms(t->http->loop) - f->started_ms;
 		f->out->body = (struct str){ arena_copy(f->arena, f->body.at, f->body.len), f->body.len };
 		if (f->out->outcome == HTTP_ANSWERED && (status < 200 || status > 599))
 			f->out->outcome = HTTP_GARBAGE;
@@ -113,7 +115,8 @@ static void set_body(struct fetch *f, const struct http_request *request)
 	if (!typed)
 		transfer_no_header(&f->transfer, "Content-Type"); /* curl would call it a form */
 	buf_add(&f->request, request->body.at, request->body.len);
-	if (!request->body.len && (!strcmp(request->method, "GET") || !strcmp(request->method, "HEAD") || !strcmp(request->method, "DELETE")))
+	bool bodiless = !strcmp(request->method, "GET") || !strcmp(request->method, "HEAD") || !strcmp(request->method, "DELETE");
+	if (!request->body.len && bodiless)
 		return;
 	curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);

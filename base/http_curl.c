@@ -34,7 +34,7 @@ static void pool_free(struct pool *pool)
 	free(pool);
 }
 
-/* -- curl on the loop ------------------------------------------------------------------------------------------------------- */
+/* -- curl on the loop ---------------------------------------------------------------------------------------------- */
 static void collect_done(struct later *later)
 {
 	struct pool *pool = container_of(later, struct pool, collect);
@@ -136,7 +136,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	return socket(address->family, address->socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->protocol);
 }
 
-/* -- pools ---------------------------------------------------------------------------------------------------------------------- */
+/* -- pools --------------------------------------------------------------------------------------------------------- */
 static bool pool_new(struct http *http)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
@@ -205,7 +205,7 @@ void http_drop_pool(struct http *http)
 		pool_free(old);
 }
 
-/* -- transfers ------------------------------------------------------------------------------------------------------------------ */
+/* -- transfers ----------------------------------------------------------------------------------------------------- */
 static int about_to_send(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
 	struct transfer *t = arg;

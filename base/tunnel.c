@@ -17,7 +17,7 @@
 #define TLS_RECORD 16384
 #define BATCH 64
 
-/* -- ends ------------------------------------------------------------------------------------------------------------------- */
+/* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void free_tunnel(struct tunnel *t)
 {
 	struct tunnel_end end = { t->why, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
@@ -67,7 +67,7 @@ void tunnel_die(struct tunnel *t, const char *why)
 	loop_later(t->set->loop, &t->set->reap, reap);
 }
 
-/* -- bytes ------------------------------------------------------------------------------------------------------------------- */
+/* -- bytes --------------------------------------------------------------------------------------------------------- */
 static void lose(struct tunnel *t, struct side *s)
 {
 	s->lost = s->ended = s->shut = true;
@@ -143,7 +143,7 @@ static void read_side(struct tunnel *t, struct side *s)
 	tunnel_relay(t, side_other(t, s), set->block, (size_t)n);
 }
 
-/* -- what next --------------------------------------------------------------------------------------------------------------------- */
+/* -- what next ----------------------------------------------------------------------------------------------------- */
 static void await(struct tunnel *t, struct side *s)
 {
 	uint32_t events = (may_read(t, s) ? EPOLLIN : 0u) | (side_stuck(s) ? EPOLLOUT : 0u);
@@ -206,7 +206,7 @@ static void set_ready(void *arg, int events)
 		side_event(seen[i].data.ptr, seen[i].events);
 }
 
-/* -- opening -------------------------------------------------------------------------------------------------------------------------- */
+/* -- opening ------------------------------------------------------------------------------------------------------- */
 struct tunnel *tunnel_join(struct tunnels *set, struct dialed *peer, int client_fd, struct str extra,
                            void (*ended)(void *arg, const struct tunnel_end *), void *arg)
 {
@@ -249,7 +249,7 @@ void *tunnel_arg(const struct tunnel *t)
 	return t->arg;
 }
 
-/* -- the set -------------------------------------------------------------------------------------------------------------------------- */
+/* -- the set ------------------------------------------------------------------------------------------------------- */
 struct tunnels *tunnels_new(struct loop *loop, const struct tunnels_conf *conf)
 {
 	struct tunnels *set = calloc(1, sizeof(*set));

@@ -70,7 +70,8 @@ static bool switched(const struct head *h, struct str key)
 	bool connection = false;
 
 	for (size_t i = 0; i < h->n; i++)
-		connection = connection || (str_is_nocase(h->headers[i].name, "Connection") && header_names(h->headers[i].value, STR("upgrade")));
+		if (str_is_nocase(h->headers[i].name, "Connection"))
+			connection = connection || header_names(h->headers[i].value, STR("upgrade"));
 	ws_accept_key(key, accept);
 	return connection && str_is_nocase(only(h, "Upgrade"), "websocket") && str_is(only(h, "Sec-WebSocket-Accept"), accept);
 }
@@ -90,7 +91,7 @@ static void keep(const struct head *h, struct arena *arena, struct dial_answer *
 	}
 }
 
-/* -- bodies -------------------------------------------------------------------------------------------------------------------- */
+/* -- bodies -------------------------------------------------------------------------------------------------------- */
 /* "1a2b[;extension]\r\n": its length, 0 if it is not whole; negative: none. */
 static long chunk_line(struct str s, uint64_t *size)
 {

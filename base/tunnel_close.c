@@ -14,7 +14,7 @@
 
 #define GRAINS 16 /* of the idle limit; a tunnel may live one longer */
 
-/* -- the list of idleness -------------------------------------------------------------------------------------------------------- */
+/* -- the list of idleness ------------------------------------------------------------------------------------------ */
 static uint64_t grain(const struct tunnels *set)
 {
 	return set->conf.idle_ms / GRAINS;
@@ -71,7 +71,7 @@ void tunnel_moved(struct tunnel *t)
 	tunnel_list(t);
 }
 
-/* -- the polite end ------------------------------------------------------------------------------------------------------------------ */
+/* -- the polite end ------------------------------------------------------------------------------------------------ */
 static void seal(struct tunnel *t, struct side *s)
 {
 	char frame[WS_CLOSE_MAX];

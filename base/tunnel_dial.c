@@ -47,7 +47,7 @@ struct dial {
 	struct dial_answer *out;
 };
 
-/* -- ends ------------------------------------------------------------------------------------------------------------------------ */
+/* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void drop_link(struct dial *d)
 {
 	watch_free(d->watch);
@@ -127,7 +127,7 @@ static void succeed(struct dial *d, struct dial_answer *answer, size_t used)
 	wait_wake(waiter, 0);
 }
 
-/* -- the answer -------------------------------------------------------------------------------------------------------------------- */
+/* -- the answer ---------------------------------------------------------------------------------------------------- */
 static void read_answer(struct dial *d)
 {
 	char bytes[READ_MAX];
@@ -139,9 +139,8 @@ static void read_answer(struct dial *d)
 		return;
 	if (n > 0)
 		buf_add(&d->in, bytes, (size_t)n);
-	int got = d->in.len ? dial_answer_read((struct str){ d->in.at, d->in.len }, n <= 0, (struct str){ d->key, d->key_len }, d->arena,
-	                                       &answer, &used)
-	                    : 0;
+	struct str in = { d->in.at, d->in.len }, key = { d->key, d->key_len };
+	int got = in.len ? dial_answer_read(in, n <= 0, key, d->arena, &answer, &used) : 0;
 	if (got > 0)
 		succeed(d, &answer, used);
 	else if (got < 0)
@@ -179,7 +178,7 @@ static void connected(struct dial *d)
 	send_request(d);
 }
 
-/* -- connecting ---------------------------------------------------------------------------------------------------------------------- */
+/* -- connecting ---------------------------------------------------------------------------------------------------- */
 static void try_next(struct dial *d);
 
 static void shake(struct dial *d)
@@ -303,7 +302,7 @@ static void begin(struct later *later)
 		name_resolved(&d->resolved, got);
 }
 
-/* -- the request ----------------------------------------------------------------------------------------------------------------------- */
+/* -- the request --------------------------------------------------------------------------------------------------- */
 static void add_key(struct dial *d)
 {
 	unsigned char nonce[16];

@@ -77,7 +77,7 @@ void link_close(struct link *l)
 	l->fd = -1;
 }
 
-/* -- TLS ------------------------------------------------------------------------------------------------------------------------ */
+/* -- TLS ----------------------------------------------------------------------------------------------------------- */
 SSL_CTX *link_tls_new(void)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -114,6 +114,8 @@ int link_tls_shake(struct link *l, const char **why)
 	ssize_t outcome = tls_outcome(l->ssl, result);
 	if (outcome == LINK_AGAIN || outcome == LINK_AGAIN_WRITE)
 		return (int)outcome;
-	*why = verified != X509_V_OK ? X509_verify_cert_error_string(verified) : error ? ERR_reason_error_string(error) : "connection closed";
+	*why = error ? ERR_reason_error_string(error) : "connection closed";
+	if (verified != X509_V_OK)
+		*why = X509_verify_cert_error_string(verified);
 	return LINK_BROKEN;
 }

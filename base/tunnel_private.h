@@ -13,7 +13,7 @@
 #include "base/tunnel.h"
 #include "base/ws.h"
 
-/* -- links ----------------------------------------------------------------------------------------------------------------- */
+/* -- links --------------------------------------------------------------------------------------------------------- */
 struct link {
 	int fd;   /* -1: none */
 	SSL *ssl; /* NULL: plain */
@@ -28,7 +28,7 @@ SSL_CTX *link_tls_new(void);
 bool link_tls_start(struct link *, SSL_CTX *, const char *host, bool numeric);
 int link_tls_shake(struct link *, const char **why);
 
-/* -- tunnels --------------------------------------------------------------------------------------------------------------- */
+/* -- tunnels ------------------------------------------------------------------------------------------------------- */
 struct side {
 	struct link link;
 	struct ws_track track; /* of what went towards it */

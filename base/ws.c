@@ -106,7 +106,7 @@ void ws_accept_key(struct str key, char out[static 29])
 	EVP_EncodeBlock((unsigned char *)out, hash, 20);
 }
 
-/* -- endpoints ---------------------------------------------------------------------------------------------------------------- */
+/* -- endpoints ----------------------------------------------------------------------------------------------------- */
 /* The whole first frame, if it is there: its size, else 0. */
 static uint64_t frame_there(const struct ws_reader *r, uint64_t *head)
 {
@@ -138,7 +138,8 @@ bool ws_read(struct ws_reader *r, const char *bytes, size_t len, void (*frame)(v
 		const char *mask = at[1] & (char)0x80 ? payload - 4 : NULL;
 		for (uint64_t i = 0; mask && i < body; i++)
 			payload[i] = (char)(payload[i] ^ mask[i % 4]);
-		struct ws_frame f = { .opcode = at[0] & 0x0f, .fin = at[0] & (char)0x80, .rsv = (at[0] >> 4) & 7, .payload = { payload, body } };
+		struct ws_frame f = { .opcode = at[0] & 0x0f, .fin = at[0] & (char)0x80, .rsv = (at[0] >> 4) & 7 };
+		f.payload = (struct str){ payload, body };
 		frame(arg, &f);
 		used += head + body;
 	}

@@ -65,7 +65,7 @@ static void fetch_at(struct call *call, const char *method, const char *path, ui
 	ck_assert(!call->done);
 }
 
-/* -- outcomes ------------------------------------------------------------------------------------------------------------------- */
+/* -- outcomes ------------------------------------------------------------------------------------------------------ */
 enum deed { SAY, HANG, RESET, CUT };
 static const struct {
 	const char *what;
@@ -165,7 +165,7 @@ START_TEST(answer_over_the_limit_is_garbage)
 }
 END_TEST
 
-/* -- what is sent ------------------------------------------------------------------------------------------------------------------ */
+/* -- what is sent -------------------------------------------------------------------------------------------------- */
 static void answer_ok(struct peer_conn *c)
 {
 	if (c->eof || !strstr(c->in.at, "\r\n\r\n"))
@@ -256,7 +256,7 @@ START_TEST(connections_are_reused_until_the_pool_is_dropped)
 }
 END_TEST
 
-/* -- leaving ------------------------------------------------------------------------------------------------------------------------ */
+/* -- leaving ------------------------------------------------------------------------------------------------------- */
 START_TEST(asker_leaves)
 {
 	struct call call;

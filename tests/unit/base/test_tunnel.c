@@ -105,7 +105,7 @@ static void dial(struct dialing *d)
 	UNTIL(loop, d->done);
 }
 
-/* -- dialing ------------------------------------------------------------------------------------------------------------------------ */
+/* -- dialing ------------------------------------------------------------------------------------------------------- */
 START_TEST(handshake_is_sent_as_asked)
 {
 	struct dialing d;
@@ -242,7 +242,7 @@ START_TEST(tunnels_are_counted)
 }
 END_TEST
 
-/* -- carrying --------------------------------------------------------------------------------------------------------------------- */
+/* -- carrying ------------------------------------------------------------------------------------------------------ */
 static void ended(void *arg, const struct tunnel_end *end)
 {
 	struct carried *c = arg;
@@ -384,7 +384,7 @@ START_TEST(reset_of_one_ends_the_other)
 }
 END_TEST
 
-/* -- polite ends -------------------------------------------------------------------------------------------------------------------- */
+/* -- polite ends --------------------------------------------------------------------------------------------------- */
 static size_t close_at(const struct peer_conn *c, size_t at, bool masked)
 {
 	const uint8_t *f = (const uint8_t *)c->in.at + at;
