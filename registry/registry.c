@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kind of store follows from the URL's scheme. Schemes that are planned are refused by name, so that nobody takes a
+ * cluster for one Redis: scripts that touch one hash slot work by chance on a single node and not on the next.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "registry/store_private.h"
+
+static const struct {
+	const char *prefix;
+	const struct registry_kind *kind;
+	const char *why; /* kind NULL: refused with these words */
+} schemes[] = {
+	{ "redis://", &registry_redis, NULL },
+	{ "rediss://", NULL, "rediss:// (TLS to Redis) is not in this version" },
+	{ "redis+sentinel://", NULL, "redis+sentinel:// is not in this version" },
+	{ "redis+cluster://", NULL, "redis+cluster:// is not in this version" },
+};
+
+static const struct registry_kind *kind_of(const char *url, const char **why)
+{
+	if (strcmp(url, "memory:") == 0)
+		return &registry_memory;
+	for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+		if (strncmp(url, schemes[i].prefix, strlen(schemes[i].prefix)) != 0)
+			continue;
+		*why = schemes[i].why;
+		return schemes[i].kind;
+	}
+	*why = "must be memory: or redis://[:password@]host:port[/db]";
+	return NULL;
+}
+
+static char *copied(const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		abort();
+	return copy;
+}
+
+static void registry_release(struct registry *registry)
+{
+	table_free(registry->table);
+	free((void *)(uintptr_t)registry->conf.url);
+	free((void *)(uintptr_t)registry->conf.prefix);
+	free((void *)(uintptr_t)registry->conf.router);
+	free(registry);
+}
+
+struct registry *registry_new(struct loop *keeper, struct retire *retire, const struct registry_conf *conf, const char **why)
+{
+	const struct registry_kind *kind = kind_of(conf->url, why);
+	struct registry *registry;
+
+	if (!kind)
+		return NULL;
+	registry = calloc(1, sizeof *registry);
+	if (!registry)
+		abort();
+	registry->kind = kind;
+	registry->keeper = keeper;
+	registry->conf = *conf;
+	registry->conf.url = copied(conf->url);
+	registry->conf.prefix = copied(conf->prefix);
+	registry->conf.router = copied(conf->router);
+	registry->table = table_new(keeper, retire, conf->table_max, conf->trust_ms);
+	registry->own = kind->open(registry, why);
+	if (registry->own)
+		return registry;
+	registry_release(registry);
+	return NULL;
+}
+
+void registry_free(struct registry *registry)
+{
+	if (!registry)
+		return;
+	registry->kind->close(registry->own);
+	registry_release(registry);
+}
+
+const char *registry_kind(const struct registry *registry)
+{
+	return registry->kind->name;
+}
+
+bool registry_up(const struct registry *registry)
+{
+	return registry->kind->up(registry->own);
+}
+
+struct table *registry_table(struct registry *registry)
+{
+	return registry->table;
+}
+
+/* -- a loop's handle -------------------------------------------------------------------------------------------------------- */
+
+struct store *store_new(struct registry *registry, struct loop *loop)
+{
+	return registry->kind->store_new(registry, loop);
+}
+
+void store_free(struct store *store)
+{
+	if (store)
+		store->ops->free(store);
+}
+
+bool store_up(const struct store *store)
+{
+	return store->ops->up(store);
+}
+
+/* -- the floor -------------------------------------------------------------------------------------------------------------- */
+
+/* Beyond EPOCH_MAX there is no epoch: such a number comes from a broken node, and would end all claims. */
+void registry_met_epoch(struct registry *registry, uint64_t epoch)
+{
+	uint64_t floor = atomic_load_explicit(&registry->floor, memory_order_relaxed);
+
+	if (epoch > EPOCH_MAX)
+		return;
+	while (floor < epoch && !atomic_compare_exchange_weak(&registry->floor, &floor, epoch))
+		;
+}
+
+uint64_t registry_floor(const struct registry *registry)
+{
+	return atomic_load(&registry->floor);
+}

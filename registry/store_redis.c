@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store in Redis as a row of functions: each hands on to registry/redis_store.h, which knows no `struct store`. */
+#include <stdlib.h>
+
+#include "base/wait.h"
+#include "registry/redis_store.h"
+#include "registry/store_private.h"
+
+struct redis_handle {
+	struct store base;
+	struct redis_store *redis;
+};
+
+static struct redis_store *of(const struct store *store)
+{
+	return container_of(store, struct redis_handle, base)->redis;
+}
+
+static void free_handle(struct store *store)
+{
+	redis_store_free(of(store));
+	free(container_of(store, struct redis_handle, base));
+}
+
+static bool up(const struct store *store)
+{
+	return redis_store_up(of(store));
+}
+
+/* -- rooms ------------------------------------------------------------------------------------------------------------------- */
+
+static int find(struct store *store, struct str name, uint64_t due_ms, struct room *out, struct wait *w)
+{
+	return redis_rooms_find(of(store), name, due_ms, out, w);
+}
+
+static int claim(struct store *store, struct str name, const struct claim *claim, uint64_t due_ms, struct claimed *out,
+                 struct wait *w)
+{
+	return redis_rooms_claim(of(store), name, claim, due_ms, out, w);
+}
+
+static int publish(struct store *store, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
+                   struct claimed *out, struct wait *w)
+{
+	return redis_rooms_publish(of(store), name, epoch, hints, due_ms, out, w);
+}
+
+static int shut(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	return redis_rooms_shut(of(store), name, epoch, due_ms, out, w);
+}
+
+static int forget(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	return redis_rooms_forget(of(store), name, epoch, due_ms, out, w);
+}
+
+static int list(struct store *store, const struct rooms_query *query, struct arena *arena, uint64_t due_ms,
+                struct rooms_page *out, struct wait *w)
+{
+	return redis_rooms_list(of(store), query, arena, due_ms, out, w);
+}
+
+static void touch(struct store *store, struct str name, const struct room *room)
+{
+	redis_rooms_touch(of(store), name, room);
+}
+
+/* -- nodes ------------------------------------------------------------------------------------------------------------------- */
+
+static int register_node(struct store *store, const char *node, const struct registration_request *request, uint64_t due_ms,
+                         struct registered *out, struct wait *w)
+{
+	return redis_nodes_register(of(store), node, request, due_ms, out, w);
+}
+
+static int renew(struct store *store, const char *node, const struct renewal *renewal, uint64_t due_ms, struct renewed *out,
+                 struct wait *w)
+{
+	return redis_nodes_renew(of(store), node, renewal, due_ms, out, w);
+}
+
+static int leave(struct store *store, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *w)
+{
+	return redis_nodes_leave(of(store), node, incarnation, due_ms, left, w);
+}
+
+static int lose(struct store *store, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
+                struct wait *w)
+{
+	return redis_nodes_lose(of(store), node, registration, seq, due_ms, lost, w);
+}
+
+static int set_wish(struct store *store, const char *node, enum node_wish wish, uint64_t due_ms, struct wait *w)
+{
+	return redis_nodes_set_wish(of(store), node, wish, due_ms, w);
+}
+
+static int reset_breakers(struct store *store, const char *node, uint64_t due_ms, struct wait *w)
+{
+	return redis_nodes_reset_breakers(of(store), node, due_ms, w);
+}
+
+static int reserve(struct store *store, const char *node, const struct reserve *reserve, uint64_t due_ms,
+                   struct reserved *out, struct wait *w)
+{
+	return redis_nodes_reserve(of(store), node, reserve, due_ms, out, w);
+}
+
+static void release(struct store *store, const char *node, struct str room, const struct reserved *reserved, double cost)
+{
+	redis_nodes_release(of(store), node, room, reserved, cost);
+}
+
+static void index_room(struct store *store, const char *node, struct str room, uint64_t epoch)
+{
+	redis_nodes_index(of(store), node, room, epoch);
+}
+
+static void unindex(struct store *store, const char *node, struct str room, uint64_t epoch)
+{
+	redis_nodes_unindex(of(store), node, room, epoch);
+}
+
+static void report_rooms(struct store *store, const char *node, const struct room_report *reports, size_t n)
+{
+	redis_nodes_report_rooms(of(store), node, reports, n);
+}
+
+static int room_use(struct store *store, const char *node, struct str room, uint64_t due_ms, struct room_report *out,
+                    struct wait *w)
+{
+	return redis_nodes_room(of(store), node, room, due_ms, out, w);
+}
+
+static int all_nodes(struct store *store, struct arena *arena, uint64_t due_ms, struct nodes_all *out, struct wait *w)
+{
+	return redis_nodes_all(of(store), arena, due_ms, out, w);
+}
+
+/* -- routers ----------------------------------------------------------------------------------------------------------------- */
+
+static int announce(struct store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)
+{
+	return redis_routers_announce(of(store), id, info, due_ms, w);
+}
+
+static int leave_router(struct store *store, const char *id, uint64_t due_ms, struct wait *w)
+{
+	return redis_routers_leave(of(store), id, due_ms, w);
+}
+
+static int all_routers(struct store *store, struct arena *arena, uint64_t due_ms, struct routers_all *out, struct wait *w)
+{
+	return redis_routers_all(of(store), arena, due_ms, out, w);
+}
+
+static const struct store_ops redis_ops = {
+	.free = free_handle, .up = up,
+	.find = find, .claim = claim, .publish = publish, .shut = shut, .forget = forget, .list = list, .touch = touch,
+	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
+	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
+	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes,
+	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,
+};
+
+/* -- one a process ----------------------------------------------------------------------------------------------------------- */
+
+static void *open_shared(struct registry *registry, const char **why)
+{
+	return redis_shared_new(registry, registry->keeper, registry->table, &registry->conf, why);
+}
+
+static void close_shared(void *own)
+{
+	redis_shared_free(own);
+}
+
+static bool shared_up(const void *own)
+{
+	return redis_shared_up(own);
+}
+
+static struct store *handle_new(struct registry *registry, struct loop *loop)
+{
+	struct redis_handle *handle = calloc(1, sizeof *handle);
+
+	if (!handle)
+		abort();
+	handle->base = (struct store){ .registry = registry, .loop = loop, .ops = &redis_ops };
+	handle->redis = redis_store_new(registry->own, loop);
+	return &handle->base;
+}
+
+const struct registry_kind registry_redis = {
+	.name = "redis", .open = open_shared, .close = close_shared, .up = shared_up, .store_new = handle_new
+};
