@@ -28,7 +28,8 @@ enum table_hit table_find(struct table *, struct str name, struct room *out);
 uint64_t table_stamp(const struct table *, struct str name);
 /* Sends what a worker read to the keeper. `room` of another state than open: takes the entry of a lower or equal epoch out. */
 void table_learn(struct table *, struct str name, const struct room *room, uint64_t stamp);
-void table_touch(struct table *, struct str name, uint64_t now_ms);
+/* In use. False: known, and said less than a second ago. */
+bool table_touch(struct table *, struct str name, uint64_t now_ms);
 void table_distrust(struct table *, struct str name);
 uint64_t table_count(const struct table *);
 
@@ -46,3 +47,4 @@ void table_alive(struct table *);
  * the end. */
 size_t table_walk(struct table *, size_t cursor, size_t buckets,
                   void (*fn)(void *arg, struct str name, const struct room *, uint64_t used_ms), void *arg);
+void table_fake_clock(struct table *, uint64_t now_ms); /* tests: trust by this time, instead of the monotonic clock */
