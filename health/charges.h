@@ -15,5 +15,26 @@ double charges_sum(const struct charge *, size_t n, uint64_t seen, double shown,
 /* The load that a report shows for rooms younger than ramp_ms: each at most its cost. participants_cost: load per participant. */
 double charges_shown(double room_cost, double participant_cost, const uint64_t *participants, size_t n_rooms);
 
-/* Charges of this process and announcements that came after the last reading of the store; replaced by the next reading. */
+/*
+ * What the last reading of the store cannot contain yet, of one node: charges announced since, and those of this process
+ * that the store has not announced yet. A placement passes through both:
+ *
+ *   chosen ── meter_pend() ──▶ pending ── announced: meter_charged() ──▶ announced ── read: meter_read() ──▶ in the record
+ *                                 └── refused, or never heard of: meter_opened(), else it fades
+ *
+ * An announcement carries no sender, so each pending charge is made unlike any other by a billionth of its cost (the tag);
+ * the announcement of exactly that cost is ours and takes its place. Announced charges are dropped by number once a reading
+ * has it. So none counts twice, and what gets lost fades over ramp_ms. Keeper only, but meter_extra().
+ */
 struct meter;
+struct meter *meter_new(uint64_t ramp_ms);
+void meter_free(struct meter *);
+/* One more room chosen for the node; its open counts as under way until meter_opened(). Returns the cost to charge: tagged. */
+double meter_pend(struct meter *, double cost, uint64_t now_ms);
+void meter_opened(struct meter *, uint64_t now_ms); /* one of the opens under way has ended, either way */
+size_t meter_opens(struct meter *, uint64_t now_ms);
+/* The store announced a charge. True: this process made it. */
+bool meter_charged(struct meter *, uint64_t number, double cost, uint64_t now_ms);
+void meter_read(struct meter *, uint64_t charged, uint64_t now_ms); /* a reading has all up to this number; also fades */
+/* The sum, faded as of the last change or reading. Any thread. */
+double meter_extra(const struct meter *);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A charge counts once on its whole way, is replaced by what the report shows, and fades whatever happens. */
+#include <check.h>
+#include <stdlib.h>
+
+#include "health/charges.h"
+
+#define RAMP 20000
+#define NEAR 1e-6
+
+static struct meter *m;
+static uint64_t now = 1000000;
+
+static void setup(void)
+{
+	m = meter_new(RAMP);
+}
+
+static void teardown(void)
+{
+	meter_free(m);
+}
+
+START_TEST(unseen_charges_count_in_full_and_fade)
+{
+	struct charge charges[] = { { 5, 0.1, now }, { 6, 0.2, now } };
+
+	ck_assert_double_eq_tol(charges_sum(charges, 2, 4, 9, now, RAMP), 0.3, NEAR);
+	ck_assert_double_eq_tol(charges_sum(charges, 2, 4, 9, now + RAMP / 2, RAMP), 0.15, NEAR);
+	ck_assert_double_eq_tol(charges_sum(charges, 2, 4, 9, now + RAMP, RAMP), 0, NEAR);
+}
+END_TEST
+
+START_TEST(from_seen_charges_the_shown_load_is_taken)
+{
+	struct charge charges[] = { { 5, 0.1, now }, { 6, 0.2, now } };
+
+	ck_assert_double_eq_tol(charges_sum(charges, 2, 5, 0.04, now, RAMP), 0.06 + 0.2, NEAR);
+	ck_assert_double_eq_tol(charges_sum(charges, 2, 5, 5, now, RAMP), 0.2, NEAR); /* never below the unseen */
+}
+END_TEST
+
+START_TEST(a_room_shows_at_most_its_cost)
+{
+	uint64_t participants[] = { 0, 2, 1000 };
+
+	ck_assert_double_eq_tol(charges_shown(0.01, 0.002, participants, 3), 0.004 + 0.01, NEAR);
+}
+END_TEST
+
+START_TEST(a_charge_counts_once_on_its_way)
+{
+	double cost = meter_pend(m, 0.01, now);
+
+	ck_assert_double_eq_tol(cost, 0.01, NEAR);
+	ck_assert_double_eq_tol(meter_extra(m), 0.01, NEAR);
+	ck_assert(meter_charged(m, 7, cost, now));
+	ck_assert_double_eq_tol(meter_extra(m), 0.01, NEAR);
+	meter_read(m, 6, now); /* a reading from before it */
+	ck_assert_double_eq_tol(meter_extra(m), 0.01, NEAR);
+	meter_read(m, 7, now);
+	ck_assert_double_eq_tol(meter_extra(m), 0, NEAR);
+	ck_assert_uint_eq(meter_opens(m, now), 1);
+	meter_opened(m, now);
+	ck_assert_uint_eq(meter_opens(m, now), 0);
+	meter_opened(m, now);
+}
+END_TEST
+
+START_TEST(a_reading_may_overtake_the_announcement)
+{
+	double cost = meter_pend(m, 0.01, now);
+
+	meter_read(m, 7, now);
+	ck_assert(meter_charged(m, 7, cost, now));
+	ck_assert_double_eq_tol(meter_extra(m), 0, NEAR);
+}
+END_TEST
+
+START_TEST(anothers_charge_does_not_take_the_place_of_ours)
+{
+	meter_pend(m, 0.01, now);
+	ck_assert(!meter_charged(m, 7, 0.01, now));
+	ck_assert_double_eq_tol(meter_extra(m), 0.02, NEAR);
+}
+END_TEST
+
+START_TEST(a_refused_placement_leaves_nothing)
+{
+	double first = meter_pend(m, 0.01, now);
+
+	meter_pend(m, 0.02, now);
+	meter_charged(m, 7, first, now);
+	meter_opened(m, now); /* of whichever: the announced one goes first */
+	ck_assert_double_eq_tol(meter_extra(m), 0.03, NEAR);
+	meter_opened(m, now);
+	ck_assert_double_eq_tol(meter_extra(m), 0.01, NEAR);
+}
+END_TEST
+
+START_TEST(what_gets_lost_fades)
+{
+	meter_pend(m, 0.01, now);
+	meter_charged(m, 7, 0.02, now);
+	meter_read(m, 1, now + RAMP / 2);
+	ck_assert_double_eq_tol(meter_extra(m), 0.015, NEAR);
+	meter_read(m, 1, now + RAMP);
+	ck_assert_double_eq_tol(meter_extra(m), 0, NEAR);
+	ck_assert_uint_eq(meter_opens(m, now + 60001), 0);
+}
+END_TEST
+
+START_TEST(a_flood_of_announcements_stays_bounded_and_counted)
+{
+	for (uint64_t i = 1; i <= 5000; i++)
+		meter_charged(m, i, 0.01, now);
+	ck_assert_double_eq_tol(meter_extra(m), 50, NEAR);
+	meter_read(m, 5000, now);
+	ck_assert_double_eq_tol(meter_extra(m), 0, NEAR);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("health/charges");
+	TCase *tc = tcase_create("charges");
+
+	suite_add_tcase(suite, tc);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, unseen_charges_count_in_full_and_fade);
+	tcase_add_test(tc, from_seen_charges_the_shown_load_is_taken);
+	tcase_add_test(tc, a_room_shows_at_most_its_cost);
+	tcase_add_test(tc, a_charge_counts_once_on_its_way);
+	tcase_add_test(tc, a_reading_may_overtake_the_announcement);
+	tcase_add_test(tc, anothers_charge_does_not_take_the_place_of_ours);
+	tcase_add_test(tc, a_refused_placement_leaves_nothing);
+	tcase_add_test(tc, what_gets_lost_fades);
+	tcase_add_test(tc, a_flood_of_announcements_stays_bounded_and_counted);
+	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
