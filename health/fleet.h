@@ -23,7 +23,8 @@ extern const char *const node_state_words[];
 	X(JOINING, "joining") X(LATE, "late") X(LOST, "lost") X(CORDONED, "cordoned") X(DRAINING, "draining")          \
 	X(SICK, "sick") X(NO_LOAD, "no_load") X(BREAKER, "breaker_open") X(FULL, "full") X(MAX_LOAD, "max_load")       \
 	X(POOL, "pool") X(REGION, "region") X(LABELS, "labels") X(ROOMS, "rooms") X(PARTICIPANTS, "participants")      \
-	X(EXCLUSIVE, "exclusive") X(OPENS, "opens_under_way") X(TRIED, "tried") X(ADDRESS, "address_not_allowed")
+	X(EXCLUSIVE, "exclusive") X(OPENS, "opens_under_way") X(TRIED, "tried") X(ADDRESS, "address_not_allowed")     \
+	X(UNREADABLE, "unreadable")
 enum why_not {
 #define X(name, word) WHY_NOT_BIT_##name,
 	WHY_NOT_TABLE(X)
@@ -86,10 +87,19 @@ struct call_result {
 };
 void fleet_report(struct fleet *, const struct call_result *);
 
-/* -- keeper ----------------------------------------------------------------------------------------------------------------- */
-void fleet_charged(struct fleet *, const char *node, uint64_t number, double cost); /* the store announced a charge */
-/* Present charges of a node, faded, without what reports have shown; in score units. */
+/* A breaker of the node is open, or its trial under way: no new rooms for *retry_ms. Any thread. */
+bool node_held_back(const struct node *, uint64_t now_ms, uint64_t *retry_ms);
+/* False: more than max_ejected of the pool's live nodes are held back; then breakers steer no placement. Any thread. */
+bool breakers_steer(const struct fleet_view *, const char *pool, double max_ejected, uint64_t now_ms);
+/* Present charges of a node, faded, without what reports have shown; in score units. Any thread. */
 double fleet_charges(const struct fleet *, const struct node *, uint64_t now_ms);
+
+/* -- keeper ----------------------------------------------------------------------------------------------------------------- */
+/* The outcome of usher's own probe outside of the breaker: while it is open, success allows the trial now. */
+void fleet_probed(struct fleet *, const char *node, const char *incarnation, enum breaker_class, bool ok);
+void fleet_charged(struct fleet *, const char *node, uint64_t number, double cost); /* the store announced a charge */
+/* Loop time of the last announced charge that was not ours; 0: none. Other routers place rooms too, then. */
+uint64_t fleet_others_ms(const struct fleet *);
 struct breaker_line {
 	const char *node;
 	enum breaker_class class;

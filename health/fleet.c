@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One reading after the other, each half heartbeat or when somebody asks (asked while one is under way: once more after it).
+ * An answer becomes a new view, the old one is retired. Watching is unbroken as long as answers come in time: a failed or
+ * late answer or a stalled loop begins all silence anew, as nobody may be called lost for what we did not watch.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "health/fleet_private.h"
+
+/* -- reading the view: any thread ---------------------------------------------------------------------------------------------- */
+const struct fleet_view *fleet_view(const struct fleet *fleet)
+{
+	static const struct fleet_view none = { 0 };
+	const struct published *p = atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->now, memory_order_acquire);
+
+	return p ? &p->view : &none;
+}
+
+const struct node *fleet_find(const struct fleet *fleet, const char *id)
+{
+	const struct fleet_view *view = fleet_view(fleet);
+	size_t low = 0, high = view->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(view->nodes[middle].record.id, id);
+		if (!order)
+			return &view->nodes[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+bool fleet_owns(const struct fleet *fleet, const char *node, const char *incarnation)
+{
+	const struct node *found = fleet_find(fleet, node);
+
+	return found && *incarnation && !found->record.lost && !strcmp(found->record.incarnation, incarnation);
+}
+
+double fleet_charges(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	const struct node_record *record = &node->record;
+	int64_t ahead = atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->store_ahead_ms, memory_order_relaxed);
+
+	return charges_sum(record->charges, record->ncharges, record->seen, record->shown, now_ms + (uint64_t)ahead, fleet->conf.ramp_ms) +
+	       meter_extra(node->meter);
+}
+
+/* -- telling ----------------------------------------------------------------------------------------------------------------------- */
+struct seat *fleet_seat(const struct fleet *fleet, const char *node)
+{
+	size_t low = 0, high = fleet->nseats;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(fleet->seats[middle]->node, node);
+		if (!order)
+			return fleet->seats[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+void fleet_tell_breakers(struct seat *seat, uint64_t now_ms)
+{
+	const struct fleet_conf *conf = &seat->fleet->conf;
+
+	for (int class = 0; class < CLASSES; class++) {
+		uint64_t retry_ms;
+		enum breaker_state was = seat->breaker_told[class], is = breaker_state(seat->breakers[class], now_ms, &retry_ms);
+		seat->breaker_told[class] = is;
+		if (was != is && conf->breaker_changed)
+			conf->breaker_changed(conf->arg, seat->node, (enum breaker_class)class, was, is);
+	}
+}
+
+static void tell_states(struct fleet *fleet, const struct fleet_view *view, uint64_t now_ms)
+{
+	for (size_t i = 0; i < view->count; i++) {
+		struct seat *seat = fleet->seats[i];
+		enum node_state was = seat->told;
+		seat->told = view->nodes[i].state;
+		if (was != seat->told && fleet->conf.changed)
+			fleet->conf.changed(fleet->conf.arg, seat->node, was, seat->told);
+		fleet_tell_breakers(seat, now_ms);
+	}
+}
+
+/* -- losing ------------------------------------------------------------------------------------------------------------------------- */
+static void lost(struct wait *w, int err)
+{
+	struct seat *seat = container_of(w, struct seat, losing);
+
+	if (!err)
+		fleet_refresh(seat->fleet); /* else the next reading finds the node as silent as before */
+}
+
+static void lose_silent(struct fleet *fleet, const struct fleet_view *view, uint64_t now_ms)
+{
+	for (size_t i = 0; i < view->count; i++) {
+		const struct node_record *record = &view->nodes[i].record;
+		struct seat *seat = fleet->seats[i];
+		if (seat->losing.op || !fleet_should_lose(fleet, &view->nodes[i], now_ms))
+			continue;
+		seat->losing.wake = lost;
+		int err = nodes_lose(fleet->store, record->id, record->registration, record->seq, now_ms + fleet->conf.timeout_ms,
+		                     &seat->lost, &seat->losing);
+		if (err == NEXT)
+			fleet->again = true;
+	}
+}
+
+/* -- reading the store --------------------------------------------------------------------------------------------------------------- */
+static void read_store(struct fleet *);
+
+static uint64_t period_ms(const struct fleet *fleet)
+{
+	return fleet->conf.heartbeat_ms / 2;
+}
+
+static void free_published(struct retired *retired)
+{
+	struct published *p = container_of(retired, struct published, retired);
+
+	arena_reset(&p->arena);
+	free(p);
+}
+
+static void read_again(struct timer *timer)
+{
+	struct fleet *fleet = container_of(timer, struct fleet, timer);
+
+	if (loop_now_ms(fleet->loop) > timer->due_ms + STALL_MS)
+		fleet->watching = false;
+	read_store(fleet);
+}
+
+static void watch_on(struct fleet *fleet, uint64_t now_ms)
+{
+	bool in_time = now_ms <= fleet->answered_ms + period_ms(fleet) + STALL_MS;
+	bool same_store = fleet->answer.store_ms >= fleet->store_ms; /* else its clock went back: another one, or one restored */
+
+	if (!fleet->watching || !in_time || !same_store)
+		fleet->watched_since_ms = now_ms;
+	fleet->watching = true;
+	fleet->answered_ms = now_ms;
+	fleet->store_ms = fleet->answer.store_ms;
+	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - now_ms), memory_order_relaxed);
+}
+
+static void publish(struct fleet *fleet, struct published *p)
+{
+	uint64_t now = loop_now_ms(fleet->loop);
+
+	watch_on(fleet, now);
+	fleet_build(fleet, p, &fleet->answer, now);
+	struct published *old = atomic_exchange_explicit(&fleet->now, p, memory_order_acq_rel);
+	if (old)
+		retire_later(fleet->retire, &old->retired, free_published);
+	tell_states(fleet, &p->view, now);
+	lose_silent(fleet, &p->view, now);
+}
+
+/* No answer: the view stays, charges fade on, silence does not count. */
+static void not_answered(struct fleet *fleet, struct published *p)
+{
+	fleet->watching = false;
+	for (size_t i = 0; i < fleet->nseats; i++)
+		meter_read(fleet->seats[i]->meter, fleet->seats[i]->charged, loop_now_ms(fleet->loop));
+	free_published(&p->retired);
+}
+
+static void answered(struct fleet *fleet, int err)
+{
+	struct published *p = fleet->next;
+
+	if (err)
+		not_answered(fleet, p);
+	else
+		publish(fleet, p);
+	fleet->next = NULL; /* only now: what is told above may ask for another reading, which is then noted */
+	timer_set(fleet->loop, &fleet->timer, fleet->again ? 0 : period_ms(fleet), read_again);
+	fleet->again = false;
+}
+
+static void woken(struct wait *w, int err)
+{
+	answered(container_of(w, struct fleet, wait), err);
+}
+
+static void read_store(struct fleet *fleet)
+{
+	fleet->next = calloc(1, sizeof(*fleet->next));
+	if (!fleet->next)
+		abort();
+	fleet->answer = (struct nodes_all){ 0 };
+	int err = nodes_all(fleet->store, &fleet->next->arena, loop_now_ms(fleet->loop) + fleet->conf.timeout_ms, &fleet->answer,
+	                    &fleet->wait);
+	if (err != WAIT)
+		answered(fleet, err);
+}
+
+void fleet_refresh(struct fleet *fleet)
+{
+	if (fleet->next)
+		fleet->again = true;
+	else
+		timer_set(fleet->loop, &fleet->timer, 0, read_again);
+}
+
+/* -- keeper ---------------------------------------------------------------------------------------------------------------------------- */
+void fleet_charged(struct fleet *fleet, const char *node, uint64_t number, double cost)
+{
+	struct seat *seat = fleet_seat(fleet, node);
+	uint64_t now = loop_now_ms(fleet->loop);
+
+	if (seat && !meter_charged(seat->meter, number, cost, now))
+		fleet->others_ms = now;
+}
+
+uint64_t fleet_others_ms(const struct fleet *fleet)
+{
+	return fleet->others_ms;
+}
+
+void fleet_breakers(const struct fleet *fleet, void (*each)(void *arg, const struct breaker_line *), void *arg)
+{
+	uint64_t now = loop_now_ms(fleet->loop);
+
+	for (size_t i = 0; i < fleet->nseats; i++) {
+		const struct seat *seat = fleet->seats[i];
+		for (int class = 0; class < CLASSES; class++) {
+			struct breaker_line line = { .node = seat->node, .class = (enum breaker_class)class };
+			line.state = breaker_state(seat->breakers[class], now, &line.retry_ms);
+			line.failures = breaker_failures(seat->breakers[class]);
+			if (line.state != BREAKER_CLOSED)
+				each(arg, &line);
+		}
+	}
+}
+
+struct fleet *fleet_new(struct loop *keeper, struct store *store, struct retire *retire, const struct fleet_conf *conf)
+{
+	struct fleet *fleet = calloc(1, sizeof(*fleet));
+
+	if (!fleet)
+		abort();
+	fleet->loop = keeper;
+	fleet->store = store;
+	fleet->retire = retire;
+	fleet->conf = *conf;
+	fleet->wait.wake = woken;
+	return fleet;
+}
+
+void fleet_start(struct fleet *fleet)
+{
+	fleet_refresh(fleet);
+}
+
+void fleet_free(struct fleet *fleet)
+{
+	struct published *p = atomic_load(&fleet->now);
+
+	timer_clear(fleet->loop, &fleet->timer);
+	wait_drop(&fleet->wait);
+	if (fleet->next)
+		free_published(&fleet->next->retired);
+	for (size_t i = 0; i < fleet->nseats; i++) {
+		wait_drop(&fleet->seats[i]->losing);
+		seat_free(fleet->seats[i]);
+	}
+	free(fleet->seats);
+	if (p)
+		free_published(&p->retired);
+	free(fleet);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to fleet*.c. A view is thrown away with each reading; what has to outlive it stands in a seat, one for each node's
+ * process: breakers, meter, what was watched and told. Another incarnation gets another seat, so it starts closed and free
+ * of charges. Seats are written by the keeper; views point to their breakers and meter, so they end by way of retire.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/loop.h"
+#include "base/retire.h"
+#include "base/wait.h"
+#include "health/charges.h"
+#include "health/fleet.h"
+
+#define STALL_MS 500 /* a loop that stood so long was not watching */
+#define HITS 2
+
+struct hit { /* a room whose participants' requests failed */
+	uint64_t room_hash, first_ms, last_ms;
+};
+struct seat {
+	struct retired retired;
+	struct fleet *fleet;
+	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
+	struct breaker *breakers[CLASSES];
+	struct meter *meter;
+	uint64_t registration, seq;             /* as last seen to change */
+	uint64_t changed_ms, registered_ms;
+	uint64_t full_until_ms, resets, charged;
+	enum node_state told;
+	enum breaker_state breaker_told[CLASSES];
+	struct hit hits[HITS];
+	struct wait losing; /* nodes_lose() under way */
+	bool lost;
+};
+struct published {
+	struct retired retired;
+	struct arena arena;
+	struct fleet_view view;
+};
+struct fleet {
+	struct loop *loop;
+	struct store *store;
+	struct retire *retire;
+	struct fleet_conf conf;
+	_Atomic(struct published *) now;
+	_Atomic int64_t store_ahead_ms; /* the store's clock minus ours */
+	struct timer timer;
+	struct wait wait;
+	struct published *next; /* being filled */
+	struct nodes_all answer;
+	bool again;             /* asked for while a reading was under way */
+	bool watching;          /* the last reading came, and in time */
+	uint64_t answered_ms, watched_since_ms, store_ms, others_ms, version;
+	size_t nseats;
+	struct seat **seats;    /* by id */
+};
+
+/* fleet.c */
+struct seat *fleet_seat(const struct fleet *, const char *node); /* NULL: none */
+void fleet_tell_breakers(struct seat *, uint64_t now_ms);        /* what has changed since last told */
+/* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. */
+void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_t now_ms);
+void seat_free(struct seat *);
+/* fleet_state.c: state and why_not of each node, once all are read. */
+void fleet_derive(const struct fleet *, const struct fleet_view *, struct node *nodes, uint64_t now_ms);
+/* How long this process has watched the node say nothing. */
+uint64_t fleet_silence_ms(const struct fleet *, const struct node *, uint64_t now_ms);
+bool fleet_should_lose(const struct fleet *, const struct node *, uint64_t now_ms);
+/* fleet_judge.c */
+void seat_forgive(struct seat *, uint64_t now_ms); /* the operator resets its breakers */

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a node is, from its record and what we watched. `state` is one word for people, the most serious that applies;
+ * `why_not` has every reason, so that an operator sees all that stands in the way at once. Silence is counted from the later
+ * of the node's last change and the beginning of unbroken watching: what nobody watched is not silence.
+ */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/url.h"
+#include "health/fleet_private.h"
+
+const char *const node_state_words[] = { "joining", "ready", "late", "cordoned", "draining", "drained", "sick", "lost", NULL };
+const char *const why_not_words[] = {
+#define X(name, word) word,
+	WHY_NOT_TABLE(X)
+#undef X
+		NULL
+};
+
+/* -- silence -------------------------------------------------------------------------------------------------------------- */
+uint64_t fleet_silence_ms(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	uint64_t since = node->changed_ms > fleet->watched_since_ms ? node->changed_ms : fleet->watched_since_ms;
+
+	return now_ms > since ? now_ms - since : 0;
+}
+
+/* Late looks at the heartbeat's age itself, also where we have not watched all of it: it only turns new rooms away. */
+static bool is_late(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	return now_ms > node->changed_ms + fleet->conf.heartbeat_ms + fleet->conf.heartbeat_ms / 2;
+}
+
+bool fleet_should_lose(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	const struct fleet_conf *conf = &fleet->conf;
+	uint64_t limit = (node->record.lease_ms ? node->record.lease_ms : conf->lease_ms) + conf->grace_ms;
+
+	if (node->info.fences == FENCES_NONE && limit < conf->unfenced_ms)
+		limit = conf->unfenced_ms;
+	return *node->record.incarnation && !node->record.lost && fleet_silence_ms(fleet, node, now_ms) >= limit;
+}
+
+/* -- state ------------------------------------------------------------------------------------------------------------------ */
+static bool is_draining(const struct node *node)
+{
+	return node->record.wish == WISH_DRAINING || node->record.reported == REPORTED_DRAINING;
+}
+
+static bool is_empty(const struct node *node)
+{
+	return !node->record.rooms && !(node->load.has_rooms && node->load.rooms > 0);
+}
+
+static enum node_state state_of(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	const struct node_record *record = &node->record;
+	bool here = *record->incarnation; /* else only a wish is left of it */
+
+	if (record->lost)
+		return NODE_LOST;
+	if (here && !record->seq)
+		return NODE_JOINING;
+	if (here && is_late(fleet, node, now_ms))
+		return NODE_LATE;
+	if (here && record->reported == REPORTED_SICK)
+		return NODE_SICK;
+	if (is_draining(node))
+		return is_empty(node) ? NODE_DRAINED : NODE_DRAINING;
+	if (record->wish == WISH_CORDONED)
+		return NODE_CORDONED;
+	return here ? NODE_READY : NODE_LOST;
+}
+
+/* -- why not ------------------------------------------------------------------------------------------------------------------ */
+/* Names are checked at each connect; a numeric address can be told now. */
+static bool address_allowed(const char *cidr, const char *text)
+{
+	struct url url;
+	struct sockaddr_storage address = { 0 };
+	char host[64];
+
+	if (!cidr || !*cidr || !text || !*text || !url_parse(text, &url, NULL) || url.host.len >= sizeof(host))
+		return true;
+	memcpy(host, url.host.at, url.host.len);
+	host[url.host.len] = '\0';
+	if (inet_pton(AF_INET, host, &((struct sockaddr_in *)(void *)&address)->sin_addr) == 1)
+		address.ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, host, &((struct sockaddr_in6 *)(void *)&address)->sin6_addr) == 1)
+		address.ss_family = AF_INET6;
+	return !address.ss_family || cidr_contains(cidr, &address);
+}
+
+static unsigned bit(bool is, unsigned why_not)
+{
+	return is ? why_not : 0;
+}
+
+static bool is_at(double value, double limit)
+{
+	return limit > 0 && value >= limit;
+}
+
+static unsigned why_not_of(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	const struct node_record *record = &node->record;
+	const struct capacity *capacity = &node->info.capacity;
+	uint64_t retry_ms;
+
+	if (!*record->incarnation)
+		return WHY_NOT(LOST) | bit(record->wish == WISH_CORDONED, WHY_NOT(CORDONED)) | bit(record->wish == WISH_DRAINING, WHY_NOT(DRAINING));
+	return bit(record->lost, WHY_NOT(LOST)) | bit(!record->seq, WHY_NOT(JOINING)) |
+	       bit(record->seq && is_late(fleet, node, now_ms), WHY_NOT(LATE)) | bit(record->wish == WISH_CORDONED, WHY_NOT(CORDONED)) |
+	       bit(is_draining(node), WHY_NOT(DRAINING)) | bit(record->reported == REPORTED_SICK, WHY_NOT(SICK)) |
+	       bit(record->seq && !node->score.known, WHY_NOT(NO_LOAD)) | bit(node_held_back(node, now_ms, &retry_ms), WHY_NOT(BREAKER)) |
+	       bit(now_ms < node->full_until_ms, WHY_NOT(FULL)) | bit(node->score.value >= fleet->conf.max_load, WHY_NOT(MAX_LOAD)) |
+	       bit(is_at((double)record->rooms, capacity->rooms), WHY_NOT(ROOMS)) |
+	       bit(is_at(node->load.participants, capacity->participants), WHY_NOT(PARTICIPANTS)) |
+	       bit(record->exclusive, WHY_NOT(EXCLUSIVE)) |
+	       bit(!address_allowed(fleet->conf.allow_cidr, node->info.signal_url) ||
+	                   !address_allowed(fleet->conf.allow_cidr, node->info.control_url),
+	           WHY_NOT(ADDRESS));
+}
+
+bool node_held_back(const struct node *node, uint64_t now_ms, uint64_t *retry_ms)
+{
+	*retry_ms = 0;
+	for (int class = 0; class < CLASSES; class++) {
+		uint64_t wait_ms;
+		breaker_state(node->breakers[class], now_ms, &wait_ms);
+		*retry_ms = wait_ms > *retry_ms ? wait_ms : *retry_ms;
+	}
+	return *retry_ms;
+}
+
+static bool is_here(const struct node *node)
+{
+	return *node->record.incarnation && !node->record.lost;
+}
+
+/* Too many open breakers in a pool are rather our own fault (or the network's): then they steer nothing. */
+bool breakers_steer(const struct fleet_view *view, const char *pool, double max_ejected, uint64_t now_ms)
+{
+	size_t members = 0, held = 0;
+
+	for (size_t i = 0; i < view->count; i++) {
+		uint64_t retry_ms;
+		if (!is_here(&view->nodes[i]) || strcmp(view->nodes[i].info.pool, pool))
+			continue;
+		members++;
+		held += node_held_back(&view->nodes[i], now_ms, &retry_ms);
+	}
+	return (double)held <= max_ejected * (double)members;
+}
+
+void fleet_derive(const struct fleet *fleet, const struct fleet_view *view, struct node *nodes, uint64_t now_ms)
+{
+	for (size_t i = 0; i < view->count; i++) {
+		struct node *node = &nodes[i];
+		node->state = state_of(fleet, node, now_ms);
+		node->why_not |= why_not_of(fleet, node, now_ms);
+		if (node->why_not & WHY_NOT(BREAKER) && !breakers_steer(view, node->info.pool, fleet->conf.max_ejected, now_ms))
+			node->why_not &= ~WHY_NOT(BREAKER);
+	}
+}

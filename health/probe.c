@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One probe a node and class, in order of ids as the view is; a tick looks which are due, so that a thousand nodes are
+ * asked one after the other and not all at once: each starts at a random part of the interval and is spread by a tenth.
+ *
+ * health_url is asked through the guard, like any call: it is what a breaker for `control` learns from while nobody opens
+ * rooms, and it takes the trial when its turn has come. While the breaker holds it back, and for `signal` always, the probe goes
+ * around it and only reports what it saw. A connection to signal_url is made only while that breaker is not closed.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/http.h"
+#include "base/loop.h"
+#include "base/url.h"
+#include "base/wait.h"
+#include "health/guard.h"
+#include "health/probe.h"
+
+#define TICK_MS 100
+#define HELD_BACK_MS 1000 /* how often a node whose breaker is open is asked, where that is less than the interval */
+#define ANSWER_MAX 65536
+
+struct probe {
+	struct probe *next;
+	struct probes *probes;
+	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
+	enum breaker_class class;
+	uint64_t due_ms;
+	bool under_way;
+	/* control */
+	struct guard guard;
+	struct arena arena;
+	struct http_answer answer;
+	struct wait wait;
+	/* signal */
+	struct addresses addresses;
+	size_t at;
+	int fd;
+	struct watch *watch;
+	struct timer timer;
+};
+struct probes {
+	struct loop *loop;
+	struct fleet *fleet;
+	struct http *http;
+	struct probes_conf conf;
+	struct timer tick;
+	uint64_t version; /* of the view that the list follows */
+	struct probe *list;
+};
+
+static uint64_t interval_of(const struct probe *probe, const struct node *node)
+{
+	uint64_t retry_ms, interval = probe->probes->conf.interval_ms;
+	bool closed = breaker_state(node->breakers[probe->class], loop_now_ms(probe->probes->loop), &retry_ms) == BREAKER_CLOSED;
+
+	if (!closed && interval > HELD_BACK_MS)
+		interval = HELD_BACK_MS;
+	return interval - interval / 20 + (uint64_t)(random_unit() * (double)interval / 10);
+}
+
+static void over(struct probe *probe)
+{
+	const struct node *node = fleet_find(probe->probes->fleet, probe->node);
+
+	probe->under_way = false;
+	probe->due_ms = loop_now_ms(probe->probes->loop) + (node ? interval_of(probe, node) : probe->probes->conf.interval_ms);
+}
+
+/* -- control: GET health_url -------------------------------------------------------------------------------------------------- */
+static void health_answered(struct wait *w, int err)
+{
+	struct probe *probe = container_of(w, struct probe, wait);
+	const struct http_answer *answer = &probe->answer;
+	bool ok = !err && answer->outcome == HTTP_ANSWERED && answer->status < 500;
+
+	if (probe->guard.entered)
+		guard_leave(probe->probes->fleet, &probe->guard, err ? HTTP_CANCELLED : answer->outcome, answer->status,
+		            answer->retry_after_ms, (struct str){ 0 });
+	else
+		fleet_probed(probe->probes->fleet, probe->node, probe->incarnation, CLASS_CONTROL, ok);
+	arena_reset(&probe->arena);
+	over(probe);
+}
+
+static void probe_health(struct probe *probe, const struct node *node)
+{
+	struct probes *probes = probe->probes;
+	struct http_request request = { .method = "GET", .url = node->info.health_url, .timeout_ms = probes->conf.timeout_ms,
+		                        .answer_max = ANSWER_MAX, .idempotent = true };
+	uint64_t retry_ms;
+
+	probe->guard.entered = false;
+	guard_enter(probes->fleet, probe->node, probe->incarnation, CALL_PROBE, loop_now_ms(probes->loop), &probe->guard, &retry_ms);
+	probe->wait.wake = health_answered;
+	if (http_fetch(probes->http, &request, &probe->arena, &probe->answer, &probe->wait) != WAIT)
+		health_answered(&probe->wait, -ERR_INTERNAL);
+}
+
+/* -- signal: a connection to signal_url --------------------------------------------------------------------------------------- */
+static void try_address(struct probe *);
+
+static void hang_up(struct probe *probe)
+{
+	watch_free(probe->watch);
+	probe->watch = NULL;
+	if (probe->fd >= 0)
+		close(probe->fd);
+	probe->fd = -1;
+}
+
+static void signal_over(struct probe *probe, bool ok)
+{
+	timer_clear(probe->probes->loop, &probe->timer);
+	wait_drop(&probe->wait);
+	hang_up(probe);
+	fleet_probed(probe->probes->fleet, probe->node, probe->incarnation, CLASS_SIGNAL, ok);
+	over(probe);
+}
+
+static void signal_overdue(struct timer *timer)
+{
+	signal_over(container_of(timer, struct probe, timer), false);
+}
+
+static void connected(void *arg, int events)
+{
+	struct probe *probe = arg;
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	(void)events;
+	if (!getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &err, &len) && !err) {
+		signal_over(probe, true);
+		return;
+	}
+	hang_up(probe);
+	try_address(probe);
+}
+
+static bool may_connect(const struct probe *probe, const struct sockaddr_storage *address)
+{
+	const char *cidr = probe->probes->conf.allow_cidr;
+
+	return !cidr || !*cidr || cidr_contains(cidr, address);
+}
+
+static void try_address(struct probe *probe)
+{
+	while (probe->at < probe->addresses.count) {
+		size_t i = probe->at++;
+		const struct sockaddr_storage *address = &probe->addresses.at[i];
+		if (!may_connect(probe, address))
+			continue;
+		probe->fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (probe->fd < 0)
+			continue;
+		bool begun = !connect(probe->fd, (const struct sockaddr *)address, probe->addresses.len[i]) || errno == EINPROGRESS;
+		probe->watch = begun ? watch_new(probe->probes->loop, probe->fd, LOOP_WRITE, connected, probe) : NULL;
+		if (probe->watch)
+			return;
+		hang_up(probe);
+	}
+	signal_over(probe, false);
+}
+
+static void resolved(struct wait *w, int err)
+{
+	struct probe *probe = container_of(w, struct probe, wait);
+
+	if (err)
+		signal_over(probe, false);
+	else
+		try_address(probe);
+}
+
+static void probe_signal(struct probe *probe, const struct node *node)
+{
+	struct url url;
+	char host[256];
+
+	probe->at = 0;
+	probe->wait.wake = resolved;
+	timer_set(probe->probes->loop, &probe->timer, probe->probes->conf.timeout_ms, signal_overdue);
+	if (!node->info.signal_url || !url_parse(node->info.signal_url, &url, NULL) || url.host.len >= sizeof(host)) {
+		signal_over(probe, false);
+		return;
+	}
+	snprintf(host, sizeof(host), "%.*s", STR_ARG(url.host));
+	int err = loop_resolve(probe->probes->loop, host, url.port, &probe->addresses, &probe->wait);
+	if (err != WAIT)
+		resolved(&probe->wait, err);
+}
+
+/* -- which are due --------------------------------------------------------------------------------------------------------------- */
+static bool is_wanted(const struct probe *probe, const struct node *node)
+{
+	uint64_t retry_ms;
+
+	if (!node || strcmp(node->record.incarnation, probe->incarnation) || node->record.lost)
+		return false;
+	if (probe->class == CLASS_CONTROL)
+		return node->info.health_url && *node->info.health_url;
+	return breaker_state(node->breakers[CLASS_SIGNAL], loop_now_ms(probe->probes->loop), &retry_ms) != BREAKER_CLOSED;
+}
+
+static void run_due(struct probe *probe)
+{
+	const struct node *node = fleet_find(probe->probes->fleet, probe->node);
+	uint64_t now = loop_now_ms(probe->probes->loop), soon = now + HELD_BACK_MS + HELD_BACK_MS / 10;
+	uint64_t retry_ms;
+
+	if (!is_wanted(probe, node))
+		return;
+	/* A breaker that has just opened does not wait for the usual turn. */
+	if (probe->due_ms > soon && breaker_state(node->breakers[probe->class], now, &retry_ms) != BREAKER_CLOSED)
+		probe->due_ms = soon;
+	if (now < probe->due_ms)
+		return;
+	probe->under_way = true;
+	if (probe->class == CLASS_CONTROL)
+		probe_health(probe, node);
+	else
+		probe_signal(probe, node);
+}
+
+static void probe_free(struct probe *probe)
+{
+	timer_clear(probe->probes->loop, &probe->timer);
+	wait_drop(&probe->wait);
+	if (probe->guard.entered)
+		guard_leave(probe->probes->fleet, &probe->guard, HTTP_CANCELLED, 0, 0, (struct str){ 0 });
+	hang_up(probe);
+	arena_reset(&probe->arena);
+	free(probe);
+}
+
+static struct probe *probe_new(struct probes *probes, const struct node *node, enum breaker_class class, struct probe *next)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+
+	if (!probe)
+		abort();
+	probe->probes = probes;
+	memcpy(probe->node, node->record.id, sizeof(probe->node));
+	memcpy(probe->incarnation, node->record.incarnation, sizeof(probe->incarnation));
+	probe->class = class;
+	probe->fd = -1;
+	probe->due_ms = loop_now_ms(probes->loop) + (uint64_t)(random_unit() * (double)probes->conf.interval_ms);
+	probe->next = next;
+	return probe;
+}
+
+static int order(const struct probe *probe, const struct node *node, enum breaker_class class)
+{
+	int by_id = strcmp(probe->node, node->record.id);
+
+	return by_id ? by_id : (int)probe->class - (int)class;
+}
+
+static void drop(struct probe **at)
+{
+	struct probe *probe = *at;
+
+	*at = probe->next;
+	probe_free(probe);
+}
+
+/* The list and the view are both in order of ids: one pass pairs them. Another incarnation is another node. */
+static void follow_view(struct probes *probes, const struct fleet_view *view)
+{
+	struct probe **at = &probes->list;
+
+	for (size_t i = 0; i < CLASSES * view->count; i++) {
+		const struct node *node = &view->nodes[i / CLASSES];
+		enum breaker_class class = (enum breaker_class)(i % CLASSES);
+		while (*at && order(*at, node, class) < 0)
+			drop(at);
+		if (*at && !order(*at, node, class) && strcmp((*at)->incarnation, node->record.incarnation))
+			drop(at);
+		if (!*at || order(*at, node, class))
+			*at = probe_new(probes, node, class, *at);
+		at = &(*at)->next;
+	}
+	while (*at)
+		drop(at);
+}
+
+static void tick(struct timer *timer)
+{
+	struct probes *probes = container_of(timer, struct probes, tick);
+	const struct fleet_view *view = fleet_view(probes->fleet);
+
+	if (view->version != probes->version)
+		follow_view(probes, view);
+	probes->version = view->version;
+	for (struct probe *probe = probes->list; probe; probe = probe->next)
+		if (!probe->under_way)
+			run_due(probe);
+	timer_set(probes->loop, &probes->tick, TICK_MS, tick);
+}
+
+struct probes *probes_new(struct loop *loop, struct fleet *fleet, struct http *http, const struct probes_conf *conf)
+{
+	struct probes *probes = calloc(1, sizeof(*probes));
+
+	if (!probes)
+		abort();
+	*probes = (struct probes){ .loop = loop, .fleet = fleet, .http = http, .conf = *conf };
+	timer_set(loop, &probes->tick, TICK_MS, tick);
+	return probes;
+}
+
+void probes_free(struct probes *probes)
+{
+	timer_clear(probes->loop, &probes->tick);
+	while (probes->list)
+		drop(&probes->list);
+	free(probes);
+}
