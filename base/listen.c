@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accepting is bounded per turn, so that a flood of connections does not starve the keeper's other work; when descriptors run
+ * out the listeners pause instead of spinning on an accept that cannot succeed.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+
+#include "base/listen.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/str.h"
+#include "base/wait.h"
+
+#define ACCEPTS_PER_TURN 64
+#define PAUSE_MS 100      /* without descriptors */
+#define BUCKETS 4096      /* of addresses with connections */
+
+struct origin { /* an address that has connections */
+	struct origin *next;
+	unsigned char key[17];
+	uint64_t count;
+};
+struct listener {
+	struct listener *next;
+	struct listen_set *set;
+	struct watch *watch;
+	int fd, tag;
+	char address[80];
+};
+struct listen_set {
+	struct loop *loop;
+	struct listen_conf conf;
+	struct listener *listeners;
+	struct timer pause;
+	uint64_t count;
+	struct origin *origins[BUCKETS];
+};
+
+/* -- counts ------------------------------------------------------------------------------------------------------------------ */
+/* IPv4 whole; of IPv6 the /64 that one site has. */
+static void origin_key(const struct sockaddr_storage *peer, unsigned char key[17])
+{
+	memset(key, 0, 17);
+	if (peer->ss_family == AF_INET)
+		memcpy(key + 1, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+	else if (peer->ss_family == AF_INET6)
+		memcpy(key + 1, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
+	key[0] = (unsigned char)peer->ss_family;
+}
+
+static struct origin **origin_place(struct listen_set *set, const unsigned char key[17])
+{
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	for (int i = 0; i < 17; i++)
+		hash = (hash ^ key[i]) * UINT64_C(1099511628211);
+	struct origin **at = &set->origins[hash % BUCKETS];
+	while (*at && memcmp((*at)->key, key, 17))
+		at = &(*at)->next;
+	return at;
+}
+
+static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
+{
+	unsigned char key[17];
+
+	origin_key(peer, key);
+	struct origin **at = origin_place(set, key);
+	if (set->count >= set->conf.connections || (*at && (*at)->count >= set->conf.connections_per_address))
+		return false;
+	if (!*at) {
+		*at = calloc(1, sizeof(**at));
+		if (!*at)
+			return false;
+		memcpy((*at)->key, key, 17);
+	}
+	(*at)->count++;
+	set->count++;
+	return true;
+}
+
+void listen_released(struct listen_set *set, const struct sockaddr_storage *peer)
+{
+	unsigned char key[17];
+
+	origin_key(peer, key);
+	struct origin **at = origin_place(set, key), *origin = *at;
+	if (!origin)
+		return;
+	set->count--;
+	if (--origin->count)
+		return;
+	*at = origin->next;
+	free(origin);
+}
+
+/* -- accepting ----------------------------------------------------------------------------------------------------------------- */
+static void resume(struct timer *t)
+{
+	struct listen_set *set = container_of(t, struct listen_set, pause);
+
+	for (struct listener *l = set->listeners; l; l = l->next)
+		watch_set(l->watch, LOOP_READ);
+}
+
+static void pause_all(struct listen_set *set)
+{
+	log_warn("accept_paused", "why", LOG_S(strerror(errno)));
+	for (struct listener *l = set->listeners; l; l = l->next)
+		watch_set(l->watch, 0);
+	timer_set(set->loop, &set->pause, PAUSE_MS, resume);
+}
+
+/* False: nothing is queued (any more), or nothing can be accepted now. */
+static bool accept_one(struct listener *l)
+{
+	struct accepted accepted = { .tag = l->tag, .peer_len = sizeof(accepted.peer) };
+	int on = 1;
+
+	accepted.fd = accept4(l->fd, (struct sockaddr *)&accepted.peer, &accepted.peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (accepted.fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_all(l->set);
+		return errno == ECONNABORTED || errno == EINTR;
+	}
+	if (!admit(l->set, &accepted.peer)) {
+		static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+		(void)!send(accepted.fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		close(accepted.fd);
+		return true;
+	}
+	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	l->set->conf.deal(l->set->conf.arg, &accepted);
+	return true;
+}
+
+static void readable(void *arg, int events)
+{
+	(void)events;
+	for (int n = 0; n < ACCEPTS_PER_TURN && accept_one(arg); n++)
+		;
+}
+
+/* -- opening -------------------------------------------------------------------------------------------------------------------- */
+static bool split(const char *address, char host[64], char port[8])
+{
+	const char *colon = strrchr(address, ':');
+	size_t len = colon ? (size_t)(colon - address) : 0;
+	bool bracketed = len > 1 && address[0] == '[' && address[len - 1] == ']';
+
+	snprintf(port, 8, "%s", colon ? colon + 1 : address);
+	if (len >= 64 || strlen(colon ? colon + 1 : address) > 5 || strspn(port, "0123456789") != strlen(port) || !*port)
+		return false;
+	if (bracketed)
+		address++, len -= 2;
+	snprintf(host, 64, "%.*s", (int)len, address);
+	return true;
+}
+
+static int numeric_address(const char *address, struct sockaddr_storage *out, socklen_t *len)
+{
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *found;
+	char host[64], port[8];
+
+	if (!split(address, host, port) || strtol(port, NULL, 10) > 65535)
+		return -1;
+	if (!strcmp(host, "localhost"))
+		strcpy(host, "127.0.0.1");
+	if (getaddrinfo(*host ? host : NULL, port, &hints, &found))
+		return -1;
+	memcpy(out, found->ai_addr, found->ai_addrlen);
+	*len = found->ai_addrlen;
+	freeaddrinfo(found);
+	return 0;
+}
+
+bool listen_is_loopback(const char *address)
+{
+	struct sockaddr_storage at;
+	socklen_t len;
+
+	if (numeric_address(address, &at, &len) < 0)
+		return false;
+	if (at.ss_family == AF_INET)
+		return ntohl(((struct sockaddr_in *)(void *)&at)->sin_addr.s_addr) >> 24 == 127;
+	return IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)(void *)&at)->sin6_addr);
+}
+
+static void name_address(struct listener *l)
+{
+	struct sockaddr_storage at;
+	socklen_t len = sizeof(at);
+	char host[INET6_ADDRSTRLEN] = "", port[8] = "";
+
+	if (getsockname(l->fd, (struct sockaddr *)&at, &len) < 0 ||
+	    getnameinfo((struct sockaddr *)&at, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+		return;
+	snprintf(l->address, sizeof(l->address), at.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+static struct listener *add_listener(struct listen_set *set, int fd, int tag)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->set = set;
+	l->fd = fd;
+	l->tag = tag;
+	name_address(l);
+	l->watch = watch_new(set->loop, fd, LOOP_READ, readable, l);
+	if (!l->watch) {
+		free(l);
+		return NULL;
+	}
+	l->next = set->listeners;
+	set->listeners = l;
+	return l;
+}
+
+struct listener *listen_open(struct listen_set *set, const char *address, int tag, const char **why)
+{
+	struct sockaddr_storage at;
+	socklen_t len;
+	int on = 1;
+
+	if (numeric_address(address, &at, &len) < 0) {
+		*why = "not an address like 127.0.0.1:8080, [::1]:8080 or 8080";
+		return NULL;
+	}
+	int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) < 0 || listen(fd, SOMAXCONN) < 0) {
+		*why = strerror(errno);
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	struct listener *l = add_listener(set, fd, tag);
+	if (!l)
+		close(fd);
+	return l;
+}
+
+struct listener *listen_adopt(struct listen_set *set, int fd, int tag)
+{
+	return add_listener(set, fd, tag);
+}
+
+const char *listen_address(const struct listener *l)
+{
+	return l->address;
+}
+
+struct listen_set *listen_set_new(struct loop *loop, const struct listen_conf *conf)
+{
+	struct listen_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		abort();
+	set->loop = loop;
+	set->conf = *conf;
+	return set;
+}
+
+void listen_close(struct listen_set *set)
+{
+	timer_clear(set->loop, &set->pause);
+	while (set->listeners) {
+		struct listener *l = set->listeners;
+		while (accept_one(l))
+			;
+		timer_clear(set->loop, &set->pause); /* accept_one may have set it */
+		watch_free(l->watch);
+		close(l->fd);
+		set->listeners = l->next;
+		free(l);
+	}
+}
+
+void listen_set_free(struct listen_set *set)
+{
+	listen_close(set);
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (set->origins[i]) {
+			struct origin *origin = set->origins[i];
+			set->origins[i] = origin->next;
+			free(origin);
+		}
+	free(set);
+}
+
+int listen_systemd_fds(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	uint64_t p = 0, n = 0;
+
+	if (!pid || !count || !parse_u64(str_of(pid), &p) || !parse_u64(str_of(count), &n) || p != (uint64_t)getpid() || n > 16)
+		n = 0;
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return (int)n;
+}
