@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the adapter of libmicrohttpd: httpd.c (daemon and connections), httpd_exchange.c, httpd_check.c, httpd_linger.c. */
+#pragma once
+
+#include <microhttpd.h>
+
+#include "base/arena.h"
+#include "base/httpd.h"
+#include "base/loop.h"
+
+#define HEADERS_OUT_MAX 40
+
+struct conn { /* one accepted socket; MHD's socket context */
+	struct conn *next, **at;
+	struct httpd *httpd;
+	struct exchange *x; /* the request under way, from its target to its completion */
+	int fd, tag;
+	struct sockaddr_storage peer;
+	struct timer timer;      /* the one deadline that runs now */
+	uint64_t idle_until_ms, bytes_before;
+	bool in_mhd;             /* MHD has it */
+	bool gone;               /* FIN or RST was seen, or a deadline passed: nothing more can be answered */
+	bool unread;             /* it was refused before its body was read */
+};
+
+enum answer_kind { ANSWER_NONE, ANSWER_BYTES, ANSWER_STREAM, ANSWER_UPGRADE, ANSWER_CUT };
+struct exchange {
+	struct conn *conn;
+	struct MHD_Connection *mhd;
+	struct arena arena;
+	char method[16];
+	struct str target, path, query;
+	struct header *headers;
+	size_t nheaders;
+	bool http10, chunked;
+	int64_t length; /* of the body; -1 chunked, 0 none */
+	void *state;
+	bool begun, first_done, ready_told, suspended, inside, close_after, queued, more;
+	bool refusing;   /* our own refusal of the head: the handler never saw it */
+	int late_refusal; /* ERR_X found while the body came: told once it is swallowed */
+	/* the body */
+	struct sink *sink;
+	struct buf body;
+	uint64_t swallowed;
+	bool sink_full;
+	/* the answer */
+	enum answer_kind kind;
+	struct header out[HEADERS_OUT_MAX];
+	size_t nout;
+	int status;
+	struct str bytes;
+	int64_t stream_length;
+	struct source *source;
+	given_fn *given;
+	void *given_arg;
+	enum exchange_end end;
+};
+
+struct httpd {
+	struct loop *loop;
+	struct httpd_conf conf;
+	const struct httpd_ops *ops;
+	void *arg;
+	struct MHD_Daemon *daemon;
+	struct watch *watch, *gone_watch;
+	int gone_set;          /* our own epoll set: who has left */
+	struct later pump;
+	struct conn *conns, **by_fd;
+	size_t nconns, fds;
+	bool closing, freeing;
+	struct lingering *lingering;
+	size_t nlingering;
+};
+
+void httpd_dirty(struct httpd *);           /* somebody was resumed: run MHD before the loop sleeps */
+void conn_deadline(struct conn *, uint64_t after_ms); /* 0: none */
+
+/* httpd_check.c: 0, or ERR_X with words. */
+int httpd_check_head(struct exchange *, const struct httpd_conf *, const char **detail);
+/* httpd_exchange.c */
+struct exchange *exchange_new(struct conn *, struct MHD_Connection *, const char *target);
+void exchange_free(struct exchange *);
+void exchange_resume(struct exchange *);
+enum MHD_Result exchange_first(struct exchange *, const char *method, const char *version);
+enum MHD_Result exchange_data(struct exchange *, const char *data, size_t *len);
+enum MHD_Result exchange_last(struct exchange *);
+/* httpd_linger.c: reads away what a refused client still sends, so that it gets to read its refusal. */
+void httpd_linger(struct httpd *, int fd);
+void httpd_linger_free(struct httpd *);
