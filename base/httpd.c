@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One libmicrohttpd daemon on our loop, without threads and without a listening socket. It wakes nobody by itself: whoever
- * resumes a connection marks the daemon dirty, and it is run before the loop sleeps. Running is bounded per turn.
+ * One libmicrohttpd daemon on our loop, without threads and without a listening socket. It wakes nobody by itself:
+ * whoever resumes a connection marks the daemon dirty, and it is run before the loop sleeps. Running is bounded per
+ * turn.
  *
- * MHD does not notice that a suspended connection's client has left, so each socket is also in an epoll set of our own for
- * that alone. Deadlines are ours too: MHD's are of inactivity only, and visited one by one.
+ * MHD does not notice that a suspended connection's client has left, so each socket is also in an epoll set of our own
+ * for that alone. A client that shuts down its sending side counts as having left.
  */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,7 +22,7 @@
 #define RUNS_PER_TURN 100
 #define POOL_EXTRA 16384 /* beside the head: MHD's own records of the lines */
 
-/* -- running MHD --------------------------------------------------------------------------------------------------------- */
+/* -- running MHD --------------------------------------------------------------------------------------------------- */
 static void pump(struct later *later)
 {
 	struct httpd *h = container_of(later, struct httpd, pump);
@@ -50,64 +49,7 @@ static void mhd_readable(void *arg, int events)
 	httpd_dirty(arg);
 }
 
-/* -- deadlines ---------------------------------------------------------------------------------------------------------------- */
-/* tcpi_bytes_received: at byte 128 of struct tcp_info, past the end of the C library's idea of it. */
-static uint64_t bytes_received(int fd)
-{
-	unsigned char info[256] = { 0 };
-	socklen_t len = sizeof(info);
-	uint64_t bytes = 0;
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0 && len >= 136)
-		memcpy(&bytes, info + 128, sizeof(bytes));
-	return bytes;
-}
-
-static void cut(struct conn *c)
-{
-	c->gone = true;
-	shutdown(c->fd, SHUT_RDWR);
-	if (c->x)
-		exchange_resume(c->x);
-	httpd_dirty(c->httpd);
-}
-
-/* Between requests: silence may last idle_ms, but a head that has begun must end within header_ms. */
-static void deadline_passed(struct timer *t)
-{
-	struct conn *c = container_of(t, struct conn, timer);
-	static const char late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-	uint64_t now = loop_now_ms(c->httpd->loop);
-
-	if (!c->x && now < c->idle_until_ms && bytes_received(c->fd) == c->bytes_before) {
-		uint64_t left = c->idle_until_ms - now, head = c->httpd->conf.header_ms;
-		timer_set(c->httpd->loop, &c->timer, left < head ? left : head, deadline_passed);
-		return;
-	}
-	if (!c->x && bytes_received(c->fd) != c->bytes_before)
-		(void)!send(c->fd, late, sizeof(late) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-	cut(c);
-}
-
-void conn_deadline(struct conn *c, uint64_t after_ms)
-{
-	if (after_ms)
-		timer_set(c->httpd->loop, &c->timer, after_ms, deadline_passed);
-	else
-		timer_clear(c->httpd->loop, &c->timer);
-}
-
-static void await_request(struct conn *c)
-{
-	const struct httpd *h = c->httpd;
-	uint64_t idle = h->closing ? h->conf.header_ms / 10 : h->conf.idle_ms;
-
-	c->bytes_before = bytes_received(c->fd);
-	c->idle_until_ms = loop_now_ms(h->loop) + idle;
-	conn_deadline(c, idle < h->conf.header_ms ? idle : h->conf.header_ms);
-}
-
-/* -- who has left ---------------------------------------------------------------------------------------------------------------- */
+/* -- who has left -------------------------------------------------------------------------------------------------- */
 static void someone_left(void *arg, int events)
 {
 	struct httpd *h = arg;
@@ -116,14 +58,14 @@ static void someone_left(void *arg, int events)
 	(void)events;
 	int n = epoll_wait(h->gone_set, seen, 64, 0);
 	for (int i = 0; i < n; i++) {
-		struct conn *c = seen[i].data.ptr;
+		struct conn *c = seen[i].data.ptr; /* still there: MHD, which lets go of it, does not run here */
 		c->gone = true;
 		if (c->x)
 			exchange_resume(c->x);
 	}
 }
 
-/* -- connections ------------------------------------------------------------------------------------------------------------------- */
+/* -- connections --------------------------------------------------------------------------------------------------- */
 static bool remember(struct httpd *h, struct conn *c)
 {
 	if ((size_t)c->fd >= h->fds) {
@@ -166,10 +108,9 @@ void httpd_add(struct httpd *h, const struct accepted *accepted)
 	struct conn *c = calloc(1, sizeof(*c));
 	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET, .data.ptr = c };
 
-	if (c) {
+	if (c)
 		*c = (struct conn){ .httpd = h, .fd = accepted->fd, .tag = accepted->tag, .peer = accepted->peer };
-	}
-	if (!c || !remember(h, c)) {
+	if (!c || h->nconns >= h->conf.connections || !remember(h, c)) {
 		free(c);
 		close(accepted->fd);
 		h->ops->closed(h->arg, &accepted->peer);
@@ -177,23 +118,23 @@ void httpd_add(struct httpd *h, const struct accepted *accepted)
 	}
 	/* Watched before MHD has it: a FIN that comes at once is not missed. */
 	epoll_ctl(h->gone_set, EPOLL_CTL_ADD, c->fd, &event);
-	if (MHD_add_connection(h->daemon, accepted->fd, (const struct sockaddr *)&accepted->peer, accepted->peer_len) != MHD_YES && !c->in_mhd) {
-		forget(c); /* MHD has closed the socket */
-		return;
-	}
-	httpd_dirty(h);
+	const struct sockaddr *peer = (const struct sockaddr *)&accepted->peer;
+	if (MHD_add_connection(h->daemon, accepted->fd, peer, accepted->peer_len) == MHD_YES)
+		httpd_dirty(h);
+	else if (h->by_fd[accepted->fd] == c)
+		forget(c); /* MHD has closed the socket, and told nobody if it had not started it yet */
 }
 
-static void notify_connection(void *arg, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+static void notify_connection(void *arg, struct MHD_Connection *mhd, void **context,
+                              enum MHD_ConnectionNotificationCode code)
 {
 	struct httpd *h = arg;
 	int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		struct conn *c = h->by_fd[fd];
-		c->in_mhd = true;
 		*context = c;
-		await_request(c);
+		conn_await_request(c, true);
 		return;
 	}
 	struct conn *c = *context;
@@ -208,7 +149,7 @@ static struct conn *conn_of(struct MHD_Connection *mhd)
 	return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-/* -- requests -------------------------------------------------------------------------------------------------------------------------- */
+/* -- requests ------------------------------------------------------------------------------------------------------ */
 static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd)
 {
 	(void)arg;
@@ -221,8 +162,8 @@ static size_t leave_escaped(void *arg, struct MHD_Connection *mhd, char *text)
 	return strlen(text);
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url, const char *method, const char *version,
-                                  const char *data, size_t *len, void **context)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *len, void **context)
 {
 	struct exchange *x = *context;
 
@@ -244,21 +185,21 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **context, 
 	if (!x)
 		return;
 	struct conn *c = x->conn;
+	bool sent = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && x->queued;
 	if (x->end != EXCHANGE_GIVEN)
-		x->end = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && x->queued ? EXCHANGE_SENT : EXCHANGE_GONE;
+		x->end = sent ? EXCHANGE_SENT : EXCHANGE_GONE;
 	*context = NULL;
-	if (c)
-		await_request(c);
 	exchange_free(x);
+	conn_await_request(c, false);
 }
 
-/* -- the server ------------------------------------------------------------------------------------------------------------------------ */
+/* -- the server ---------------------------------------------------------------------------------------------------- */
 static bool start(struct httpd *h)
 {
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME;
 
 	h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h,
-	                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->conf.connections,
+	                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->conf.connections + 1, /* ours is lower */
 	                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)h->conf.header_bytes + POOL_EXTRA,
 	                             MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
 	                             MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, h,
@@ -294,7 +235,7 @@ void httpd_close_idle(struct httpd *h)
 	h->closing = true;
 	for (struct conn *c = h->conns; c; c = c->next)
 		if (!c->x)
-			await_request(c);
+			conn_await_request(c, false);
 }
 
 size_t httpd_connections(const struct httpd *h)
@@ -306,9 +247,11 @@ void httpd_free(struct httpd *h)
 {
 	h->freeing = true;
 	for (struct conn *c = h->conns; c; c = c->next)
-		cut(c);
+		conn_cut(c);
 	if (h->daemon) {
-		/* Suspended connections must be resumed and seen by MHD before it stops: it aborts on any that is left. */
+		/*
+		 * Suspended connections must be resumed and seen by MHD before it stops: it aborts on any that is left.
+		 */
 		MHD_run(h->daemon);
 		MHD_run(h->daemon);
 		watch_free(h->watch);

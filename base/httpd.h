@@ -2,7 +2,8 @@
 /*
  * The HTTP/1.1 server of one loop, on accepted sockets. The adapter of libmicrohttpd: nothing else includes its header.
  * An exchange is one request and its answer. The handler gets `begin` when the head is complete, `ready` when the body
- * was collected (at once if there is none), and `end` exactly once for each begin, last of all.
+ * was collected (at once if there is none), unless it was answered before; and `end` exactly once for each begin, last
+ * of all.
  *
  * What libmicrohttpd lets through is checked here before `begin` (RFC 9112): origin-form target, token header names,
  * no control bytes in values, exactly one Host on HTTP/1.1, never both or twice Content-Length and Transfer-Encoding,
@@ -92,7 +93,8 @@ struct source {
 void exchange_answer_stream(struct exchange *, int status, int64_t length, struct source *);
 /* 101: `given` gets the socket (non-blocking, the receiver's to close) and what the client had sent beyond the head. */
 typedef void given_fn(void *arg, int fd, struct str extra);
-void exchange_upgrade(struct exchange *, given_fn *given, void *arg); /* with the headers added; Connection: Upgrade is added */
+/* With the headers added; Connection: Upgrade is added. */
+void exchange_upgrade(struct exchange *, given_fn *given, void *arg);
 void exchange_cut(struct exchange *); /* closes the connection without an answer */
 
 void exchange_more(struct exchange *);  /* the sink can take, or the source can give, again */

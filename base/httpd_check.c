@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What libmicrohttpd lets through and RFC 9112 does not. It hides bare LF, NUL and folded lines from us; those are harmless
- * because nothing is passed on as it came: targets and headers are encoded anew.
+ * What libmicrohttpd lets through and RFC 9112 does not. It hides bare LF, NUL and folded lines from us; those are
+ * harmless because nothing is passed on as it came: targets and headers are encoded anew.
  */
 #include <string.h>
 
@@ -37,9 +37,11 @@ static int check_target(const struct exchange *x, const char **detail)
 {
 	if (!x->target.len || x->target.at[0] != '/')
 		return refuse(detail, ERR_BAD_REQUEST, "the request target must be a path");
-	for (size_t i = 0; i < x->target.len; i++)
-		if ((unsigned char)x->target.at[i] <= ' ' || (unsigned char)x->target.at[i] >= 0x7f || x->target.at[i] == '#')
-			return refuse(detail, ERR_BAD_REQUEST, "the request target has bytes that must be percent-encoded");
+	for (size_t i = 0; i < x->target.len; i++) {
+		unsigned char c = (unsigned char)x->target.at[i];
+		if (c <= ' ' || c >= 0x7f || c == '#')
+			return refuse(detail, ERR_BAD_REQUEST, "the request target has bytes that must be encoded");
+	}
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request and its answer. MHD takes an answer at two moments only: in the handler's first call, which costs the connection
- * (so only refusals of requests with a body use it), and in its last, when the body has been read. Whoever answers in between
- * is kept until then; the rest of the body is swallowed, up to SWALLOW_MAX.
+ * One request and its answer. MHD takes an answer at two moments only: in the handler's first call, which costs the
+ * connection (so only refusals of heads and of requests with a body use it), and in its last, when the body has been
+ * read. Whoever answers in between is kept until then; the rest of the body is swallowed, up to SWALLOW_MAX.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -18,7 +18,9 @@
 #define SWALLOW_MAX (1 << 20)
 #define STREAM_BLOCK 65536 /* asked of a source at once */
 
-/* -- the request -------------------------------------------------------------------------------------------------------------- */
+static const char too_large[] = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/* -- the request --------------------------------------------------------------------------------------------------- */
 struct exchange *exchange_new(struct conn *conn, struct MHD_Connection *mhd, const char *target)
 {
 	struct exchange *x = calloc(1, sizeof(*x));
@@ -49,14 +51,16 @@ void exchange_free(struct exchange *x)
 	free(x);
 }
 
-static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len, const char *value, size_t len)
+static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                    const char *value, size_t len)
 {
 	(void)kind, (void)name, (void)name_len, (void)value, (void)len;
 	++*(size_t *)arg;
 	return MHD_YES;
 }
 
-static enum MHD_Result take_header(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len, const char *value, size_t len)
+static enum MHD_Result take_header(void *arg, enum MHD_ValueKind kind, const char *name, size_t name_len,
+                                   const char *value, size_t len)
 {
 	struct exchange *x = arg;
 
@@ -155,7 +159,7 @@ void *exchange_get(const struct exchange *x)
 	return x->state;
 }
 
-/* -- the answer, as MHD wants it ---------------------------------------------------------------------------------------------- */
+/* -- the answer, as MHD wants it ----------------------------------------------------------------------------------- */
 static ssize_t read_source(void *arg, uint64_t pos, char *out, size_t max)
 {
 	struct exchange *x = arg;
@@ -185,8 +189,8 @@ static ssize_t read_source(void *arg, uint64_t pos, char *out, size_t max)
 	return 0;
 }
 
-static void on_upgrade(void *arg, struct MHD_Connection *mhd, void *context, const char *extra, size_t extra_len, MHD_socket sock,
-                       struct MHD_UpgradeResponseHandle *urh)
+static void on_upgrade(void *arg, struct MHD_Connection *mhd, void *context, const char *extra, size_t extra_len,
+                       MHD_socket sock, struct MHD_UpgradeResponseHandle *urh)
 {
 	struct exchange *x = arg;
 	struct httpd *h = x->conn->httpd;
@@ -194,9 +198,11 @@ static void on_upgrade(void *arg, struct MHD_Connection *mhd, void *context, con
 
 	(void)mhd, (void)context;
 	epoll_ctl(h->gone_set, EPOLL_CTL_DEL, sock, NULL);
+	x->queued = false; /* without a descriptor for the copy the client is lost */
 	if (fd >= 0) {
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		x->end = EXCHANGE_GIVEN;
+		x->conn->given = true;
 		x->given(x->given_arg, fd, (struct str){ extra, extra_len });
 	}
 	/* MHD closes its descriptor without a shutdown; the connection lives on in the copy, without MHD's memory. */
@@ -208,9 +214,9 @@ static struct MHD_Response *make_response(struct exchange *x)
 {
 	if (x->kind == ANSWER_UPGRADE)
 		return MHD_create_response_for_upgrade(on_upgrade, x);
+	uint64_t length = x->stream_length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)x->stream_length;
 	if (x->kind == ANSWER_STREAM)
-		return MHD_create_response_from_callback(x->stream_length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)x->stream_length, STREAM_BLOCK,
-		                                         read_source, x, NULL);
+		return MHD_create_response_from_callback(length, STREAM_BLOCK, read_source, x, NULL);
 	return MHD_create_response_from_buffer(x->bytes.len, (void *)(uintptr_t)x->bytes.at, MHD_RESPMEM_PERSISTENT);
 }
 
@@ -237,7 +243,7 @@ static enum MHD_Result queue_answer(struct exchange *x)
 	return result;
 }
 
-/* -- the handler's calls ------------------------------------------------------------------------------------------------------- */
+/* -- the handler's calls ------------------------------------------------------------------------------------------- */
 void exchange_resume(struct exchange *x)
 {
 	if (!x->suspended)
@@ -257,9 +263,24 @@ static void refuse(struct exchange *x, int err, const char *detail)
 {
 	struct httpd *h = x->conn->httpd;
 
-	x->refusing = true;
 	x->close_after = true;
 	h->ops->refuse(h->arg, x, err, detail);
+	assert(x->kind != ANSWER_NONE);
+}
+
+static bool too_much_to_collect(const struct exchange *x)
+{
+	return x->kind == ANSWER_NONE && !x->sink && x->length > (int64_t)x->conn->httpd->conf.body_bytes;
+}
+
+static void begin(struct exchange *x)
+{
+	struct httpd *h = x->conn->httpd;
+
+	x->begun = true;
+	h->ops->begin(h->arg, x);
+	if (too_much_to_collect(x))
+		refuse(x, ERR_PAYLOAD_TOO_LARGE, "the body is over the limit");
 }
 
 enum MHD_Result exchange_first(struct exchange *x, const char *method, const char *version)
@@ -274,51 +295,71 @@ enum MHD_Result exchange_first(struct exchange *x, const char *method, const cha
 	if (!err && strcmp(version, "HTTP/1.1") && !x->http10)
 		err = ERR_BAD_REQUEST, detail = "only HTTP/1.1 and HTTP/1.0";
 	x->inside = true;
-	if (err) {
+	if (err)
 		refuse(x, err, detail);
-	} else {
-		x->begun = true;
-		h->ops->begin(h->arg, x);
-	}
+	else
+		begin(x);
 	x->inside = false;
-	if (x->kind == ANSWER_NONE) {
+	bool waits = !err && (!exchange_has_body(x) || x->kind == ANSWER_UPGRADE); /* for the last call: it is free */
+	if (x->kind == ANSWER_NONE || (waits && x->kind != ANSWER_CUT)) {
 		conn_deadline(x->conn, exchange_has_body(x) ? h->conf.body_ms : 0);
 		return MHD_YES;
 	}
-	x->conn->unread = exchange_has_body(x);
+	x->conn->unread = exchange_has_body(x) && x->kind != ANSWER_CUT;
 	x->close_after = true;
 	return queue_answer(x);
 }
 
 static enum MHD_Result swallow(struct exchange *x, size_t *len)
 {
+	if (x->kind == ANSWER_CUT)
+		return MHD_NO;
+	if (!x->swallowed)
+		conn_deadline(x->conn, x->conn->httpd->conf.body_ms);
 	x->swallowed += *len;
 	*len = 0;
 	x->close_after = true;
-	return x->swallowed > SWALLOW_MAX ? MHD_NO : MHD_YES;
+	if (x->swallowed <= SWALLOW_MAX)
+		return MHD_YES;
+	if (x->kind == ANSWER_NONE) { /* a refusal that MHD takes no more */
+		conn_say(x->conn, too_large);
+		x->conn->unread = true;
+	}
+	return MHD_NO;
 }
 
-static void give_to_sink(struct exchange *x, const char *data, size_t *len)
+/*
+ * MHD offers what is left only when it is resumed, or more has come: so nothing is left but for a suspended connection.
+ */
+static enum MHD_Result give_to_sink(struct exchange *x, const char *data, size_t *len)
 {
-	x->more = false;
-	x->inside = true;
-	size_t taken = x->sink->write(x->sink, data, *len);
-	x->inside = false;
-	*len -= taken;
-	/* The sink is slow, not the client: no deadline while it is. */
+	do {
+		x->more = false;
+		x->inside = true;
+		size_t taken = x->sink->write(x->sink, data, *len);
+		x->inside = false;
+		assert(taken <= *len);
+		data += taken;
+		*len -= taken;
+	} while (*len && x->more && x->kind == ANSWER_NONE);
+	if (*len && x->kind != ANSWER_NONE)
+		return swallow(x, len);
+	/*
+	 * Who gave all it had must go on giving; while the sink is slow there is no deadline: it is not the client's
+	 * fault.
+	 */
 	conn_deadline(x->conn, *len ? 0 : x->conn->httpd->conf.body_ms);
-	if (*len && x->kind == ANSWER_NONE && !x->more)
+	if (*len)
 		suspend(x);
+	return MHD_YES;
 }
 
 enum MHD_Result exchange_data(struct exchange *x, const char *data, size_t *len)
 {
 	if (x->kind != ANSWER_NONE || x->late_refusal)
 		return swallow(x, len);
-	if (x->sink) {
-		give_to_sink(x, data, len);
-		return MHD_YES;
-	}
+	if (x->sink)
+		return give_to_sink(x, data, len);
 	if (x->body.len + *len > x->conn->httpd->conf.body_bytes) {
 		x->late_refusal = ERR_PAYLOAD_TOO_LARGE;
 		return swallow(x, len);
@@ -328,29 +369,33 @@ enum MHD_Result exchange_data(struct exchange *x, const char *data, size_t *len)
 	return MHD_YES;
 }
 
-enum MHD_Result exchange_last(struct exchange *x)
+static void body_over(struct exchange *x)
 {
 	struct httpd *h = x->conn->httpd;
 
-	if (!x->ready_told) {
-		x->ready_told = true;
-		conn_deadline(x->conn, 0);
-		x->inside = true;
-		if (x->sink)
-			x->sink->write(x->sink, NULL, 0);
-		if (x->late_refusal)
-			refuse(x, x->late_refusal, "the body is over the limit");
-		else
-			h->ops->ready(h->arg, x);
-		x->inside = false;
-	}
+	x->ready_told = true;
+	conn_deadline(x->conn, 0);
+	x->inside = true;
+	if (x->sink && !x->swallowed) /* a part must not pass for the whole */
+		x->sink->write(x->sink, NULL, 0);
+	if (x->kind == ANSWER_NONE && x->late_refusal)
+		refuse(x, x->late_refusal, "the body is over the limit");
+	else if (x->kind == ANSWER_NONE)
+		h->ops->ready(h->arg, x);
+	x->inside = false;
+}
+
+enum MHD_Result exchange_last(struct exchange *x)
+{
+	if (!x->ready_told)
+		body_over(x);
 	if (x->kind != ANSWER_NONE)
 		return queue_answer(x);
 	suspend(x);
 	return MHD_YES;
 }
 
-/* -- answering ------------------------------------------------------------------------------------------------------------------- */
+/* -- answering ----------------------------------------------------------------------------------------------------- */
 void exchange_stream_body(struct exchange *x, struct sink *sink)
 {
 	x->sink = sink;
@@ -396,6 +441,8 @@ void exchange_upgrade(struct exchange *x, given_fn *given, void *arg)
 void exchange_cut(struct exchange *x)
 {
 	answer(x, ANSWER_CUT, 0);
+	if (!x->inside) /* the rest of a body is not waited for */
+		conn_cut(x->conn);
 }
 
 void exchange_more(struct exchange *x)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A connection closed with unread bytes sends RST, which can destroy the answer before the client has read it. So a refused
- * connection is read empty for a short time after its FIN (nginx: lingering_close): bounded in time, bytes and number.
+ * A connection closed with unread bytes sends RST, which can destroy the answer before the client has read it. So a
+ * refused connection is read empty for a short time after its FIN (nginx: lingering_close): bounded in time, bytes and
+ * number.
  */
 #include <errno.h>
 #include <fcntl.h>

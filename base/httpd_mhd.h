@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the adapter of libmicrohttpd: httpd.c (daemon and connections), httpd_exchange.c, httpd_check.c, httpd_linger.c. */
+/*
+ * Private to the adapter of libmicrohttpd: httpd.c (daemon, connections), httpd_deadline.c, httpd_exchange.c,
+ * httpd_check.c, httpd_linger.c.
+ */
 #pragma once
 
 #include <microhttpd.h>
@@ -17,8 +20,9 @@ struct conn { /* one accepted socket; MHD's socket context */
 	int fd, tag;
 	struct sockaddr_storage peer;
 	struct timer timer;      /* the one deadline that runs now */
-	uint64_t idle_until_ms, bytes_before;
-	bool in_mhd;             /* MHD has it */
+	uint64_t idle_until_ms, bytes_before, acked;
+	bool head_begun;         /* and has been given its time */
+	bool given;              /* upgraded: the socket lives on elsewhere and must not be shut down */
 	bool gone;               /* FIN or RST was seen, or a deadline passed: nothing more can be answered */
 	bool unread;             /* it was refused before its body was read */
 };
@@ -36,13 +40,11 @@ struct exchange {
 	int64_t length; /* of the body; -1 chunked, 0 none */
 	void *state;
 	bool begun, first_done, ready_told, suspended, inside, close_after, queued, more;
-	bool refusing;   /* our own refusal of the head: the handler never saw it */
 	int late_refusal; /* ERR_X found while the body came: told once it is swallowed */
 	/* the body */
 	struct sink *sink;
 	struct buf body;
 	uint64_t swallowed;
-	bool sink_full;
 	/* the answer */
 	enum answer_kind kind;
 	struct header out[HEADERS_OUT_MAX];
@@ -73,7 +75,12 @@ struct httpd {
 };
 
 void httpd_dirty(struct httpd *);           /* somebody was resumed: run MHD before the loop sleeps */
+
+/* httpd_deadline.c: when a deadline passes, the request under way tells which one it was. */
 void conn_deadline(struct conn *, uint64_t after_ms); /* 0: none */
+void conn_await_request(struct conn *, bool first);
+void conn_say(const struct conn *, const char *answer); /* past MHD, before it has said anything to this request */
+void conn_cut(struct conn *);
 
 /* httpd_check.c: 0, or ERR_X with words. */
 int httpd_check_head(struct exchange *, const struct httpd_conf *, const char **detail);

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long a client may take: to send a head, to send a body, to come back, to read. libmicrohttpd knows inactivity
+ * only, which a byte now and then defeats. It does not tell when a request's first byte has come or how far an answer
+ * has got, so the kernel is asked, once when a deadline passes and once at the end of a request.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "base/httpd_mhd.h"
+#include "base/wait.h"
+
+/* Offsets in the kernel's struct tcp_info, which is longer than the C library's. */
+enum { TCPI_BYTES_ACKED = 120, TCPI_BYTES_RECEIVED = 128 };
+
+static const char too_late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+static uint64_t tcp_count(int fd, size_t offset)
+{
+	unsigned char info[256] = { 0 };
+	socklen_t len = sizeof(info);
+	uint64_t bytes = 0;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0 && len >= offset + sizeof(bytes))
+		memcpy(&bytes, info + offset, sizeof(bytes));
+	return bytes;
+}
+
+void conn_say(const struct conn *c, const char *answer)
+{
+	(void)!send(c->fd, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void conn_cut(struct conn *c)
+{
+	if (c->given)
+		return;
+	c->gone = true;
+	shutdown(c->fd, SHUT_RDWR);
+	if (c->x)
+		exchange_resume(c->x);
+	httpd_dirty(c->httpd);
+}
+
+/* Silence may last idle_ms; a head that was seen to have begun has header_ms from then on. */
+static void head_late(struct conn *c)
+{
+	uint64_t now = loop_now_ms(c->httpd->loop), header_ms = c->httpd->conf.header_ms;
+	bool begun = c->x || tcp_count(c->fd, TCPI_BYTES_RECEIVED) != c->bytes_before;
+
+	if (begun && !c->head_begun) {
+		c->head_begun = true;
+		conn_deadline(c, header_ms);
+	} else if (!begun && now < c->idle_until_ms) {
+		uint64_t left = c->idle_until_ms - now;
+		conn_deadline(c, left < header_ms ? left : header_ms);
+	} else {
+		if (begun)
+			conn_say(c, too_late);
+		conn_cut(c);
+	}
+}
+
+/* Slow is fine as long as the client's side takes something. */
+static void answer_late(struct conn *c)
+{
+	uint64_t acked = tcp_count(c->fd, TCPI_BYTES_ACKED);
+
+	if (acked == c->acked) {
+		conn_cut(c);
+		return;
+	}
+	c->acked = acked;
+	conn_deadline(c, c->httpd->conf.write_stall_ms);
+}
+
+static void deadline_passed(struct timer *t)
+{
+	struct conn *c = container_of(t, struct conn, timer);
+
+	if (!c->x || !c->x->first_done) {
+		head_late(c);
+	} else if (c->x->queued) {
+		answer_late(c);
+	} else {
+		conn_say(c, too_late); /* the body */
+		conn_cut(c);
+	}
+}
+
+void conn_deadline(struct conn *c, uint64_t after_ms)
+{
+	if (after_ms)
+		timer_set(c->httpd->loop, &c->timer, after_ms, deadline_passed);
+	else
+		timer_clear(c->httpd->loop, &c->timer);
+}
+
+/* Who has just connected has something to say: silence counts as a head that does not come. */
+void conn_await_request(struct conn *c, bool first)
+{
+	const struct httpd *h = c->httpd;
+	uint64_t header_ms = h->conf.header_ms, idle_ms = h->closing ? header_ms / 10 + 1 : h->conf.idle_ms;
+
+	if (c->given) {
+		conn_deadline(c, 0);
+		return;
+	}
+	if (first)
+		idle_ms = header_ms;
+	c->head_begun = first;
+	c->bytes_before = first ? 0 : tcp_count(c->fd, TCPI_BYTES_RECEIVED);
+	c->idle_until_ms = loop_now_ms(h->loop) + idle_ms;
+	conn_deadline(c, idle_ms < header_ms ? idle_ms : header_ms);
+}
