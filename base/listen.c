@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Accepting is bounded per turn, so that a flood of connections does not starve the keeper's other work; when descriptors run
- * out the listeners pause instead of spinning on an accept that cannot succeed.
+ * Accepting is bounded per turn, so that a flood of connections does not starve the loop's other work; when descriptors
+ * run out the listeners pause instead of spinning on an accept that cannot succeed.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,10 +23,14 @@
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 100      /* without descriptors */
 #define BUCKETS 4096      /* of addresses with connections */
+#define KEY_BYTES 9       /* of an address: its family and what counts of it */
+
+static const char full[] =
+	"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 
 struct origin { /* an address that has connections */
 	struct origin *next;
-	unsigned char key[17];
+	unsigned char key[KEY_BYTES];
 	uint64_t count;
 };
 struct listener {
@@ -44,33 +49,40 @@ struct listen_set {
 	struct origin *origins[BUCKETS];
 };
 
-/* -- counts ------------------------------------------------------------------------------------------------------------------ */
-/* IPv4 whole; of IPv6 the /64 that one site has. */
-static void origin_key(const struct sockaddr_storage *peer, unsigned char key[17])
+/* -- counts -------------------------------------------------------------------------------------------------------- */
+/* IPv4 whole, also where a socket for both families dresses it as IPv6; of IPv6 the /64 that one site has. */
+static void origin_key(const struct sockaddr_storage *peer, unsigned char key[KEY_BYTES])
 {
-	memset(key, 0, 17);
-	if (peer->ss_family == AF_INET)
+	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+
+	memset(key, 0, KEY_BYTES);
+	if (peer->ss_family == AF_INET) {
+		key[0] = 4;
 		memcpy(key + 1, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-	else if (peer->ss_family == AF_INET6)
-		memcpy(key + 1, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
-	key[0] = (unsigned char)peer->ss_family;
+	} else if (peer->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6)) {
+		key[0] = 4;
+		memcpy(key + 1, v6->s6_addr + 12, 4);
+	} else if (peer->ss_family == AF_INET6) {
+		key[0] = 6;
+		memcpy(key + 1, v6, 8);
+	}
 }
 
-static struct origin **origin_place(struct listen_set *set, const unsigned char key[17])
+static struct origin **origin_place(struct listen_set *set, const unsigned char key[KEY_BYTES])
 {
 	uint64_t hash = UINT64_C(14695981039346656037);
 
-	for (int i = 0; i < 17; i++)
+	for (int i = 0; i < KEY_BYTES; i++)
 		hash = (hash ^ key[i]) * UINT64_C(1099511628211);
 	struct origin **at = &set->origins[hash % BUCKETS];
-	while (*at && memcmp((*at)->key, key, 17))
+	while (*at && memcmp((*at)->key, key, KEY_BYTES))
 		at = &(*at)->next;
 	return at;
 }
 
 static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	unsigned char key[17];
+	unsigned char key[KEY_BYTES];
 
 	origin_key(peer, key);
 	struct origin **at = origin_place(set, key);
@@ -80,7 +92,7 @@ static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
 		*at = calloc(1, sizeof(**at));
 		if (!*at)
 			return false;
-		memcpy((*at)->key, key, 17);
+		memcpy((*at)->key, key, KEY_BYTES);
 	}
 	(*at)->count++;
 	set->count++;
@@ -89,7 +101,7 @@ static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
 
 void listen_released(struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	unsigned char key[17];
+	unsigned char key[KEY_BYTES];
 
 	origin_key(peer, key);
 	struct origin **at = origin_place(set, key), *origin = *at;
@@ -102,7 +114,7 @@ void listen_released(struct listen_set *set, const struct sockaddr_storage *peer
 	free(origin);
 }
 
-/* -- accepting ----------------------------------------------------------------------------------------------------------------- */
+/* -- accepting ----------------------------------------------------------------------------------------------------- */
 static void resume(struct timer *t)
 {
 	struct listen_set *set = container_of(t, struct listen_set, pause);
@@ -125,14 +137,14 @@ static bool accept_one(struct listener *l)
 	struct accepted accepted = { .tag = l->tag, .peer_len = sizeof(accepted.peer) };
 	int on = 1;
 
-	accepted.fd = accept4(l->fd, (struct sockaddr *)&accepted.peer, &accepted.peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct sockaddr *peer = (struct sockaddr *)&accepted.peer;
+	accepted.fd = accept4(l->fd, peer, &accepted.peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (accepted.fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			pause_all(l->set);
 		return errno == ECONNABORTED || errno == EINTR;
 	}
 	if (!admit(l->set, &accepted.peer)) {
-		static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 		(void)!send(accepted.fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		close(accepted.fd);
 		return true;
@@ -149,7 +161,7 @@ static void readable(void *arg, int events)
 		;
 }
 
-/* -- opening -------------------------------------------------------------------------------------------------------------------- */
+/* -- opening ------------------------------------------------------------------------------------------------------- */
 static bool split(const char *address, char host[64], char port[8])
 {
 	const char *colon = strrchr(address, ':');
@@ -157,7 +169,9 @@ static bool split(const char *address, char host[64], char port[8])
 	bool bracketed = len > 1 && address[0] == '[' && address[len - 1] == ']';
 
 	snprintf(port, 8, "%s", colon ? colon + 1 : address);
-	if (len >= 64 || strlen(colon ? colon + 1 : address) > 5 || strspn(port, "0123456789") != strlen(port) || !*port)
+	if (len >= 64 || strlen(colon ? colon + 1 : address) > 5)
+		return false;
+	if (!*port || strspn(port, "0123456789") != strlen(port))
 		return false;
 	if (bracketed)
 		address++, len -= 2;
@@ -167,7 +181,8 @@ static bool split(const char *address, char host[64], char port[8])
 
 static int numeric_address(const char *address, struct sockaddr_storage *out, socklen_t *len)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *found;
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM };
+	struct addrinfo *found;
 	char host[64], port[8];
 
 	if (!split(address, host, port) || strtol(port, NULL, 10) > 65535)
@@ -201,7 +216,8 @@ static void name_address(struct listener *l)
 	char host[INET6_ADDRSTRLEN] = "", port[8] = "";
 
 	if (getsockname(l->fd, (struct sockaddr *)&at, &len) < 0 ||
-	    getnameinfo((struct sockaddr *)&at, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+	    getnameinfo((struct sockaddr *)&at, len, host, sizeof(host), port, sizeof(port),
+	                NI_NUMERICHOST | NI_NUMERICSERV))
 		return;
 	snprintf(l->address, sizeof(l->address), at.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
@@ -246,13 +262,20 @@ struct listener *listen_open(struct listen_set *set, const char *address, int ta
 		return NULL;
 	}
 	struct listener *l = add_listener(set, fd, tag);
-	if (!l)
+	if (!l) {
+		*why = "out of memory or descriptors";
 		close(fd);
+	}
 	return l;
 }
 
 struct listener *listen_adopt(struct listen_set *set, int fd, int tag)
 {
+	/*
+	 * As the activator made them: an accept on a blocking socket would stop the loop once a queued client gives up.
+	 */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	return add_listener(set, fd, tag);
 }
 
@@ -304,7 +327,7 @@ int listen_systemd_fds(void)
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
 	uint64_t p = 0, n = 0;
 
-	if (!pid || !count || !parse_u64(str_of(pid), &p) || !parse_u64(str_of(count), &n) || p != (uint64_t)getpid() || n > 16)
+	if (!parse_u64(str_of(pid), &p) || !parse_u64(str_of(count), &n) || p != (uint64_t)getpid() || n > 16)
 		n = 0;
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
