@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The object is at one loop at a time, so its fields need no lock; what the asker may drop meanwhile (op) stays at home. */
+/*
+ * The object is at one loop at a time, so its fields need no lock; what the asker may drop meanwhile (op) stays at
+ * home.
+ */
 #include <stddef.h>
 
 #include "base/ask.h"

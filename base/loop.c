@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libuv's loop, with our own heap of timers (embedded in their owners, so that setting one allocates nothing and a fake clock
- * can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap, and only the first message
- * rings the bell.
+ * libuv's loop, with our own heap of timers (embedded in their owners, so that setting one allocates nothing and a fake
+ * clock can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap, and only the
+ * first message rings the bell.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 #define LATER_MAX 1000 /* run in one turn: then descriptors and timers have their chance first */
 
-/* -- later ---------------------------------------------------------------------------------------------------------------- */
+/* -- later --------------------------------------------------------------------------------------------------------- */
 static void stay_awake(uv_idle_t *idle)
 {
 	(void)idle;
@@ -62,14 +62,15 @@ static void run_later(struct loop *loop)
 		uv_idle_stop(&loop->awake);
 }
 
-/* -- messages --------------------------------------------------------------------------------------------------------------- */
+/* -- messages ------------------------------------------------------------------------------------------------------ */
 void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
 {
 	task->run = run;
 	struct task *head = atomic_load_explicit(&to->posted, memory_order_relaxed);
 	do {
 		task->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&to->posted, &head, task, memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&to->posted, &head, task, memory_order_release,
+	                                                memory_order_relaxed));
 	if (!head)
 		uv_async_send(&to->bell);
 }
@@ -92,7 +93,7 @@ static void take_messages(uv_async_t *bell)
 	}
 }
 
-/* -- timers ------------------------------------------------------------------------------------------------------------------ */
+/* -- timers -------------------------------------------------------------------------------------------------------- */
 static void put_at(struct loop *loop, size_t at, struct timer *timer)
 {
 	loop->heap[at] = timer;
@@ -158,12 +159,12 @@ static void alarm_rings(uv_timer_t *alarm)
 
 static void set_alarm(struct loop *loop)
 {
-	uint64_t now = uv_now(&loop->uv);
+	uint64_t now = uv_now(&loop->uv), first = loop->ntimers ? loop->heap[0]->due_ms : 0;
 
 	if (loop->fake || !loop->ntimers)
 		uv_timer_stop(&loop->alarm);
 	else
-		uv_timer_start(&loop->alarm, alarm_rings, loop->heap[0]->due_ms > now ? loop->heap[0]->due_ms - now : 0, 0);
+		uv_timer_start(&loop->alarm, alarm_rings, first > now ? first - now : 0, 0);
 }
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t after_ms, void (*fire)(struct timer *))
@@ -213,7 +214,7 @@ void loop_fake_clock(struct loop *loop, uint64_t now_ms)
 	set_alarm(loop);
 }
 
-/* -- stalls --------------------------------------------------------------------------------------------------------------------- */
+/* -- stalls -------------------------------------------------------------------------------------------------------- */
 static void about_to_sleep(uv_prepare_t *prepare)
 {
 	struct loop *loop = prepare->data;
@@ -240,7 +241,7 @@ uint64_t loop_stalled_ms(const struct loop *loop)
 	return ms;
 }
 
-/* -- descriptors ------------------------------------------------------------------------------------------------------------------ */
+/* -- descriptors --------------------------------------------------------------------------------------------------- */
 struct watch {
 	uv_poll_t poll;
 	watch_fn *fn;
@@ -302,7 +303,7 @@ void watch_free(struct watch *w)
 		uv_close((uv_handle_t *)&w->poll, loop_close_handle);
 }
 
-/* -- the loop itself ---------------------------------------------------------------------------------------------------------------- */
+/* -- the loop itself ----------------------------------------------------------------------------------------------- */
 struct loop *loop_new(void)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -370,6 +371,7 @@ void loop_free(struct loop *loop)
 	close_own((uv_handle_t *)&loop->after_sleep);
 	close_own((uv_handle_t *)&loop->awake);
 	loop_free_signals(loop);
+	loop_free_children(loop);
 	uv_run(&loop->uv, UV_RUN_DEFAULT); /* the closing callbacks, and names still being resolved */
 	int left = uv_loop_close(&loop->uv);
 	assert(left == 0);

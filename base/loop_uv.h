@@ -25,3 +25,4 @@ struct loop {
 };
 void loop_close_handle(uv_handle_t *); /* frees its `data` once libuv lets go of it */
 void loop_free_signals(struct loop *);
+void loop_free_children(struct loop *);

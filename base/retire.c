@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Batches: what is retired while a batch is under way joins the next one, so that a busy writer costs each reader one no-op
- * message a round and no more. A round is over when every reader has run its message: then no callback that began before the
- * unlinking is still running.
+ * Batches: what is retired while a batch is under way joins the next one, so that a busy writer costs each reader one
+ * no-op message a round and no more. A round is over when every reader has run its message: then no callback that began
+ * before the unlinking is still running.
  */
 #include <stdlib.h>
 

@@ -17,4 +17,8 @@ struct retired {
 
 struct retire *retire_new(struct loop *writer, struct loop *const *readers, size_t n);
 void retire_later(struct retire *, struct retired *, void (*free_it)(struct retired *)); /* on the writer's loop */
-void retire_free(struct retire *); /* readers are stopped: frees all that is left */
+/*
+ * Readers are stopped, and the writer's loop turns no more (a round's message may be on its way): frees all that is
+ * left.
+ */
+void retire_free(struct retire *);
