@@ -12,21 +12,22 @@ struct socket { /* between hiredis and the loop; lives as long as the context */
 	struct redisAsyncContext *context;
 	struct watch *watch;
 	int events;
-	bool *gone; /* set while hiredis runs inside socket_ready() */
+	bool busy;  /* hiredis runs inside socket_ready(): the struct outlives it */
+	bool gone;  /* hiredis has freed the context meanwhile */
 };
 
 static void socket_ready(void *arg, int events)
 {
 	struct socket *s = arg;
-	bool gone = false;
 
-	s->gone = &gone;
+	s->busy = true;
 	if (events & (LOOP_READ | LOOP_GONE))
 		redisAsyncHandleRead(s->context);
-	if (!gone && (events & (LOOP_WRITE | LOOP_GONE)))
+	if (!s->gone && (events & (LOOP_WRITE | LOOP_GONE)))
 		redisAsyncHandleWrite(s->context);
-	if (!gone)
-		s->gone = NULL;
+	s->busy = false;
+	if (s->gone)
+		free(s);
 }
 
 static void socket_want(struct socket *s, int events)
@@ -67,10 +68,10 @@ static void socket_cleanup(void *arg)
 {
 	struct socket *s = arg;
 
-	if (s->gone)
-		*s->gone = true;
 	watch_free(s->watch);
-	free(s);
+	s->gone = true;
+	if (!s->busy)
+		free(s);
 }
 
 bool redis_socket_attach(struct loop *loop, struct redisAsyncContext *context)

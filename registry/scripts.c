@@ -11,7 +11,7 @@
 #include <openssl/evp.h>
 
 #include "registry/scripts.h"
-#include "scripts_lua.inc"
+#include "registry/scripts_lua.inc"
 
 static struct script_text texts[SCRIPT_COUNT] = {
 #define X(script, file) [SCRIPT_##script] = { .name = #file, .body = { lua_##file, sizeof lua_##file - 1 } },

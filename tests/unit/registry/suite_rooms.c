@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One room: every change is a compare-and-set on its epoch; the table keeps what is open. */
+#include <string.h>
+
+#include "base/error.h"
+#include "tests/unit/registry/suite_private.h"
+
+#define HOUR_MS UINT64_C(3600000)
+#define DAY_MS (24 * HOUR_MS)
+
+/* -- claim ------------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(claim_makes_a_new_room_opening)
+{
+	struct claim claim = { .node = "n1", .incarnation = "inc-1", .registration = 42, .exclusive = true };
+	struct claimed got = { 0 };
+	struct room room;
+
+	FROM_HERE(_i);
+	ck_assert_int_eq(do_find("a", false).state, ROOM_NONE);
+	OK(rooms_claim(s, STR("a"), &claim, DUE, &got, w));
+	ck_assert(got.won);
+	room = do_find("a", true);
+	ck_assert_int_eq(room.state, ROOM_OPENING);
+	ck_assert_int_eq(room.source, FROM_STORE);
+	ck_assert(room.epoch == got.room.epoch && room.registration == 42 && room.exclusive);
+	ck_assert_str_eq(room.node, "n1");
+	ck_assert_str_eq(room.incarnation, "inc-1");
+	ck_assert_str_eq(room.assigned_by, "rt");
+	ck_assert_str_eq(room.hints, "");
+	ck_assert(room.created_ms + HOUR_MS > wall_ms() && room.created_ms < wall_ms() + HOUR_MS);
+	ck_assert_uint_ge(room.epoch, room.created_ms);
+}
+END_TEST
+
+START_TEST(loser_is_told_the_winner)
+{
+	struct claimed first, second;
+
+	FROM_HERE(_i);
+	first = do_claim("a", 0, "n1");
+	s = t.stores[!_i];
+	second = do_claim("a", 0, "n2");
+	ck_assert(first.won && !second.won);
+	ck_assert_str_eq(second.room.node, "n1");
+	ck_assert_uint_eq(second.room.epoch, first.room.epoch);
+	ck_assert(!do_claim("a", first.room.epoch - 1, "n2").won);
+	ck_assert(!do_claim("a", first.room.epoch + 1, "n2").won);
+	ck_assert_str_eq(do_find("a", true).node, "n1");
+}
+END_TEST
+
+START_TEST(claim_from_a_record_that_is_gone_loses)
+{
+	struct claimed got;
+
+	FROM_HERE(_i);
+	got = do_claim("a", 5, "n1");
+	ck_assert(!got.won);
+	ck_assert_int_eq(got.room.state, ROOM_NONE);
+	ck_assert_int_eq(do_find("a", true).state, ROOM_NONE);
+}
+END_TEST
+
+START_TEST(open_room_can_be_claimed_from_its_epoch)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_claim("a", 0, "n1").room.epoch;
+	ck_assert(do_publish("a", epoch, "{\"pin\":1}").won);
+	got = do_claim("a", epoch, "n2");
+	ck_assert(got.won && got.room.epoch > epoch);
+	ck_assert_int_eq(got.room.state, ROOM_OPENING);
+	ck_assert_str_eq(got.room.node, "n2");
+	ck_assert_str_eq(got.room.hints, "");
+	ck_assert(!do_publish("a", epoch, "").won);
+	ck_assert_int_eq(do_find("a", false).state, ROOM_OPENING); /* the table must not know it as open any more */
+}
+END_TEST
+
+/* -- epochs ----------------------------------------------------------------------------------------------------------------- */
+
+START_TEST(epochs_grow_over_record_and_deletion)
+{
+	uint64_t last = 0;
+
+	FROM_HERE(_i);
+	for (int i = 0; i < 20; i++) { /* within one millisecond: the clock alone would repeat them */
+		struct claimed got = do_claim("a", 0, "n1");
+
+		ck_assert(got.won && got.room.epoch > last);
+		last = do_claim("a", got.room.epoch, "n1").room.epoch;
+		ck_assert_uint_gt(last, got.room.epoch);
+		ck_assert(do_forget("a", last).won);
+	}
+}
+END_TEST
+
+START_TEST(epochs_are_above_the_floor)
+{
+	uint64_t floor = wall_ms() + HOUR_MS;
+
+	FROM_HERE(_i);
+	registry_met_epoch(t.registry, floor);
+	ck_assert_uint_eq(do_claim("a", 0, "n1").room.epoch, floor + 1);
+	ck_assert_uint_eq(registry_floor(t.registry), floor + 1); /* met now, too */
+	registry_met_epoch(t.registry, 5);
+	ck_assert_uint_eq(do_claim("b", 0, "n1").room.epoch, floor + 2);
+}
+END_TEST
+
+START_TEST(floor_counts_at_most_a_day_ahead)
+{
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	registry_met_epoch(t.registry, wall_ms() + 9 * DAY_MS);
+	epoch = do_claim("a", 0, "n1").room.epoch;
+	ck_assert(epoch > wall_ms() + DAY_MS - HOUR_MS && epoch <= wall_ms() + DAY_MS + 1);
+}
+END_TEST
+
+START_TEST(floor_is_raised_by_what_is_read)
+{
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	ck_assert_uint_ge(registry_floor(t.registry), epoch);
+}
+END_TEST
+
+/* -- publish, shut, forget ---------------------------------------------------------------------------------------------------- */
+
+START_TEST(publish_opens_once_and_keeps_the_first_hints)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_claim("a", 0, "n1").room.epoch;
+	got = do_publish("a", epoch, "{\"pin\":1}");
+	ck_assert(got.won && got.room.state == ROOM_OPEN && got.room.epoch == epoch);
+	ck_assert_str_eq(got.room.hints, "{\"pin\":1}");
+	got = do_publish("a", epoch, "{\"pin\":2}");
+	ck_assert(got.won);
+	ck_assert_str_eq(got.room.hints, "{\"pin\":1}");
+	ck_assert_str_eq(do_find("a", false).hints, "{\"pin\":1}");
+}
+END_TEST
+
+START_TEST(publish_elsewhere_loses)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	got = do_publish("a", 5, "");
+	ck_assert(!got.won && got.room.state == ROOM_NONE);
+	epoch = do_claim("a", 0, "n1").room.epoch;
+	got = do_publish("a", epoch + 1, "");
+	ck_assert(!got.won && got.room.state == ROOM_OPENING);
+	ck_assert(do_shut("a", epoch).won);
+	got = do_publish("a", epoch, "");
+	ck_assert(!got.won && got.room.state == ROOM_CLOSING);
+}
+END_TEST
+
+START_TEST(longest_hints_come_back)
+{
+	char hints[HINTS_MAX + 1];
+
+	FROM_HERE(_i);
+	memset(hints, 'x', HINTS_MAX);
+	hints[HINTS_MAX] = '\0';
+	ck_assert_str_eq(do_publish("a", do_claim("a", 0, "n1").room.epoch, hints).room.hints, hints);
+	ck_assert_str_eq(do_find("a", true).hints, hints);
+	ck_assert_str_eq(do_find("a", false).hints, hints);
+}
+END_TEST
+
+START_TEST(shut_is_by_epoch)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	ck_assert(!do_shut("a", 5).won);
+	epoch = do_open("a", "n1");
+	got = do_shut("a", epoch - 1);
+	ck_assert(!got.won && got.room.state == ROOM_OPEN);
+	got = do_shut("a", epoch);
+	ck_assert(got.won && got.room.state == ROOM_CLOSING && got.room.epoch == epoch);
+	ck_assert(do_shut("a", epoch).won);
+	ck_assert_int_eq(do_find("a", false).state, ROOM_CLOSING);
+}
+END_TEST
+
+START_TEST(forget_is_by_epoch)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	got = do_forget("a", epoch - 1);
+	ck_assert(!got.won && got.room.state == ROOM_OPEN);
+	got = do_forget("a", epoch);
+	ck_assert(got.won && got.room.state == ROOM_NONE);
+	ck_assert(!do_forget("a", epoch).won);
+	ck_assert_int_eq(do_find("a", false).state, ROOM_NONE);
+	ck_assert_int_eq(do_find("a", true).state, ROOM_NONE);
+}
+END_TEST
+
+/* -- names ------------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(names_are_bytes)
+{
+	static const char *const names[] = { "a", "A", "a ", " a", "a:b", "{a}", "a*", "a?", "[a]", "a\\", "r\xc3\xa4um", "%20", "n1" };
+	size_t n = sizeof names / sizeof *names;
+	char longest[ROOM_MAX + 1];
+	uint64_t epochs[32];
+
+	FROM_HERE(_i);
+	for (size_t i = 0; i < n; i++)
+		epochs[i] = do_open(names[i], "n1");
+	memset(longest, 'x', ROOM_MAX);
+	longest[ROOM_MAX] = '\0';
+	do_open(longest, "n1");
+	longest[ROOM_MAX - 1] = '\0';
+	ck_assert_int_eq(do_find(longest, true).state, ROOM_NONE);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_uint_eq(do_find(names[i], true).epoch, epochs[i]);
+}
+END_TEST
+
+/* -- the table -------------------------------------------------------------------------------------------------------------- */
+
+static enum table_hit hit(const char *name)
+{
+	struct room room;
+
+	return table_find(registry_table(t.registry), str_of(name), &room);
+}
+
+/* Read until it is kept: a store elsewhere may not be tracked yet. */
+#define KEPT(name) UNTIL(do_find(name, true).state == ROOM_OPEN && hit(name) == TABLE_SURE)
+
+START_TEST(known_room_needs_no_store)
+{
+	struct awaited a = { .w.wake = awaited_wake };
+	struct room room = { 0 };
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	KEPT("a");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(rooms_find(t.stores[i], STR("a"), false, DUE, &room, &a.w), NEXT);
+		ck_assert(room.epoch == epoch && room.source == FROM_TABLE && room.state == ROOM_OPEN);
+	}
+	ck_assert_int_eq(do_find("a", true).source, FROM_STORE);
+}
+END_TEST
+
+START_TEST(opening_rooms_are_not_in_the_table)
+{
+	FROM_HERE(_i);
+	do_claim("a", 0, "n1");
+	do_find("a", true);
+	turn();
+	ck_assert_int_eq(hit("a"), TABLE_MISS);
+}
+END_TEST
+
+START_TEST(distrusted_room_is_asked_again)
+{
+	FROM_HERE(_i);
+	do_open("a", "n1");
+	KEPT("a");
+	rooms_distrust(s, STR("a"));
+	ck_assert_int_eq(hit("a"), TABLE_UNSURE);
+	ck_assert_int_eq(do_find("a", false).source, FROM_STORE);
+	UNTIL(do_find("a", false).state == ROOM_OPEN && hit("a") == TABLE_SURE);
+}
+END_TEST
+
+START_TEST(changes_by_the_other_loop_are_seen)
+{
+	uint64_t epoch, next;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	KEPT("a");
+	s = t.stores[!_i];
+	next = do_claim("a", epoch, "n2").room.epoch;
+	ck_assert(do_publish("a", next, "").won);
+	s = t.stores[_i];
+	UNTIL(hit("a") != TABLE_SURE || do_find("a", false).epoch == next);
+	ck_assert_uint_eq(do_find("a", false).epoch, next);
+	ck_assert_str_eq(do_find("a", false).node, "n2");
+}
+END_TEST
+
+/* -- askers ----------------------------------------------------------------------------------------------------------------- */
+
+START_TEST(asker_may_leave)
+{
+	struct claim claim = { .node = "n1", .incarnation = "inc", .registration = 7 };
+	struct awaited a = { .w.wake = awaited_wake };
+	struct claimed got = { 0 };
+	int err;
+
+	FROM_HERE(_i);
+	err = rooms_claim(s, STR("a"), &claim, DUE, &got, &a.w);
+	if (err == WAIT) {
+		wait_drop(&a.w);
+		UNTIL(do_find("a", true).state == ROOM_OPENING); /* it ran all the same */
+		ck_assert(!a.woken && !got.won);
+	}
+}
+END_TEST
+
+START_TEST(freed_store_answers_its_askers)
+{
+	struct store *second = store_new(t.registry, t.loops[_i]);
+	struct awaited a[3] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
+	struct rooms_query all = { .limit = 10 };
+	struct rooms_page page;
+	struct nodes_all nodes;
+	struct room room;
+	int err[3];
+
+	UNTIL(store_up(second));
+	err[0] = rooms_find(second, STR("x"), true, DUE, &room, &a[0].w);
+	err[1] = rooms_list(second, &all, &t.arena, DUE, &page, &a[1].w);
+	err[2] = nodes_all(second, &t.arena, DUE, &nodes, &a[2].w);
+	store_free(second);
+	for (int i = 0; i < 3; i++)
+		ck_assert(err[i] == NEXT || (err[i] == WAIT && a[i].woken && a[i].err == -ERR_STORE_UNAVAILABLE));
+}
+END_TEST
+
+void suite_rooms(Suite *suite, SFun begin, SFun end)
+{
+	TCase *tc = tcase_create("rooms");
+
+	tcase_add_checked_fixture(tc, begin, end);
+	tcase_set_timeout(tc, 30);
+	BOTH(tc, claim_makes_a_new_room_opening);
+	BOTH(tc, loser_is_told_the_winner);
+	BOTH(tc, claim_from_a_record_that_is_gone_loses);
+	BOTH(tc, open_room_can_be_claimed_from_its_epoch);
+	BOTH(tc, epochs_grow_over_record_and_deletion);
+	BOTH(tc, epochs_are_above_the_floor);
+	BOTH(tc, floor_counts_at_most_a_day_ahead);
+	BOTH(tc, floor_is_raised_by_what_is_read);
+	BOTH(tc, publish_opens_once_and_keeps_the_first_hints);
+	BOTH(tc, publish_elsewhere_loses);
+	BOTH(tc, longest_hints_come_back);
+	BOTH(tc, shut_is_by_epoch);
+	BOTH(tc, forget_is_by_epoch);
+	BOTH(tc, names_are_bytes);
+	BOTH(tc, known_room_needs_no_store);
+	BOTH(tc, opening_rooms_are_not_in_the_table);
+	BOTH(tc, distrusted_room_is_asked_again);
+	BOTH(tc, changes_by_the_other_loop_are_seen);
+	BOTH(tc, asker_may_leave);
+	BOTH(tc, freed_store_answers_its_askers);
+	suite_add_tcase(suite, tc);
+}
