@@ -57,8 +57,10 @@ static struct slot **slot_place(struct keeper *k, struct str room)
 
 static void slot_opened(struct slot *s)
 {
+	struct router *router = s->keeper->router;
+
 	if (*s->node)
-		place_opened(s->keeper->router->place, s->node);
+		place_opened(router->place, s->node, loop_now_ms(router->loop));
 	*s->node = '\0';
 }
 

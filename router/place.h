@@ -2,8 +2,7 @@
 /*
  * Placement: which node gets a new room. Runs on the keeper, so that one process never races with itself; other routers'
  * charges arrive by the store's announcements. Filters first, wishes next, then the least effective load (score + charges +
- * slow start), ties at random. With many nodes and old reports the choice is made among the better of a random part, so that
- * routers do not all pick the same one. Pure: no waiting, no clock of its own.
+ * slow start), ties at random. Pure: no waiting, no clock of its own.
  */
 #pragma once
 
@@ -38,8 +37,8 @@ void place_free(struct place *);
  * -ERR_REGION_UNAVAILABLE, -ERR_BREAKER_OPEN, -ERR_NO_CAPACITY, and *wait_helps when time may mend it (opens under way,
  * a store that was not read yet). Keeps the explanation. */
 int place_choose(struct place *, const struct place_wish *, uint64_t now_ms, struct placed *out, bool *wait_helps, uint64_t *retry_ms);
-void place_opened(struct place *, const char *node); /* the open that choose counted has ended, either way */
-double place_room_cost(const struct place *);         /* present estimate, for an average node */
+void place_opened(struct place *, const char *node, uint64_t now_ms); /* the open that choose counted has ended, either way */
+double place_room_cost(const struct place *);         /* present estimate, for an average node; any thread */
 /* The same without doing it; and the kept explanation of a room's last placement, as JSON. False: not kept (any more). */
 int place_simulate(struct place *, const struct place_wish *, uint64_t now_ms, struct buf *json);
 bool place_explain(const struct place *, struct str room, struct buf *json);

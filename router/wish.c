@@ -65,7 +65,7 @@ struct place_wish *wish_read(struct request *rq, const struct join_body *body)
 	return wish;
 }
 
-static const char *label_of(const struct node *node, const char *key)
+const char *node_label(const struct node *node, const char *key)
 {
 	const struct json_pair *labels = node->info.labels.items;
 
@@ -82,7 +82,7 @@ const char *wish_broken(const struct place_wish *wish, const struct node *node)
 	if (wish->require_pool && strcmp(wish->require_pool, node->info.pool && *node->info.pool ? node->info.pool : "default"))
 		return "pool";
 	for (size_t i = 0; i < wish->nrequire; i++)
-		if (strcmp(wish->require[i].value, label_of(node, wish->require[i].key)))
+		if (strcmp(wish->require[i].value, node_label(node, wish->require[i].key)))
 			return wish->require[i].key;
 	return NULL;
 }

@@ -19,3 +19,4 @@ extern const struct json_shape join_shape;
 struct place_wish *wish_read(struct request *, const struct join_body *);
 /* A placed room's node against a join's own conditions: the member that it breaks, or NULL. */
 const char *wish_broken(const struct place_wish *, const struct node *);
+const char *node_label(const struct node *, const char *key); /* "": it has none of that name */

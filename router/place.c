@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Choosing and refusing. Among those that fulfil the most wishes the least effective load wins, ties at random. While other
+ * routers place rooms too, what we see is a little behind: then, in a fleet with enough nodes, the choice is made at random
+ * among the few best, so that routers that see the same minimum do not all take it. In a small fleet the second best would
+ * cost more balance than a collision does.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "router/place_private.h"
+
+#define TIE 1e-7          /* loads this close are equal; over the tags of charges (health/charges.h) */
+#define OTHERS_MS 2000    /* another router's charge so young: others are placing now */
+#define NODES_PER_BEST 12 /* one of so many nodes is among "the few best" … */
+#define BEST_MAX 8        /* … of which there are at most so many */
+
+/* -- refusing ------------------------------------------------------------------------------------------------------------- */
+/* The reasons fall in stages; the refusal is of the first stage that leaves nobody. */
+#define NOT_HERE (WHY_NOT(JOINING) | WHY_NOT(LATE) | WHY_NOT(LOST))
+#define NOT_ASKED_FOR (WHY_NOT(POOL) | WHY_NOT(REGION) | WHY_NOT(LABELS))
+#define NOT_WISHED (WHY_NOT(CORDONED) | WHY_NOT(DRAINING))
+
+static size_t free_of(const struct field *field, unsigned reasons)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < field->n; i++)
+		n += !(field->at[i].why_not & reasons);
+	return n;
+}
+
+/* Is there a node that only this keeps out? The shortest wait of those that know one. */
+static bool only_by(const struct field *field, unsigned reasons, uint64_t *retry_ms)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < field->n; i++) {
+		const struct candidate *c = &field->at[i];
+		if (!(c->why_not & reasons) || c->why_not & ~reasons)
+			continue;
+		if (!found || c->retry_ms < *retry_ms)
+			*retry_ms = c->retry_ms;
+		found = true;
+	}
+	return found;
+}
+
+static int refuse(const struct field *field, bool *wait_helps, uint64_t *retry_ms)
+{
+	*wait_helps = !field->view->ready || only_by(field, WHY_NOT(JOINING) | WHY_NOT(LATE), retry_ms) ||
+		      only_by(field, WHY_NOT(OPENS), retry_ms);
+	if (!free_of(field, NOT_HERE))
+		return -ERR_NO_NODES;
+	if (!free_of(field, NOT_HERE | NOT_ASKED_FOR))
+		return -ERR_REGION_UNAVAILABLE;
+	if (!free_of(field, NOT_HERE | NOT_ASKED_FOR | NOT_WISHED))
+		return -ERR_ALL_DRAINING;
+	if (only_by(field, WHY_NOT(BREAKER), retry_ms))
+		return -ERR_BREAKER_OPEN;
+	only_by(field, WHY_NOT(FULL) | WHY_NOT(BREAKER), retry_ms);
+	return -ERR_NO_CAPACITY;
+}
+
+/* -- choosing ------------------------------------------------------------------------------------------------------------- */
+static bool is_better(const struct candidate *a, const struct candidate *b)
+{
+	return a->wishes != b->wishes ? a->wishes > b->wishes : a->effective < b->effective;
+}
+
+static size_t how_many_best(const struct place *place, const struct field *field, uint64_t now_ms)
+{
+	uint64_t others_ms = fleet_others_ms(place->fleet);
+	size_t few = field->left / NODES_PER_BEST;
+
+	if (!others_ms || now_ms > others_ms + OTHERS_MS || few < 1)
+		return 1;
+	return few < BEST_MAX ? few : BEST_MAX;
+}
+
+/* The best few, best first; how many there are. */
+static size_t find_best(const struct field *field, size_t few, const struct candidate **best)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < field->n; i++) {
+		const struct candidate *c = &field->at[i];
+		size_t at = n < few ? n : few;
+		if (c->why_not)
+			continue;
+		while (at && is_better(c, best[at - 1]))
+			at--;
+		if (at == few)
+			continue;
+		n += n < few;
+		memmove(best + at + 1, best + at, (n - at - 1) * sizeof(*best));
+		best[at] = c;
+	}
+	return n;
+}
+
+/* One at random of all that are as good as the worst of the few best, or better, and fulfil as many wishes as the best. */
+static const struct candidate *pick(const struct place *place, const struct field *field, uint64_t now_ms)
+{
+	const struct candidate *best[BEST_MAX], *picked = NULL;
+	size_t n = find_best(field, how_many_best(place, field, now_ms), best), seen = 0;
+
+	if (!n)
+		return NULL;
+	while (best[n - 1]->wishes < best[0]->wishes)
+		n--;
+	for (size_t i = 0; i < field->n; i++) {
+		const struct candidate *c = &field->at[i];
+		if (!c->why_not && c->wishes == best[0]->wishes && c->effective <= best[n - 1]->effective + TIE &&
+		    random_u64() % ++seen == 0)
+			picked = c;
+	}
+	return picked;
+}
+
+int place_choose(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct placed *out, bool *wait_helps,
+                 uint64_t *retry_ms)
+{
+	struct field field;
+
+	*wait_helps = false;
+	*retry_ms = 0;
+	field_read(place, wish, now_ms, &field);
+	place_learn(place, &field, now_ms);
+	const struct candidate *chosen = pick(place, &field, now_ms);
+	if (!chosen)
+		return refuse(&field, wait_helps, retry_ms);
+	place_keep(place, &field, chosen);
+	*out = (struct placed){ .registration = chosen->node->record.registration,
+		                .rooms_max = (uint64_t)chosen->node->info.capacity.rooms };
+	memcpy(out->node, chosen->node->record.id, sizeof(out->node));
+	memcpy(out->incarnation, chosen->node->record.incarnation, sizeof(out->incarnation));
+	out->cost = meter_pend(chosen->node->meter, chosen->cost, now_ms);
+	return 0;
+}
+
+void place_opened(struct place *place, const char *node, uint64_t now_ms)
+{
+	const struct node *found = fleet_find(place->fleet, node);
+
+	if (found)
+		meter_opened(found->meter, now_ms);
+}
+
+int place_simulate(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct buf *json)
+{
+	struct field field;
+	bool wait_helps;
+	uint64_t retry_ms = 0;
+
+	field_read(place, wish, now_ms, &field);
+	const struct candidate *chosen = pick(place, &field, now_ms);
+	field_write(&field, chosen, chosen ? 0 : refuse(&field, &wait_helps, &retry_ms), json);
+	return 0;
+}
+
+/* -- life ----------------------------------------------------------------------------------------------------------------- */
+struct place *place_new(struct fleet *fleet, const struct place_conf *conf)
+{
+	struct place *place = calloc(1, sizeof(*place));
+
+	if (!place)
+		abort();
+	place->fleet = fleet;
+	place->conf = *conf;
+	place->people = PEOPLE_START;
+	atomic_store(&place->room_cost, conf->room_cost >= 0 ? conf->room_cost : ROOM_COST_START);
+	return place;
+}
+
+void place_free(struct place *place)
+{
+	if (!place)
+		return;
+	place_forget_all(place);
+	free(place->scratch);
+	free(place);
+}

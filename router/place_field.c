@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Filters, wishes and effective loads. effective = score of the last report + charges + slow start, where
+ *   charges     what was placed and may not be in the report yet (health/charges.h)
+ *   slow start  (1 − age / slow_start_ms) · mean score of the pool, for a node that is new among old ones
+ *   cost        of one room, scaled by the node's size: half as large a node feels it twice
+ * A node's size is its capacity over the pool's mean, by the scarcest of the capacities that the whole pool states.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "router/place_private.h"
+#include "router/wish.h"
+
+#define WISH_COLOCATE 10000u /* outweighs a region, which outweighs any number of labels */
+#define WISH_REGION 1000u
+
+enum { CAP_BANDWIDTH, CAP_ROOMS, CAP_PARTICIPANTS, CAPS };
+struct pool { /* what the nodes of the wish's pool have in common */
+	const char *name;
+	size_t members, scored, fresh;
+	double score_sum;
+	double cap_sum[CAPS];
+	bool cap_stated[CAPS]; /* by every member */
+};
+
+static const char *pool_of(const struct place_wish *wish)
+{
+	if (wish->require_pool && *wish->require_pool)
+		return wish->require_pool;
+	return wish->pool && *wish->pool ? wish->pool : "default";
+}
+
+static double cap_of(const struct node *node, int cap)
+{
+	const struct capacity *capacity = &node->info.capacity;
+
+	return cap == CAP_BANDWIDTH ? capacity->bandwidth_mbps : cap == CAP_ROOMS ? capacity->rooms : capacity->participants;
+}
+
+static bool is_here(const struct node *node)
+{
+	return *node->record.incarnation && !node->record.lost && node->record.seq;
+}
+
+static bool is_fresh(const struct place *place, const struct node *node, uint64_t now_ms)
+{
+	return now_ms < node->registered_ms + place->conf.slow_start_ms;
+}
+
+static void pool_add(struct pool *pool, const struct place *place, const struct node *node, uint64_t now_ms)
+{
+	pool->members++;
+	pool->fresh += is_fresh(place, node, now_ms);
+	if (node->score.known) {
+		pool->scored++;
+		pool->score_sum += node->score.value;
+	}
+	for (int cap = 0; cap < CAPS; cap++) {
+		pool->cap_sum[cap] += cap_of(node, cap);
+		pool->cap_stated[cap] &= cap_of(node, cap) > 0;
+	}
+}
+
+static void pool_read(struct pool *pool, const struct place *place, const struct fleet_view *view, uint64_t now_ms)
+{
+	for (int cap = 0; cap < CAPS; cap++)
+		pool->cap_stated[cap] = true;
+	for (size_t i = 0; i < view->count; i++)
+		if (is_here(&view->nodes[i]) && !strcmp(view->nodes[i].info.pool, pool->name))
+			pool_add(pool, place, &view->nodes[i], now_ms);
+}
+
+static double size_in(const struct pool *pool, const struct node *node)
+{
+	double size = 0;
+
+	for (int cap = 0; cap < CAPS; cap++) {
+		if (!pool->members || !pool->cap_stated[cap])
+			continue;
+		double here = cap_of(node, cap) * (double)pool->members / pool->cap_sum[cap];
+		size = !size || here < size ? here : size;
+	}
+	return size > 0 ? size : 1;
+}
+
+static double slow_start(const struct place *place, const struct pool *pool, const struct node *node, uint64_t now_ms)
+{
+	if (!is_fresh(place, node, now_ms) || !pool->scored || 2 * pool->fresh >= pool->members)
+		return 0;
+	double left = 1 - (double)(now_ms - node->registered_ms) / (double)place->conf.slow_start_ms;
+	return left * pool->score_sum / (double)pool->scored;
+}
+
+/* -- reasons against ------------------------------------------------------------------------------------------------------ */
+static unsigned bit(bool is, unsigned why_not)
+{
+	return is ? why_not : 0;
+}
+
+static bool was_tried(const struct place_wish *wish, const struct node *node)
+{
+	for (size_t i = 0; i < wish->ntried; i++)
+		if (!strcmp(wish->tried[i], node->record.id))
+			return true;
+	return false;
+}
+
+static unsigned broken_condition(const struct place_wish *wish, const struct node *node)
+{
+	const char *broken = wish_broken(wish, node);
+
+	if (!broken)
+		return 0;
+	return !strcmp(broken, "region") ? WHY_NOT(REGION) : !strcmp(broken, "pool") ? WHY_NOT(POOL) : WHY_NOT(LABELS);
+}
+
+static bool too_many_people(const struct place_wish *wish, const struct node *node)
+{
+	double max = node->info.capacity.participants;
+
+	return max > 0 && node->load.has_participants && node->load.participants + (double)wish->expected_participants > max;
+}
+
+/* The view is up to half a heartbeat old: what this process knows better by now is asked anew. */
+static unsigned why_not_now(const struct place *place, const struct field *field, const struct pool *pool, struct candidate *c,
+                            uint64_t now_ms)
+{
+	const struct node *node = c->node;
+	const struct place_wish *wish = field->wish;
+	size_t opens = meter_opens(node->meter, now_ms);
+	bool held = node_held_back(node, now_ms, &c->retry_ms);
+
+	if (now_ms < node->full_until_ms && node->full_until_ms - now_ms > c->retry_ms)
+		c->retry_ms = node->full_until_ms - now_ms;
+	return (node->why_not & ~WHY_NOT(BREAKER)) | bit(held && field->steered, WHY_NOT(BREAKER)) |
+	       bit(strcmp(node->info.pool, pool->name), WHY_NOT(POOL)) | broken_condition(wish, node) |
+	       bit(wish->exclusive && (node->record.rooms || opens), WHY_NOT(EXCLUSIVE)) |
+	       bit(too_many_people(wish, node), WHY_NOT(PARTICIPANTS)) | bit(opens >= place->conf.opens_per_node, WHY_NOT(OPENS)) |
+	       bit(was_tried(wish, node), WHY_NOT(TRIED));
+}
+
+/* Where the operator has said what a room costs, a node is full by what it was charged with, too. A learned cost is a guess:
+ * it steers, but refuses nobody. */
+static bool over_max_load(const struct place *place, const struct candidate *c)
+{
+	return place->conf.room_cost >= 0 && c->effective + c->cost > place->conf.max_load;
+}
+
+/* -- wishes --------------------------------------------------------------------------------------------------------------- */
+static unsigned wishes_met(const struct place_wish *wish, const struct node *node)
+{
+	unsigned met = 0;
+
+	if (wish->colocate_node && !strcmp(wish->colocate_node, node->record.id))
+		met += WISH_COLOCATE;
+	if (wish->region && node->info.region && *wish->region && !strcmp(wish->region, node->info.region))
+		met += WISH_REGION;
+	for (size_t i = 0; i < wish->nprefer; i++)
+		met += !strcmp(wish->prefer[i].value, node_label(node, wish->prefer[i].key));
+	return met;
+}
+
+/* -- the whole field ------------------------------------------------------------------------------------------------------ */
+static void candidate_read(struct place *place, const struct field *field, const struct pool *pool, double cost, uint64_t now_ms,
+                           struct candidate *c)
+{
+	const struct node *node = c->node;
+
+	c->size = size_in(pool, node);
+	c->cost = cost / c->size;
+	c->charges = fleet_charges(place->fleet, node, now_ms);
+	c->slow_start = slow_start(place, pool, node, now_ms);
+	c->effective = node->score.value + c->charges + c->slow_start;
+	c->why_not = why_not_now(place, field, pool, c, now_ms);
+	c->why_not |= bit(over_max_load(place, c), WHY_NOT(MAX_LOAD));
+	c->wishes = wishes_met(field->wish, node);
+}
+
+static void make_room(struct place *place, size_t n)
+{
+	if (n <= place->nscratch)
+		return;
+	free(place->scratch);
+	place->nscratch = 2 * n;
+	place->scratch = calloc(place->nscratch, sizeof(*place->scratch));
+	if (!place->scratch)
+		abort();
+}
+
+void field_read(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct field *out)
+{
+	const struct fleet_view *view = fleet_view(place->fleet);
+	struct pool pool = { .name = pool_of(wish) };
+	double cost = place_cost(place, wish);
+
+	make_room(place, view->count);
+	*out = (struct field){ .view = view, .wish = wish, .at = place->scratch, .n = view->count };
+	pool_read(&pool, place, view, now_ms);
+	out->steered = breakers_steer(view, pool.name, place->conf.max_ejected, now_ms);
+	for (size_t i = 0; i < view->count; i++) {
+		struct candidate *c = &out->at[i];
+		*c = (struct candidate){ .node = &view->nodes[i] };
+		candidate_read(place, out, &pool, cost, now_ms, c);
+		out->left += !c->why_not;
+	}
+}
