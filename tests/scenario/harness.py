@@ -288,8 +288,14 @@ class FakeNode:
             self.beating[1].join()
         self.beating = None
 
+    async def _end(self):
+        self.server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
     def close(self):
         self.stop_beating()
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
 
