@@ -3,8 +3,9 @@
  * A list of blocks, filled from the front. Blocks start at 4 KiB, which holds a usual request whole, and a larger wish gets a
  * block of its own size. Nothing is given back before the reset, so an address stays good as long as its request.
  */
-#include <stdarg.h>
+#include <assert.h>
 #include <stdalign.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,9 @@ static char *take(struct arena *arena, size_t size, size_t align)
 	size_t pad = (align - (uintptr_t)arena->at % align) % align;
 	char *at = arena->at;
 
-	if (!at || (size_t)(arena->end - at) < pad + size || size > SIZE_MAX / 2)
+	if (size > PTRDIFF_MAX - BLOCK)
+		abort(); /* and no sum below overflows */
+	if (!at || (size_t)(arena->end - at) < pad + size)
 		at = grow(arena, size);
 	else
 		at += pad;
@@ -53,7 +56,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 char *arena_copy(struct arena *arena, const void *bytes, size_t len)
 {
-	char *copy = take(arena, len + 1, 1);
+	char *copy = take(arena, len < SIZE_MAX ? len + 1 : len, 1);
 
 	if (len)
 		memcpy(copy, bytes, len);
@@ -65,9 +68,11 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
 {
 	va_list ap, again;
 
+	assert(fmt); /* also what keeps gcc from warning about a NULL that UBSan asks it to think of */
 	va_start(ap, fmt);
 	va_copy(again, ap);
 	int len = vsnprintf(NULL, 0, fmt, ap);
+	assert(len >= 0);
 	va_end(ap);
 	char *text = take(arena, (size_t)len + 1, 1);
 	vsnprintf(text, (size_t)len + 1, fmt, again);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Views compare as bytes; only header names and hosts compare without case, and only in ASCII. */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,8 @@ static void reserve(struct buf *buf, size_t more)
 {
 	size_t need = buf->len + more + 1, size = buf->size ? buf->size : 256;
 
+	if (more > PTRDIFF_MAX / 2 - buf->len)
+		abort(); /* and neither the sum nor the doubling overflows */
 	if (need <= buf->size)
 		return;
 	while (size < need)
@@ -76,9 +79,11 @@ void buf_printf(struct buf *buf, const char *fmt, ...)
 {
 	va_list ap, again;
 
+	assert(fmt); /* also what keeps gcc from warning about a NULL that UBSan asks it to think of */
 	va_start(ap, fmt);
 	va_copy(again, ap);
 	int len = vsnprintf(NULL, 0, fmt, ap);
+	assert(len >= 0);
 	va_end(ap);
 	reserve(buf, (size_t)len);
 	vsnprintf(buf->at + buf->len, (size_t)len + 1, fmt, again);
