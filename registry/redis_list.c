@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Listing rooms: by SCAN over the keys of rooms, or by HSCAN over a node's index; then the records of what was found, all
- * at once. One step of SCAN may give more than a page holds: the cursor is "cursor:skip", and the next page takes the
- * same step again and skips. A room that comes or goes meanwhile may be missed or come twice, as SCAN promises no more.
+ * at once. One step of SCAN may give more than a page holds: it is given in the order of the names' hashes, and the cursor
+ * "cursor:end:hash" takes the same step again from behind that hash. A count of rows to skip would not do: rooms that went
+ * meanwhile would take others with them. A room that is there throughout comes at least once; others may, as with SCAN.
+ *
+ * The same step may reach further than it did, where rooms went: what lies behind `end` was not given yet, whatever its
+ * hash. Then it is asked for with a smaller COUNT. SCAN counts from the highest bit down, so that is the order of cursors.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "registry/hash.h"
 #include "registry/redis_command.h"
 #include "registry/redis_op.h"
 #include "registry/redis_read.h"
@@ -23,6 +28,8 @@ struct list_fetch { /* one record */
 	struct redis_call call;
 	struct list_op *op;
 	struct rooms_row *row;
+	uint64_t indexed; /* the epoch of the index's entry */
+	bool orphan;      /* no record answers for that entry */
 };
 struct list_op {
 	struct op op;
@@ -32,8 +39,13 @@ struct list_op {
 	struct buf pattern, key; /* what SCAN matches; the key of the index, when by node */
 	char node[NODE_MAX + 1];
 	size_t key_skip;         /* bytes before the room's name in what SCAN gives */
-	size_t limit;
-	uint64_t cursor, skip, due_ms;
+	size_t limit, count;     /* rows of the page; COUNT of SCAN */
+	struct place {
+		uint64_t at;         /* the step's cursor */
+		bool within;         /* the step was given in part: */
+		uint64_t end, after; /* where it ended; the hash of its last room that was given */
+	} place;
+	uint64_t due_ms;
 	unsigned steps;
 	struct redis_call scan;
 	struct list_fetch *fetches;
@@ -66,7 +78,8 @@ static void list_finish(struct list_op *op, int err)
 	wait_wake(w, err);
 }
 
-/* Rows whose record is gone, or names another node, leave the page. */
+/* Rows whose record is gone, or names another node, leave the page, and the index: who should have told it so died, or was
+ * not heard. A room that comes back meanwhile does so at a higher epoch. */
 static void rows_settle(struct list_op *op)
 {
 	size_t kept = 0;
@@ -74,26 +87,37 @@ static void rows_settle(struct list_op *op)
 	for (size_t i = 0; i < op->page.count; i++) {
 		struct rooms_row *row = &op->page.rows[i];
 
-		if (row->room.state != ROOM_NONE && (!op->node[0] || strcmp(row->room.node, op->node) == 0))
+		if (op->fetches[i].orphan)
+			redis_nodes_unindex(op->store, op->node, row->name, op->fetches[i].indexed);
+		else if (row->room.state != ROOM_NONE)
 			op->page.rows[kept++] = *row;
 	}
 	op->page.count = kept;
+}
+
+static void row_read(struct list_op *op, struct list_fetch *fetch, const struct redisReply *reply)
+{
+	struct room *room = &fetch->row->room;
+
+	fetch->indexed = room->epoch;
+	if (!reply_room(reply, room))
+		room->state = ROOM_NONE; /* unreadable, which says nothing of the entry */
+	else
+		fetch->orphan = op->node[0] && (room->state == ROOM_NONE || strcmp(room->node, op->node) != 0);
+	if (room->epoch != fetch->indexed)
+		fetch->row->participants = -1;
 }
 
 static void row_answered(struct redis_call *call, const struct redisReply *reply)
 {
 	struct list_fetch *fetch = container_of(call, struct list_fetch, call);
 	struct list_op *op = fetch->op;
-	uint64_t indexed = fetch->row->room.epoch;
 
 	if (!reply) {
 		list_finish(op, -ERR_STORE_UNAVAILABLE);
 		return;
 	}
-	if (!reply_room(reply, &fetch->row->room))
-		fetch->row->room.state = ROOM_NONE;
-	if (fetch->row->room.epoch != indexed)
-		fetch->row->participants = -1;
+	row_read(op, fetch, reply);
 	if (--op->waiting)
 		return;
 	rows_settle(op);
@@ -128,52 +152,154 @@ static int rows_fetch(struct list_op *op)
 }
 
 /* One item of a step: a key, or a pair of room and entry. */
+static struct str item_name(const struct list_op *op, const struct redisReply *items, size_t i)
+{
+	struct str name = reply_str(reply_at(items, i));
+
+	if (!name.at || name.len <= op->key_skip || name.len - op->key_skip > ROOM_MAX)
+		return (struct str){ NULL, 0 };
+	return (struct str){ name.at + op->key_skip, name.len - op->key_skip };
+}
+
 static void row_add(struct list_op *op, const struct redisReply *items, size_t i)
 {
 	struct rooms_row *row = &op->page.rows[op->page.count];
-	struct str name = reply_str(reply_at(items, i));
+	struct str name = item_name(op, items, i);
 	struct room_report entry = { .participants = -1 };
 	uint64_t uses = 0;
 
-	if (!name.at || name.len <= op->key_skip || name.len - op->key_skip > ROOM_MAX)
-		return;
 	if (op->node[0] && !text_entry(reply_str(reply_at(items, i + 1)), &entry, &uses))
 		return;
-	name = (struct str){ name.at + op->key_skip, name.len - op->key_skip };
 	*row = (struct rooms_row){ .participants = entry.participants, .uses = uses };
 	row->name = (struct str){ arena_copy(op->arena, name.at, name.len), name.len };
 	row->room.epoch = entry.epoch;
 	op->page.count++;
 }
 
+struct ranked { /* an item of a step, in the order in which it is given */
+	uint64_t hash;
+	size_t i;
+};
+
+static int by_hash(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+/* What the step has behind `place.after`, in order. The hash must be the same in every router: a key that all know. */
+static size_t items_rank(const struct list_op *op, const struct redisReply *items, struct ranked *out)
+{
+	size_t width = op->node[0] ? 2 : 1, n = 0;
+
+	for (size_t i = 0; i + width <= reply_count(items); i += width) {
+		struct str name = item_name(op, items, i);
+		struct ranked item = { .i = i };
+
+		if (!name.at)
+			continue;
+		item.hash = hash_name((struct hash_key){ { 0, 0 } }, name);
+		if (!op->place.within || item.hash > op->place.after)
+			out[n++] = item;
+	}
+	if (n)
+		qsort(out, n, sizeof *out, by_hash);
+	return n;
+}
+
+/* Rooms of the same hash stay together: the cursor could not tell them apart. */
+static size_t cut_at(const struct ranked *items, size_t n, size_t limit)
+{
+	size_t cut = limit;
+
+	if (n <= limit)
+		return n;
+	while (cut > 1 && items[cut - 1].hash == items[cut].hash)
+		cut--;
+	return cut;
+}
+
+static void step_give(struct list_op *op, const struct redisReply *items, uint64_t end)
+{
+	struct ranked *ranked = calloc(reply_count(items) + 1, sizeof *ranked);
+	size_t n, cut;
+
+	if (!ranked)
+		abort();
+	n = items_rank(op, items, ranked);
+	cut = cut_at(ranked, n, op->limit);
+	for (size_t i = 0; i < cut; i++)
+		row_add(op, items, ranked[i].i);
+	if (cut < n)
+		op->place = (struct place){ .at = op->place.at, .within = true, .end = end, .after = ranked[cut - 1].hash };
+	else
+		op->place = (struct place){ .at = end };
+	free(ranked);
+}
+
+static uint64_t reversed(uint64_t x)
+{
+	uint64_t y = 0;
+
+	for (int i = 0; i < 64; i++, x >>= 1)
+		y = y << 1 | (x & 1);
+	return y;
+}
+
+/* In the order of SCAN, where 0 is the end. */
+static bool is_beyond(uint64_t cursor, uint64_t end)
+{
+	return end && (!cursor || reversed(cursor) > reversed(end));
+}
+
+static void cursor_write(struct list_op *op)
+{
+	const struct place *p = &op->place;
+
+	if (p->within)
+		snprintf(op->page.next, sizeof op->page.next, "%" PRIu64 ":%" PRIu64 ":%" PRIu64, p->at, p->end, p->after);
+	else if (p->at)
+		snprintf(op->page.next, sizeof op->page.next, "%" PRIu64, p->at);
+	else
+		op->page.next[0] = '\0';
+}
+
 static int scan_send(struct list_op *op);
+
+/* True: the step is asked for again, as it reached too far. */
+static bool scan_shorten(struct list_op *op, uint64_t end)
+{
+	if (!op->place.within || !is_beyond(end, op->place.end))
+		return false;
+	op->place.within = op->count > 1; /* else it is one bucket: all of it once more */
+	op->count = op->count > 1 ? op->count / 2 : 1;
+	return op->place.within;
+}
 
 static void scan_answered(struct redis_call *call, const struct redisReply *reply)
 {
 	struct list_op *op = container_of(call, struct list_op, scan);
 	const struct redisReply *items = reply_at(reply, 1);
-	size_t width = op->node[0] ? 2 : 1, n = reply_count(items) / width, i = op->skip;
-	uint64_t next = reply_u64(reply_at(reply, 0)), here = op->cursor;
+	uint64_t end = reply_u64(reply_at(reply, 0));
 	int err = 0;
 
 	if (!reply_is_list(items)) {
 		list_finish(op, -ERR_STORE_UNAVAILABLE);
 		return;
 	}
-	for (; i < n && op->page.count < op->limit; i++)
-		row_add(op, items, i * width);
-	op->cursor = i < n ? here : next;
-	op->skip = i < n ? i : 0;
-	if (op->cursor || op->skip)
-		snprintf(op->page.next, sizeof op->page.next, "%" PRIu64 ":%" PRIu64, op->cursor, op->skip);
-	else
-		op->page.next[0] = '\0';
-	if (op->page.count)
-		err = rows_fetch(op);
-	else if (op->page.next[0] && ++op->steps < STEPS_MAX)
+	if (scan_shorten(op, end)) {
 		err = scan_send(op);
-	else
-		list_finish(op, 0);
+	} else {
+		step_give(op, items, end);
+		cursor_write(op);
+		if (op->page.count)
+			err = rows_fetch(op);
+		else if (op->page.next[0] && ++op->steps < STEPS_MAX)
+			err = scan_send(op);
+		else
+			list_finish(op, 0);
+	}
 	if (err)
 		list_finish(op, err);
 }
@@ -186,11 +312,11 @@ static int scan_send(struct list_op *op)
 	command_z(text, op->node[0] ? "HSCAN" : "SCAN");
 	if (op->node[0])
 		command_str(text, (struct str){ op->key.at, op->key.len });
-	command_u64(text, op->cursor);
+	command_u64(text, op->place.at);
 	command_z(text, "MATCH");
 	command_str(text, (struct str){ op->pattern.at, op->pattern.len });
 	command_z(text, "COUNT");
-	command_u64(text, op->limit > SCAN_COUNT_MIN ? op->limit : SCAN_COUNT_MIN);
+	command_u64(text, op->count);
 	if (!op->node[0]) {
 		command_z(text, "TYPE");
 		command_z(text, "hash");
@@ -202,15 +328,20 @@ static int scan_send(struct list_op *op)
 	return redis_send(op->store->data.link, &op->scan);
 }
 
-/* "cursor:skip"; empty is the start. */
-static bool cursor_read(const char *text, uint64_t *cursor, uint64_t *skip)
+/* "cursor" or "cursor:end:hash"; empty is the start. */
+static bool cursor_read(const char *text, struct place *out)
 {
-	struct str rest = str_of(text), first;
+	struct str rest = text ? str_of(text) : (struct str){ NULL, 0 }, at, end;
+	struct place p = { 0 };
 
-	*cursor = *skip = 0;
-	if (rest.len == 0)
-		return true;
-	return str_cut(&rest, ':', &first) && parse_u64(first, cursor) && parse_u64(rest, skip);
+	if (rest.len && !parse_u64(rest, &p.at)) {
+		p.within = str_cut(&rest, ':', &at) && str_cut(&rest, ':', &end) && parse_u64(at, &p.at) &&
+		           parse_u64(end, &p.end) && parse_u64(rest, &p.after);
+		if (!p.within)
+			return false;
+	}
+	*out = p;
+	return true;
 }
 
 static void pattern_add(struct buf *to, struct str literal)
@@ -242,10 +373,10 @@ static void list_aim(struct list_op *op, const struct rooms_query *q)
 int redis_rooms_list(struct redis_store *store, const struct rooms_query *q, struct arena *arena, uint64_t due_ms,
                      struct rooms_page *out, struct wait *w)
 {
-	uint64_t cursor, skip;
+	struct place place;
 	struct list_op *op;
 
-	if (!cursor_read(q->cursor, &cursor, &skip))
+	if (!cursor_read(q->cursor, &place))
 		return -ERR_BAD_REQUEST;
 	op = calloc(1, sizeof *op);
 	if (!op || !(op->fetches = calloc(q->limit, sizeof *op->fetches)))
@@ -254,8 +385,8 @@ int redis_rooms_list(struct redis_store *store, const struct rooms_query *q, str
 	op->arena = arena;
 	op->out = out;
 	op->limit = q->limit;
-	op->cursor = cursor;
-	op->skip = skip;
+	op->count = q->limit > SCAN_COUNT_MIN ? q->limit : SCAN_COUNT_MIN;
+	op->place = place;
 	op->due_ms = due_ms;
 	op->op.dropped = list_dropped;
 	op->page.rows = arena_alloc(arena, q->limit * sizeof *op->page.rows);

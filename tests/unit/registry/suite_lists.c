@@ -163,6 +163,29 @@ START_TEST(rooms_of_a_node)
 }
 END_TEST
 
+/* A small index comes in one step, whatever the page's size: pages go on within that step while rooms leave it. */
+START_TEST(pages_of_a_node_survive_changes)
+{
+	struct walk walk = { 0 };
+	uint64_t epochs[ROOMS], r;
+	int dead = 0;
+
+	FROM_HERE(_i);
+	r = do_register("n1", "i1", "").registration;
+	for (int i = 0; i < ROOMS; i++) {
+		place("n1", r, name_of("s", i));
+		epochs[i] = place("n1", r, name_of("x", i));
+	}
+	while (walk_on(&walk, "n1", "", 5)) {
+		for (int i = 0; i < 4 && dead < ROOMS; i++, dead++) {
+			ck_assert(do_forget(name_of("x", dead), epochs[dead]).won);
+			nodes_unindex(s, "n1", str_of(name_of("x", dead)), epochs[dead]);
+		}
+	}
+	check_all_met(&walk);
+}
+END_TEST
+
 START_TEST(rooms_that_moved_are_not_listed_under_the_old_node)
 {
 	struct rooms_row row;
@@ -230,6 +253,7 @@ void suite_lists(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, foreign_cursors_are_refused);
 	BOTH(tc, empty_store_has_one_empty_page);
 	BOTH(tc, rooms_of_a_node);
+	BOTH(tc, pages_of_a_node_survive_changes);
 	BOTH(tc, rooms_that_moved_are_not_listed_under_the_old_node);
 	BOTH(tc, rows_tell_participants_and_uses);
 	BOTH(tc, touch_counts_once_a_second);
