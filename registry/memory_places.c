@@ -82,12 +82,19 @@ static void exclusive_set(struct memory_node *node, struct str room)
 }
 
 /* With it goes the node's being held by that room alone. */
-static void entry_drop(struct memory_node *node, struct memory_entry *entry)
+void memory_entry_drop(struct memory_node *node, struct memory_entry *entry)
 {
 	if (is_exclusive_for(node, entry->item.name))
 		exclusive_clear(node);
 	map_remove(&node->rooms, &entry->item);
 	entry_free(&entry->item);
+}
+
+bool memory_entry_is_stale(const struct memory_entry *entry, uint64_t up_to_epoch)
+{
+	if (up_to_epoch == 0)
+		return entry->epoch == 0 && entry->reserved_ms + RESERVED_MAX_MS <= wall_ms();
+	return entry->epoch <= up_to_epoch;
 }
 
 void memory_places_clear(struct memory_node *node)
@@ -156,6 +163,14 @@ static void charge_add(struct memory_node *node, struct charge charge)
 	node->charges[node->ncharges++] = charge;
 }
 
+static void entry_reserve(struct memory_entry *entry, uint64_t now)
+{
+	if (entry->epoch)
+		return;
+	entry->reservations++;
+	entry->reserved_ms = now;
+}
+
 static int reserve_run(struct memory *memory, struct memory_call *base)
 {
 	struct place_call *call = place_call(base);
@@ -170,7 +185,7 @@ static int reserve_run(struct memory *memory, struct memory_call *base)
 	call->got = (struct reserved){ .granted = true, .number = number, .at_ms = now - now % CHARGE_BUCKET_MS };
 	charge_add(node, (struct charge){ number, call->reserve.cost, call->got.at_ms });
 	node->record.charged = number;
-	entry_make(node, call->room);
+	entry_reserve(entry_make(node, call->room), now);
 	if (call->reserve.exclusive)
 		exclusive_set(node, call->room);
 	if (conf->charged)
@@ -207,14 +222,15 @@ static void charge_take(struct memory_node *node, uint64_t at_ms, double cost)
 	}
 }
 
+/* Two routers may reserve one room here, of which one loses: the last reservation takes the entry along. */
 static int release_run(struct memory *memory, struct memory_call *base)
 {
 	struct place_call *call = place_call(base);
 	struct memory_node *node = place_node(memory, call);
 	struct memory_entry *entry = place_entry(memory, call);
 
-	if (entry && entry->epoch == 0)
-		entry_drop(node, entry);
+	if (entry && entry->epoch == 0 && entry->reservations-- <= 1)
+		memory_entry_drop(node, entry);
 	if (node)
 		charge_take(node, call->at_ms, call->cost);
 	return 0;
@@ -231,14 +247,14 @@ void memory_release(struct store *store, const char *node, struct str room, cons
 
 /* -- what is known of a room on its node --------------------------------------------------------------------------------------- */
 
-/* An older epoch than is known changes nothing. */
+/* An older epoch than is known changes nothing, nor does it for a node that left. */
 static int index_run(struct memory *memory, struct memory_call *base)
 {
 	struct place_call *call = place_call(base);
 	struct memory_node *node = place_node(memory, call);
 	struct memory_entry *entry;
 
-	if (!node)
+	if (!node || !node->record.incarnation[0])
 		return 0;
 	entry = entry_make(node, call->room);
 	if (call->epoch > entry->epoch) {
@@ -262,8 +278,8 @@ static int unindex_run(struct memory *memory, struct memory_call *base)
 	struct place_call *call = place_call(base);
 	struct memory_entry *entry = place_entry(memory, call);
 
-	if (entry && entry->epoch <= call->epoch)
-		entry_drop(place_node(memory, call), entry);
+	if (entry && memory_entry_is_stale(entry, call->epoch))
+		memory_entry_drop(place_node(memory, call), entry);
 	return 0;
 }
 
@@ -301,7 +317,7 @@ static int report_run(struct memory *memory, struct memory_call *base)
 		const struct room_report *report = &call->reports[i];
 		struct memory_entry *entry = memory_entry_find(node, report->room);
 
-		if (!entry || report->participants < 0 || entry->epoch != report->epoch ||
+		if (!entry || !entry->epoch || report->participants < 0 || entry->epoch != report->epoch ||
 		    (report->participants == 0 && entry->participants == 0))
 			continue;
 		entry->participants = report->participants;

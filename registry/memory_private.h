@@ -50,7 +50,8 @@ void call_tell(struct memory_call *); /* nobody waits */
 
 struct memory_entry { /* of a node's index of rooms */
 	struct map_item item;
-	uint64_t epoch; /* 0 while the room is only reserved */
+	uint64_t epoch; /* 0 while the room is only reserved: */
+	uint64_t reservations, reserved_ms;
 	int64_t participants;
 	uint64_t uses;
 	char name[];
@@ -68,6 +69,8 @@ struct memory_node {
 struct memory_node *memory_node_find(struct memory *, const char *id);
 bool memory_room_read(struct memory *, struct str name, struct room *out); /* false: no record; the state says so too */
 struct memory_entry *memory_entry_find(const struct memory_node *, struct str room);
+void memory_entry_drop(struct memory_node *, struct memory_entry *);
+bool memory_entry_is_stale(const struct memory_entry *, uint64_t up_to_epoch); /* by the rule of nodes_unindex() */
 void memory_places_clear(struct memory_node *); /* charges, index, exclusiveness: another process begins */
 
 void memory_rooms_free(struct memory *);

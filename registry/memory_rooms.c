@@ -279,20 +279,30 @@ static bool cursor_read(const char *text, bool by_node, size_t *slot)
 	return true;
 }
 
-static bool row_fill(struct memory *memory, const struct list_call *call, const struct map_item *item, struct rooms_row *row)
+/* An entry that no record answers for leaves the index: who should have told it so died, or was not heard. */
+static bool row_orphan(struct memory_node *node, struct memory_entry *entry)
 {
-	const struct memory_entry *entry = *call->node ? container_of(item, struct memory_entry, item) : NULL;
+	if (memory_entry_is_stale(entry, entry->epoch))
+		memory_entry_drop(node, entry);
+	return false;
+}
+
+static bool row_fill(struct memory *memory, const struct list_call *call, struct map_item *item, struct rooms_row *row)
+{
+	struct memory_entry *entry = *call->node ? container_of(item, struct memory_entry, item) : NULL;
+	bool recorded;
 
 	if (item->name.len < call->prefix.len || memcmp(item->name.at, call->prefix.at, call->prefix.len) != 0)
 		return false;
 	row->name = item->name;
 	row->participants = -1;
 	row->uses = entry ? entry->uses : 0;
-	if (!memory_room_read(memory, item->name, &row->room))
-		return false;
+	recorded = memory_room_read(memory, item->name, &row->room);
+	if (entry && (!recorded || strcmp(row->room.node, call->node) != 0))
+		return row_orphan(memory_node_find(memory, call->node), entry);
 	if (entry && entry->epoch == row->room.epoch)
 		row->participants = entry->participants;
-	return !entry || strcmp(row->room.node, call->node) == 0;
+	return recorded;
 }
 
 static int list_run(struct memory *memory, struct memory_call *base)

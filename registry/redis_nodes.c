@@ -313,7 +313,7 @@ void redis_nodes_release(struct redis_store *store, const char *node, struct str
 void redis_nodes_index(struct redis_store *store, const char *node, struct str room, uint64_t epoch)
 {
 	struct node_op *op = node_op_new(store, node, NULL, false, NULL, NULL);
-	struct buf *text = node_script(op, SCRIPT_INDEX, false, false, true, 2);
+	struct buf *text = node_script(op, SCRIPT_INDEX, true, false, true, 2);
 
 	command_str(text, room);
 	command_u64(text, epoch);
@@ -323,10 +323,11 @@ void redis_nodes_index(struct redis_store *store, const char *node, struct str r
 void redis_nodes_unindex(struct redis_store *store, const char *node, struct str room, uint64_t epoch)
 {
 	struct node_op *op = node_op_new(store, node, NULL, false, NULL, NULL);
-	struct buf *text = node_script(op, SCRIPT_UNINDEX, true, false, true, 2);
+	struct buf *text = node_script(op, SCRIPT_UNINDEX, true, false, true, 3);
 
 	command_str(text, room);
 	command_u64(text, epoch);
+	command_u64(text, RESERVED_MAX_MS);
 	node_tell(op);
 }
 

@@ -139,7 +139,7 @@ bool text_entry(struct str text, struct room_report *out, uint64_t *uses)
 
 	if (!str_cut(&text, ' ', &epoch) || !str_cut(&text, ' ', &participants))
 		return false;
-	unknown = str_is(participants, "-1");
+	unknown = participants.len && participants.at[0] == '-';
 	if (!parse_u64(epoch, &out->epoch) || (!unknown && !parse_u64(participants, &n)) || n > EPOCH_MAX ||
 	    !parse_u64(text, uses))
 		return false;

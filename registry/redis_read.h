@@ -33,7 +33,8 @@ extern const char *const room_fields[ROOM_FIELDS]; /* in the order of HMGET here
 /* False: not a list of these fields. A record without a state, or with one that is not known, is no record. */
 bool reply_room(const struct redisReply *, struct room *out);
 bool text_charge(struct str, struct charge *out);            /* "number:cost:at_ms" */
-bool text_entry(struct str, struct room_report *out, uint64_t *uses); /* "epoch participants uses"; `room` is left alone */
+/* "epoch participants uses"; below zero is -1; `room` is left alone. */
+bool text_entry(struct str, struct room_report *out, uint64_t *uses);
 /* Of INFO server: which server process this is, hashed; 1 where it does not say. */
 uint64_t reply_run_id(const struct redisReply *);
 uint64_t reply_time_ms(const struct redisReply *);           /* of TIME */

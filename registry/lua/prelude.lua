@@ -16,7 +16,8 @@ local function room_read(key)
 		'exclusive', 'hints')
 end
 
--- An entry of a node's index of rooms: "epoch participants uses"; epoch 0 while the room is only reserved.
+-- An entry of a node's index of rooms: "epoch participants uses". Epoch 0 while the room is only reserved: then participants
+-- counts the reservations, below zero, and uses is the time of the last, so that one that nobody gives back can be told.
 local function entry_read(key, room)
 	local text = redis.call('HGET', key, room)
 	if not text then

@@ -3,7 +3,7 @@
 for i = 1, #ARGV, 3 do
 	local e = entry_read(KEYS[1], ARGV[i])
 	local n = tonumber(ARGV[i + 2])
-	if e and n >= 0 and e.epoch == tonumber(ARGV[i + 1]) and (n > 0 or n ~= e.participants) then
+	if e and e.epoch > 0 and n >= 0 and e.epoch == tonumber(ARGV[i + 1]) and (n > 0 or n ~= e.participants) then
 		e.participants = n
 		e.uses = e.uses + 1
 		entry_write(KEYS[1], ARGV[i], e)

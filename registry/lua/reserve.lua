@@ -6,8 +6,8 @@ local r = redis.call('HMGET', KEYS[1], 'registration', 'lost', 'charged', 'exclu
 if r[1] ~= ARGV[2] or r[2] == '1' then
 	return { 'registration', '0', '0' }
 end
-local held = redis.call('HEXISTS', KEYS[3], ARGV[1])
-local others = redis.call('HLEN', KEYS[3]) - held
+local e = entry_read(KEYS[3], ARGV[1])
+local others = redis.call('HLEN', KEYS[3]) - (e and 1 or 0)
 if (r[4] and r[4] ~= ARGV[1]) or (ARGV[5] == '1' and others > 0) then
 	return { 'exclusive', '0', '0' }
 end
@@ -31,8 +31,8 @@ else
 	redis.call('RPUSH', KEYS[2], number .. ':' .. string.format('%.12g', cost) .. ':' .. at)
 	redis.call('LTRIM', KEYS[2], -tonumber(ARGV[7]), -1)
 end
-if held == 0 then
-	entry_write(KEYS[3], ARGV[1], { epoch = 0, participants = -1, uses = 0 })
+if not e or e.epoch == 0 then
+	entry_write(KEYS[3], ARGV[1], { epoch = 0, participants = (e and e.participants or 0) - 1, uses = now })
 end
 redis.call('HSET', KEYS[1], 'charged', number)
 if ARGV[5] == '1' then

@@ -118,7 +118,6 @@ START_TEST(exclusive_rooms_are_alone)
 	ck_assert(got.granted && do_look("n1")->exclusive);
 	check_refused(do_reserve("n1", r, "b", 0.1, 0, false), "exclusive");
 	check_refused(do_reserve("n1", r, "b", 0.1, 0, true), "exclusive");
-	ck_assert(do_reserve("n1", r, "a", 0.1, 0, true).granted);
 	nodes_release(s, "n1", STR("a"), &got, 0.1);
 	ck_assert(!do_look("n1")->exclusive);
 	ck_assert(do_reserve("n1", r, "b", 0.1, 0, false).granted);
@@ -166,7 +165,83 @@ START_TEST(release_keeps_rooms_that_are_held)
 }
 END_TEST
 
+/* Two routers chose one node for one room; the loser of the claim gives back its own place, not the winner's. */
+START_TEST(loser_gives_back_its_own_place_only)
+{
+	struct reserved winners, losers;
+	struct room_report use;
+	uint64_t r;
+
+	FROM_HERE(_i);
+	r = do_register("n1", "i1", "").registration;
+	winners = do_reserve("n1", r, "a", 0.5, 0, true);
+	losers = do_reserve("n1", r, "a", 0.25, 0, true);
+	ck_assert(winners.granted && losers.granted);
+	nodes_release(s, "n1", STR("a"), &losers, 0.25);
+	ck_assert(do_look("n1")->exclusive && has_entry("n1", "a", &use) && use.participants == -1);
+	check_refused(do_reserve("n1", r, "b", 0.1, 0, false), "exclusive");
+	nodes_index(s, "n1", STR("a"), 77);
+	ck_assert(do_look("n1")->exclusive);
+	ck_assert_double_eq_tol(charged_on("n1"), 0.5, 1e-9);
+}
+END_TEST
+
 /* -- the index -------------------------------------------------------------------------------------------------------------- */
+
+START_TEST(a_node_that_left_has_no_index)
+{
+	FROM_HERE(_i);
+	do_register("n1", "i1", "");
+	ck_assert(do_leave("n1", "i1"));
+	nodes_index(s, "n1", STR("a"), 10);
+	ck_assert_ptr_null(do_look("n1"));
+	do_register("n1", "i1", "");
+	OK(nodes_set_wish(s, "n1", WISH_CORDONED, DUE, w));
+	ck_assert(do_leave("n1", "i1"));
+	nodes_index(s, "n1", STR("a"), 10);
+	ck_assert_uint_eq(do_look("n1")->rooms, 0);
+}
+END_TEST
+
+/* Whoever should have taken them out died: they would count against the node for ever. */
+START_TEST(listing_clears_entries_that_no_record_answers_for)
+{
+	struct room_report use;
+	struct rooms_row row;
+	uint64_t r, epoch;
+
+	FROM_HERE(_i);
+	r = do_register("n1", "i1", "").registration;
+	do_register("n2", "i2", "");
+	ck_assert(do_reserve("n1", r, "held", 0.1, 0, false).granted);
+	epoch = do_open("held", "n1");
+	nodes_index(s, "n1", STR("held"), epoch);
+	nodes_index(s, "n1", STR("ended"), 10);
+	epoch = do_open("moved", "n2");
+	nodes_index(s, "n1", STR("moved"), epoch - 1);
+	ck_assert(do_reserve("n1", r, "reserved", 0.1, 0, false).granted);
+	ck_assert_uint_eq(do_look("n1")->rooms, 4);
+	ck_assert(row_of("n1", "held", &row) && !row_of("n1", "moved", &row) && !row_of("n1", "reserved", &row));
+	ck_assert_uint_eq(do_look("n1")->rooms, 2);
+	ck_assert(has_entry("n1", "held", &use) && has_entry("n1", "reserved", &use)); /* a reservation is young */
+}
+END_TEST
+
+START_TEST(reports_without_an_epoch_leave_reservations_alone)
+{
+	struct room_report report = { .room = STR("a"), .epoch = 0, .participants = 5 }, use;
+	struct reserved got;
+	uint64_t r;
+
+	FROM_HERE(_i);
+	r = do_register("n1", "i1", "").registration;
+	got = do_reserve("n1", r, "a", 0.1, 0, false);
+	nodes_report_rooms(s, "n1", &report, 1);
+	ck_assert(has_entry("n1", "a", &use) && use.participants == -1);
+	nodes_release(s, "n1", STR("a"), &got, 0.1);
+	ck_assert(!has_entry("n1", "a", &use));
+}
+END_TEST
 
 START_TEST(index_knows_the_newest_epoch)
 {
@@ -258,6 +333,10 @@ void suite_places(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, exclusive_rooms_are_alone);
 	BOTH(tc, release_gives_all_back);
 	BOTH(tc, release_keeps_rooms_that_are_held);
+	BOTH(tc, loser_gives_back_its_own_place_only);
+	BOTH(tc, a_node_that_left_has_no_index);
+	BOTH(tc, listing_clears_entries_that_no_record_answers_for);
+	BOTH(tc, reports_without_an_epoch_leave_reservations_alone);
 	BOTH(tc, index_knows_the_newest_epoch);
 	BOTH(tc, unindex_frees_the_node);
 	BOTH(tc, reports_count_as_use);
