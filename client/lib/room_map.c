@@ -7,14 +7,10 @@
 #define SIZE_FIRST 64
 
 /* FNV-1a over a random start, mixed at the end. */
-static uint64_t hash_of(struct str name)
+static uint64_t hash_of(const struct room_map *map, struct str name)
 {
-	static _Thread_local uint64_t seed;
-	uint64_t h;
+	uint64_t h = map->seed;
 
-	while (!seed)
-		random_bytes(&seed, sizeof(seed));
-	h = seed;
 	for (size_t i = 0; i < name.len; i++)
 		h = (h ^ (unsigned char)name.at[i]) * UINT64_C(0x100000001b3);
 	h ^= h >> 32;
@@ -28,8 +24,10 @@ static struct room_link **bucket_of(const struct room_map *map, uint64_t hash)
 
 static void grow(struct room_map *map)
 {
-	struct room_map bigger = { .size = map->size ? map->size * 2 : SIZE_FIRST, .count = map->count };
+	struct room_map bigger = { .seed = map->seed, .size = map->size ? map->size * 2 : SIZE_FIRST, .count = map->count };
 
+	if (!map->size)
+		random_bytes(&bigger.seed, sizeof(bigger.seed));
 	bigger.table = calloc(bigger.size, sizeof(*bigger.table));
 	if (!bigger.table)
 		abort();
@@ -48,7 +46,7 @@ struct room_link *room_map_find(const struct room_map *map, struct str name)
 {
 	if (!map->count)
 		return NULL;
-	uint64_t hash = hash_of(name);
+	uint64_t hash = hash_of(map, name);
 	struct room_link *link = *bucket_of(map, hash);
 
 	while (link && (link->hash != hash || !str_eq(link->name, name)))
@@ -60,7 +58,7 @@ void room_map_add(struct room_map *map, struct room_link *link)
 {
 	if (map->count >= map->size)
 		grow(map);
-	link->hash = hash_of(link->name);
+	link->hash = hash_of(map, link->name);
 	struct room_link **at = bucket_of(map, link->hash);
 
 	link->next = *at;

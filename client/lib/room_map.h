@@ -16,6 +16,7 @@ struct room_link { /* embedded; the owner keeps the name's memory */
 	struct str name;
 };
 struct room_map { /* zero-initialized: empty */
+	uint64_t seed; /* of its hashes; its own, as the map may change threads */
 	struct room_link **table;
 	size_t size, count;
 };
