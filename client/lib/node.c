@@ -185,6 +185,8 @@ static void take_registration(struct usher_node *node, const struct register_ans
 	node->attempts = 0;
 	node->tried = 0;
 	node_next(node, 0);
+	if (node->phase == USHER_NODE_TAKEN)
+		node_set_phase(node, USHER_NODE_JOINING, "the node id is free again");
 }
 
 static void register_refused(struct usher_node *node)
@@ -348,7 +350,7 @@ void usher_node_leave(struct usher_node *node)
 		return;
 	bool stale = node->doing == NODE_DONE;
 	begin_to(node, NODE_LEAVES);
-	node->leave_by_ms = loop_now_ms(node->loop) + LEAVE_MS;
+	node->leave_by_ms = loop_fresh_ms(node->loop) + LEAVE_MS; /* fresh: called between turns, the loop's time is of the last one */
 	if (stale) { /* what is registered now is not ours */
 		free(node->registered);
 		node->registered = NULL;
@@ -432,7 +434,12 @@ int usher_node_timeout_ms(struct usher_node *node)
 	return loop_backend_timeout_ms(node->loop);
 }
 
+/* From within a callback: nothing, the turn under way goes on. */
 void usher_node_turn(struct usher_node *node)
 {
+	if (node->turning)
+		return;
+	node->turning = true;
 	loop_turn(node->loop);
+	node->turning = false;
 }

@@ -16,6 +16,7 @@
 
 #define ROUTERS_MAX 32
 #define ANSWER_MAX (4u << 20)
+#define BEAT_BYTES_MAX (512u << 10) /* routers take limits.heartbeat_bytes, 1 MiB; names have up to 256 bytes */
 
 /* One router: configured, or told by another's answer. */
 struct router_link {
@@ -83,8 +84,10 @@ struct usher_node {
 	unsigned attempts;        /* failed rounds in a row */
 	bool hurry;               /* another round as soon as this one has ended */
 
-	bool in_round, fanned_out, renewed; /* of this round */
+	bool in_round, fanned_out, renewed; /* of this round; renewed: by its last answer */
 	bool degraded; /* since the last renewal some router has said so */
+	bool unasked;  /* a router was told that there is no link for: over ROUTERS_MAX, or no URL */
+	bool turning;
 	size_t pending;
 	uint64_t round_ms;
 

@@ -13,7 +13,6 @@
 #define REFRESH_PARTS 32      /* rooms are told again in so many rounds, changed or not */
 #define REFRESH_MAX 1024
 
-static void send_beat(struct router_link *);
 static void answered(struct wait *, int err);
 
 static uint64_t call_timeout_ms(const struct usher_node *node)
@@ -51,15 +50,28 @@ static void choose_list(struct usher_node *node, struct router_link *link)
 	link->full = true;
 }
 
+/* Long names make long lists: what does not fit into one heartbeat goes as a full list, whose parts are bounded. */
+static void write_beat(struct usher_node *node, struct router_link *link, struct buf *out)
+{
+	choose_list(node, link);
+	wire_beat(node, link, out);
+	if (link->parts || out->len <= BEAT_BYTES_MAX)
+		return;
+	buf_free(out);
+	*out = (struct buf){ 0 };
+	link->full = true;
+	choose_list(node, link);
+	wire_beat(node, link, out);
+}
+
 static void send_beat(struct router_link *link)
 {
 	struct usher_node *node = link->node;
 	struct buf body = { 0 };
 
 	arena_reset(&link->arena);
-	choose_list(node, link);
 	node->seq++;
-	wire_beat(node, link, &body);
+	write_beat(node, link, &body);
 	link->wait.wake = answered;
 	link->sent_ms = node->boot_ms();
 	if (node_call(node, link, "POST", "/heartbeat", (struct str){ body.at, body.len }, call_timeout_ms(node), &link->arena,
@@ -101,6 +113,8 @@ void node_round(struct usher_node *node)
 	size_t each = node->rooms.map.count / REFRESH_PARTS + 1;
 
 	take_sample(node);
+	if (node->doing != NODE_BEATS)
+		return; /* the owner has other plans by now */
 	node->in_round = true;
 	node->fanned_out = node->renewed = node->hurry = false;
 	node->round_ms = loop_now_ms(node->loop);
@@ -143,7 +157,7 @@ static bool take_ack(struct router_link *link, const struct beat_answer *answer)
 	if (link->parts) {
 		link_forget_parts(link);
 		link->full = false;
-		if (answer->renewed)
+		if (answer->renewed && !answer->want_rooms)
 			node->lease.confirmed = true;
 	}
 	if (answer->want_rooms && !link->asked_again) {
@@ -203,6 +217,15 @@ static void renewed(struct router_link *link, const struct beat_answer *answer)
 		send_beat(link);
 }
 
+/* fence_on_store_loss: the lease alone counts. A router that was told but is not asked could place rooms. */
+static void cover_lease(struct usher_node *node)
+{
+	if (!node->ops.fence_on_store_loss && !node->unasked)
+		lease_degraded(&node->lease, node->boot_ms(), node->links);
+	else
+		node->lease.covered_ms = 0;
+}
+
 static void degraded(struct router_link *link, const struct beat_answer *answer)
 {
 	struct usher_node *node = link->node;
@@ -213,7 +236,7 @@ static void degraded(struct router_link *link, const struct beat_answer *answer)
 	link->full = link->full || (first && !link->parts); /* without the store each router needs all rooms from us */
 	bool more = take_ack(link, answer) || (first && link->full);
 	node_take_routers(node, &answer->routers, true);
-	lease_degraded(&node->lease, node->boot_ms(), node->links);
+	cover_lease(node);
 	if (more)
 		send_beat(link);
 }
@@ -224,7 +247,7 @@ static void silent(struct router_link *link)
 
 	link_forget_parts(link);
 	link->degraded_sent_ms = 0;
-	lease_degraded(&node->lease, node->boot_ms(), node->links);
+	cover_lease(node);
 }
 
 /* True: it ended this registration, and with it the round. */
@@ -247,9 +270,11 @@ static bool refused(struct router_link *link)
 
 static void took_answer(struct router_link *link)
 {
+	struct usher_node *node = link->node;
 	const struct http_answer *http = &link->answer;
 	struct beat_answer answer;
 
+	node->renewed = false; /* a later part that is not heard: the others are asked as well */
 	if (http->outcome == HTTP_ANSWERED && http->status == 200 && wire_read_beat(http->body, &link->arena, &answer)) {
 		if (answer.renewed)
 			renewed(link, &answer);

@@ -83,10 +83,13 @@ void node_take_routers(struct usher_node *node, const struct json_list *list, bo
 		return;
 	for (struct router_link *link = node->links; link && !only_add; link = link->next)
 		link->told = false;
+	node->unasked = only_add && node->unasked;
 	for (size_t i = 0; i < list->count; i++) {
 		struct router_link *link = add_link(node, urls[i]);
 		if (link)
 			link->told = true;
+		else
+			node->unasked = true;
 	}
 	if (!only_add)
 		remove_untold(node);
@@ -119,6 +122,16 @@ static bool copy_labels(struct node_identity *self, const struct usher_node_opti
 	return self->labels;
 }
 
+static bool labels_valid(const struct usher_node_options *o)
+{
+	for (size_t i = 0; i < o->nlabels && i < LABELS_MAX; i++) {
+		const struct usher_label *label = &o->labels[i];
+		if (!label->key || !*label->key || !label->value || strlen(label->key) > LABEL_MAX || strlen(label->value) > LABEL_MAX)
+			return false;
+	}
+	return o->nlabels <= LABELS_MAX;
+}
+
 static const char *first_fault(const struct usher_node_options *o)
 {
 	struct url url;
@@ -133,8 +146,10 @@ static const char *first_fault(const struct usher_node_options *o)
 		return "replaces: must be an incarnation";
 	if (!o->signal_url || !url_parse(o->signal_url, &url, NULL))
 		return "signal_url: must be a ws, wss, http or https URL";
-	if (o->nlabels > LABELS_MAX)
-		return "labels: too many";
+	if (o->fences && strcmp(o->fences, "gate") && strcmp(o->fences, "rooms") && strcmp(o->fences, "none"))
+		return "fences: must be \"gate\", \"rooms\" or \"none\"";
+	if (!labels_valid(o))
+		return "labels: must be at most 32, each a key and a value of at most 128 bytes";
 	if (o->token && strpbrk(o->token, "\r\n"))
 		return "token: must not have line ends";
 	return NULL;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a node sends and what it reads of the answers (docs/reference/http.md). Members that are not known are left out. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/lib/node.h"
 
 #define LIST_MAX 100000
+#define PART_BYTES_MAX (384u << 10) /* and one room: the heartbeat around it stays under BEAT_BYTES_MAX */
 
 /* -- out ---------------------------------------------------------------------------------------------------------------------- */
 static void text(struct json_out *json, const char *name, const char *value)
@@ -16,8 +18,8 @@ static void text(struct json_out *json, const char *name, const char *value)
 
 static void positive(struct json_out *json, const char *name, double value)
 {
-	if (value > 0)
-		json_real(json, name, value);
+	if (isfinite(value) && value > 0)
+		json_real(json, name, value < LOAD_MAX ? value : LOAD_MAX);
 }
 
 static void write_labels(const struct node_identity *self, struct json_out *json)
@@ -58,10 +60,11 @@ void wire_register(const struct usher_node *node, struct buf *out)
 	json_close(&json, '}');
 }
 
+/* A sample of 0/0 or a counter that ran backwards is not known, and must not cost the lease: routers refuse such numbers. */
 static void said(struct json_out *json, const char *name, bool has, double value)
 {
-	if (has)
-		json_real(json, name, value);
+	if (has && isfinite(value) && value >= 0)
+		json_real(json, name, value < LOAD_MAX ? value : LOAD_MAX);
 }
 
 static void write_load(const struct usher_node *node, struct json_out *json)
@@ -84,25 +87,35 @@ static void write_room(struct json_out *json, const struct held_room *room)
 	json_open(json, NULL, '{');
 	json_view(json, "room", room->link.name);
 	json_u64(json, "epoch", room->epoch);
-	json_u64(json, "participants", room->participants);
+	json_u64(json, "participants", room->participants < (uint64_t)LOAD_MAX ? room->participants : (uint64_t)LOAD_MAX);
 	json_close(json, '}');
+}
+
+/* As many rooms as fit; returns the first that does not. */
+static const struct held_room *write_rooms(const struct held_room *room, struct buf *out)
+{
+	struct json_out json = { .to = out };
+
+	json_open(&json, NULL, '[');
+	for (size_t k = 0; k < ROOMS_PART_MAX && room && out->len < PART_BYTES_MAX; k++, room = room->newer)
+		write_room(&json, room);
+	json_close(&json, ']');
+	return room;
 }
 
 struct buf *wire_parts(const struct node_rooms *rooms, size_t *nparts)
 {
-	size_t n = rooms->map.count ? (rooms->map.count + ROOMS_PART_MAX - 1) / ROOMS_PART_MAX : 1;
-	struct buf *parts = calloc(n, sizeof(*parts));
 	const struct held_room *room = rooms->oldest;
+	struct buf *parts = NULL;
+	size_t n = 0;
 
-	if (!parts)
-		abort();
-	for (size_t i = 0; i < n; i++) {
-		struct json_out json = { .to = &parts[i] };
-		json_open(&json, NULL, '[');
-		for (size_t k = 0; k < ROOMS_PART_MAX && room; k++, room = room->newer)
-			write_room(&json, room);
-		json_close(&json, ']');
-	}
+	do {
+		parts = realloc(parts, (n + 1) * sizeof(*parts));
+		if (!parts)
+			abort();
+		parts[n] = (struct buf){ 0 };
+		room = write_rooms(room, &parts[n++]);
+	} while (room);
 	*nparts = n;
 	return parts;
 }
@@ -120,6 +133,14 @@ static void write_part(const struct router_link *link, struct json_out *json)
 	json_close(json, ']');
 }
 
+/* Held again at the same epoch, as after a repeated open: said as closed, the router would forget a room that is there. */
+static bool still_closed(const struct node_rooms *rooms, const struct closed_room *closed)
+{
+	struct room_link *link = room_map_find(&rooms->map, closed->name);
+
+	return !link || container_of(link, struct held_room, link)->epoch > closed->epoch;
+}
+
 static void write_changes(const struct node_rooms *rooms, const struct router_link *link, struct json_out *json)
 {
 	char digest[DIGEST_TEXT_MAX];
@@ -132,7 +153,7 @@ static void write_changes(const struct node_rooms *rooms, const struct router_li
 	json_close(json, ']');
 	json_open(json, "closed", '[');
 	for (const struct closed_room *closed = rooms->closed; closed; closed = closed->next) {
-		if (closed->change <= link->acked)
+		if (closed->change <= link->acked || !still_closed(rooms, closed))
 			continue;
 		json_open(json, NULL, '{');
 		json_view(json, "room", closed->name);
