@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What libmicrohttpd lets through and RFC 9112 does not. It hides bare LF, NUL and folded lines from us; those are
- * harmless because nothing is passed on as it came: targets and headers are encoded anew.
+ * What libmicrohttpd lets through and RFC 9112 does not. It hides bare LF, NUL, folded lines and a second space before
+ * the target from us; those are harmless because nothing is passed on as it came: targets and headers are encoded anew.
  */
 #include <string.h>
 

@@ -64,7 +64,12 @@ static enum MHD_Result take_header(void *arg, enum MHD_ValueKind kind, const cha
 {
 	struct exchange *x = arg;
 
+	/* MHD trims the front only; and "chunked " is no coding that it knows: our check must see what MHD has seen. */
+	bool coding = name_len == 17 && !strncasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING, name_len);
+
 	(void)kind;
+	while (!coding && value && len && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+		len--;
 	x->headers[x->nheaders++] = (struct header){ { name, name_len }, { value ? value : "", value ? len : 0 } };
 	return MHD_YES;
 }
@@ -342,6 +347,8 @@ static enum MHD_Result give_to_sink(struct exchange *x, const char *data, size_t
 		data += taken;
 		*len -= taken;
 	} while (*len && x->more && x->kind == ANSWER_NONE);
+	if (x->kind == ANSWER_CUT)
+		return MHD_NO; /* now, not when the client says more */
 	if (*len && x->kind != ANSWER_NONE)
 		return swallow(x, len);
 	/*
