@@ -153,7 +153,7 @@ static int claim_run(struct memory *memory, struct memory_call *base)
 	struct room room;
 
 	memory_room_read(memory, call->name, &room);
-	if (room.epoch != claim->from_epoch)
+	if (room.epoch != claim->from_epoch || (room.epoch && room.state != ROOM_OPENING && !claim->owner_lost))
 		return room_told(memory, call);
 	room = (struct room){ .state = ROOM_OPENING, .epoch = epoch_after(memory, room.epoch, now),
 		              .registration = claim->registration, .created_ms = now, .exclusive = claim->exclusive };

@@ -117,10 +117,11 @@ static struct room_op *change_new(struct redis_store *store, struct str name, en
 int redis_rooms_claim(struct redis_store *store, struct str name, const struct claim *claim, uint64_t due_ms,
                       struct claimed *out, struct wait *w)
 {
-	struct room_op *op = change_new(store, name, SCRIPT_CLAIM, 7, true, out);
+	struct room_op *op = change_new(store, name, SCRIPT_CLAIM, 8, true, out);
 	struct buf *text = &op->base.call.text;
 
 	command_u64(text, claim->from_epoch);
+	command_u64(text, claim->owner_lost);
 	command_z(text, claim->node);
 	command_z(text, claim->incarnation);
 	command_u64(text, claim->registration);

@@ -33,7 +33,8 @@ struct room {
 int rooms_find(struct store *, struct str name, bool fresh, uint64_t due_ms, struct room *out, struct wait *);
 
 struct claim {
-	uint64_t from_epoch; /* 0: there must be no record; else the record must be at this epoch (opening, or its owner lost) */
+	uint64_t from_epoch; /* 0: there must be no record; else the record must be at this epoch, and opening … */
+	bool owner_lost;     /* … or in whatever state, as its owner is lost */
 	const char *node, *incarnation;
 	uint64_t registration;
 	bool exclusive;

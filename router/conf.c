@@ -168,8 +168,6 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 	if (conf->nodes.lease_ms < 2 * conf->nodes.heartbeat_ms)
 		faults++, fprintf(err, "nodes.lease_ms: must be at least twice nodes.heartbeat_ms (%llu)\n",
 		                  (unsigned long long)conf->nodes.heartbeat_ms);
-	if (conf->nodes.unfenced_ms < conf->nodes.lease_ms)
-		faults++, fprintf(err, "nodes.unfenced_ms: must be at least nodes.lease_ms\n");
 	if (conf->breaker.max_open_ms < conf->breaker.open_ms)
 		faults++, fprintf(err, "breaker.max_open_ms: must be at least breaker.open_ms\n");
 	if (*conf->fault.at && !faults_built)

@@ -26,6 +26,7 @@ struct placing {
 	bool reserved;          /* a charge at placed.node that must be given back if it comes to nothing */
 	bool claimed;           /* the `opening` record at from_epoch is this request's own */
 	uint64_t from_epoch;    /* the record that a claim starts from; 0: none */
+	bool owner_lost;        /* of that record */
 	struct choice choice;
 	struct placed placed;
 	struct reserved reservation;
@@ -128,6 +129,7 @@ static int place_from(struct request *rq, uint64_t epoch)
 	if (!rs->may_place)
 		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
 	placing_of(rq)->from_epoch = epoch;
+	placing_of(rq)->owner_lost = epoch;
 	return request_go(rq, choose_node);
 }
 
@@ -281,6 +283,7 @@ int claim_room(struct request *rq)
 	struct placing *p = placing_of(rq);
 	struct claim claim = {
 		.from_epoch = p->from_epoch,
+		.owner_lost = p->owner_lost,
 		.node = p->placed.node,
 		.incarnation = p->placed.incarnation,
 		.registration = p->placed.registration,
@@ -312,6 +315,7 @@ int claimed_room(struct request *rq)
 	p->claimed = true;
 	resolve_of(rq)->room = p->claim.room;
 	p->from_epoch = p->claim.room.epoch;
+	p->owner_lost = false;
 	return NEXT;
 }
 
@@ -339,7 +343,8 @@ static int open_error(enum sfu_verdict verdict)
 }
 
 /* The node did not confirm. Whether it holds the room is unknown, so the room goes elsewhere only by a claim from this very
- * epoch; the eviction is a courtesy, and the node's reports settle the rest. */
+ * epoch. It is not asked to let go: that call would most likely fail as well, and one fault would count twice; the answer to
+ * its next report tells it. */
 static int open_failed(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
@@ -348,10 +353,9 @@ static int open_failed(struct request *rq)
 	log_warn("open_failed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node", LOG_S(p->placed.node),
 	         "epoch", LOG_U(p->claim.room.epoch), "status", LOG_U((uint64_t)p->opening.status));
 	rq->retry_ms = p->opening.retry_ms;
-	if (p->opening.verdict == SFU_FAILED)
-		evict_room(rq->worker, p->placed.node, p->placed.incarnation, rs->name, p->claim.room.epoch);
 	give_back_charge(rq);
 	p->from_epoch = p->claim.room.epoch;
+	p->owner_lost = false;
 	rs->room = p->claim.room;
 	return next_node(rq, open_error(p->opening.verdict));
 }

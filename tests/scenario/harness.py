@@ -198,7 +198,7 @@ class FakeNode:
         self.loop.run_forever()
 
     async def _serve(self, reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 line = (await reader.readuntil(b"\r\n")).decode()
                 method, target, _ = line.split(" ")
@@ -209,7 +209,19 @@ class FakeNode:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if not await self._answer(method, target, headers, body, writer):
                     break
-        writer.close()
+
+    def vanish(self):
+        """Nobody listens any more and open connections are cut; appear() ends it."""
+        async def work():
+            self.server.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+        asyncio.run_coroutine_threadsafe(work(), self.loop).result(5)
+
+    def appear(self):
+        async def work():
+            self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
+        asyncio.run_coroutine_threadsafe(work(), self.loop).result(5)
 
     async def _answer(self, method, target, headers, body, writer):
         self.calls += 1
@@ -288,14 +300,9 @@ class FakeNode:
             self.beating[1].join()
         self.beating = None
 
-    async def _end(self):
-        self.server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
     def close(self):
         self.stop_beating()
-        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(5)
+        self.vanish()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
 

@@ -24,7 +24,7 @@ def test_a_failing_node_is_held_back_and_comes_back(stage, mode):
     router.wait_placeable("n1")
     assert router.join("before").status == 200
     if mode == "gone":
-        node.loop.call_soon_threadsafe(node.server.close)
+        node.vanish()
     node.mode = mode
     answers = [router.join(f"fails-{i}") for i in range(5)]
     assert all(a.code() == "node_unavailable" for a in answers), answers
@@ -36,9 +36,7 @@ def test_a_failing_node_is_held_back_and_comes_back(stage, mode):
     assert owner(router.join("before"))[0] == "n1"
     node.mode = "ok"
     if mode == "gone":
-        async def listen():
-            node.server = await asyncio.start_server(node._serve, "127.0.0.1", node.port)
-        asyncio.run_coroutine_threadsafe(listen(), node.loop).result(5)
+        node.appear()
     until("it is joinable again", lambda: router.join("after").status == 200)
     until("the breaker is closed", lambda: control(router, "n1")["state"] == "closed")
     assert node.calls >= calls

@@ -11,13 +11,23 @@ static const struct suite_host *host;
 
 /* -- rooms ------------------------------------------------------------------------------------------------------------------ */
 
-struct claimed do_claim(const char *name, uint64_t from, const char *node)
+static struct claimed claim(const char *name, uint64_t from, bool owner_lost, const char *node)
 {
-	struct claim claim = { .from_epoch = from, .node = node, .incarnation = "inc", .registration = 7 };
+	struct claim claim = { .from_epoch = from, .owner_lost = owner_lost, .node = node, .incarnation = "inc", .registration = 7 };
 	struct claimed got = { 0 };
 
 	OK(rooms_claim(s, str_of(name), &claim, DUE, &got, w));
 	return got;
+}
+
+struct claimed do_claim(const char *name, uint64_t from, const char *node)
+{
+	return claim(name, from, false, node);
+}
+
+struct claimed do_claim_lost(const char *name, uint64_t from, const char *node)
+{
+	return claim(name, from, true, node);
 }
 
 struct claimed do_publish(const char *name, uint64_t epoch, const char *hints)

@@ -194,7 +194,7 @@ START_TEST(rooms_that_moved_are_not_listed_under_the_old_node)
 	FROM_HERE(_i);
 	epoch = place("n1", do_register("n1", "i1", "").registration, "a");
 	ck_assert(row_of("n1", "a", &row));
-	ck_assert(do_claim("a", epoch, "n2").won);
+	ck_assert(do_claim_lost("a", epoch, "n2").won);
 	ck_assert(!row_of("n1", "a", &row));
 }
 END_TEST

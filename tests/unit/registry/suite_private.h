@@ -9,6 +9,7 @@ extern struct store *s; /* asks; on the keeper's loop or the worker's */
 #define FROM_HERE(i) (s = t.stores[i])
 
 struct claimed do_claim(const char *name, uint64_t from, const char *node);
+struct claimed do_claim_lost(const char *name, uint64_t from, const char *node); /* as its owner is lost */
 struct claimed do_publish(const char *name, uint64_t epoch, const char *hints);
 struct claimed do_shut(const char *name, uint64_t epoch);
 struct claimed do_forget(const char *name, uint64_t epoch);
