@@ -91,7 +91,10 @@ def test_other_nodes_do_not_notice(stage):
         return time.perf_counter() - started
 
     async def measure(disturb):
+        reached = bad.calls + 50 * disturb
         noise = [asyncio.create_task(fetch("GET", f"{router.url}/v1/rooms/{rooms['bad'][0]}/signal", timeout=30)) for _ in range(50 * disturb)]
+        while bad.calls < reached:
+            await asyncio.sleep(0.01)
         times = []
         for i in range(300):
             times.append(await time_one(rooms["good"][i % len(rooms["good"])]))

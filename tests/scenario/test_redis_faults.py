@@ -46,8 +46,14 @@ def test_a_restarted_redis_is_found_again(stage, pair):
     redis.kill()
     assert owner(router.join("known")) == known
     again = stage.redis(port=redis.port)
-    until("the node is back", lambda: node.registration and (node.beat().status == 404 and node.register().status in (200, 201)
-                                                               or node.beat().status == 200))
+    node.stop_beating()
+
+    def back():
+        answer = node.beat()
+        if answer.code() == "unknown_node":
+            node.register()
+        return answer.status == 200 and answer.json()["renewed"]
+    until("the node is back", back)
     until("new rooms again", lambda: router.join("after").status == 200)
     assert again.command("PING") == b"+PONG\r\n"
 
