@@ -260,12 +260,20 @@ struct fleet *fleet_new(struct loop *keeper, struct store *store, struct retire 
 	fleet->retire = retire;
 	fleet->conf = *conf;
 	fleet->wait.wake = woken;
+	atomic_init(&fleet->refs, 1);
 	return fleet;
 }
 
 void fleet_start(struct fleet *fleet)
 {
 	fleet_refresh(fleet);
+}
+
+/* What was reported may still be on its way when the fleet ends: calls are cancelled last of all. */
+void fleet_unref(struct fleet *fleet)
+{
+	if (atomic_fetch_sub(&fleet->refs, 1) == 1)
+		free(fleet);
 }
 
 void fleet_free(struct fleet *fleet)
@@ -283,5 +291,6 @@ void fleet_free(struct fleet *fleet)
 	free(fleet->seats);
 	if (p)
 		free_published(&p->retired);
-	free(fleet);
+	fleet->closed = true;
+	fleet_unref(fleet);
 }

@@ -43,6 +43,7 @@ struct node { /* immutable once published, but for what breakers and meter point
 	unsigned why_not;         /* of the node itself; a join adds its own */
 	uint64_t changed_ms;      /* loop time of the last heartbeat that we saw */
 	uint64_t registered_ms;   /* loop time when we first saw this incarnation heartbeat; for slow start */
+	uint64_t watched_ms;      /* loop time when we first saw it at all: silence counts from there */
 	uint64_t full_until_ms;   /* a 503 with Retry-After or 429 said so */
 	struct breaker *breakers[CLASSES];
 	struct meter *meter;      /* charges, see health/charges.h */

@@ -75,7 +75,9 @@ static void report_here(struct task *task)
 {
 	struct report *report = container_of(task, struct report, task);
 
-	judge(report->fleet, &report->result);
+	if (!report->fleet->closed)
+		judge(report->fleet, &report->result);
+	fleet_unref(report->fleet);
 	free(report);
 }
 
@@ -87,6 +89,7 @@ void fleet_report(struct fleet *fleet, const struct call_result *result)
 		abort();
 	report->fleet = fleet;
 	report->result = *result;
+	atomic_fetch_add(&fleet->refs, 1);
 	loop_post(fleet->loop, &report->task, report_here);
 }
 

@@ -28,7 +28,7 @@ struct seat {
 	struct breaker *breakers[CLASSES];
 	struct meter *meter;
 	uint64_t registration, seq;             /* as last seen to change */
-	uint64_t changed_ms, registered_ms;
+	uint64_t changed_ms, registered_ms, watched_ms;
 	uint64_t full_until_ms, resets, charged;
 	enum node_state told;
 	enum breaker_state breaker_told[CLASSES];
@@ -54,6 +54,8 @@ struct fleet {
 	struct nodes_all answer;
 	bool again;             /* asked for while a reading was under way */
 	bool watching;          /* the last reading came, and in time */
+	bool closed;
+	_Atomic size_t refs;    /* the owner, and each report under way */
 	uint64_t answered_ms, watched_since_ms, store_ms, others_ms, version;
 	size_t nseats;
 	struct seat **seats;    /* by id */
@@ -61,6 +63,7 @@ struct fleet {
 
 /* fleet.c */
 struct seat *fleet_seat(const struct fleet *, const char *node); /* NULL: none */
+void fleet_unref(struct fleet *);
 void fleet_tell_breakers(struct seat *, uint64_t now_ms);        /* what has changed since last told */
 /* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. */
 void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_t now_ms);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the store's answer to a view. Records and seats are both sorted by id, so that one pass pairs them. A record that the
- * store could not read this time (`partial`) is taken over from the last view: a damaged key must not look like a node that
- * left. What a node said and cannot be read is a reason against it (`unreadable`), never a reason to drop it.
+ * store could not read this time (`unread`) is taken over from the last view: a damaged key must not look like a node that
+ * left, nor hide that another one did. What a node said and cannot be read is a reason against it (`unreadable`), never a reason to drop it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +57,7 @@ static struct seat *seat_new(struct fleet *fleet, const struct node_record *reco
 	seat->meter = meter_new(fleet->conf.ramp_ms);
 	seat->registration = record->registration;
 	seat->seq = record->seq;
+	seat->watched_ms = now_ms;
 	seat->changed_ms = ago(now_ms, store_ms, record->heard_ms);
 	seat->registered_ms = record->seq ? ago(now_ms, store_ms, record->since_ms) : now_ms;
 	seat->resets = record->resets;
@@ -136,24 +137,18 @@ static void keep_record(struct arena *arena, const struct node_record *from, str
 		memcpy(to->charges, from->charges, from->ncharges * sizeof(*to->charges));
 }
 
-static bool has_record(const struct nodes_all *all, const char *id)
+static void take_over_unread(const struct fleet *fleet, struct arena *arena, struct nodes_all *all)
 {
-	for (size_t i = 0; i < all->count; i++)
-		if (!strcmp(all->nodes[i].id, id))
-			return true;
-	return false;
-}
-
-static void take_over_missing(const struct fleet_view *last, struct arena *arena, struct nodes_all *all)
-{
-	struct node_record *nodes = arena_alloc(arena, (all->count + last->count + 1) * sizeof(*nodes));
+	struct node_record *nodes = arena_alloc(arena, (all->count + all->nunread + 1) * sizeof(*nodes));
 	size_t n = all->count;
 
 	if (n)
 		memcpy(nodes, all->nodes, n * sizeof(*nodes));
-	for (size_t i = 0; i < last->count; i++)
-		if (!has_record(all, last->nodes[i].record.id))
-			keep_record(arena, &last->nodes[i].record, &nodes[n++]);
+	for (size_t i = 0; i < all->nunread; i++) {
+		const struct node *last = fleet_find(fleet, all->unread[i]);
+		if (last)
+			keep_record(arena, &last->record, &nodes[n++]);
+	}
 	all->nodes = nodes;
 	all->count = n;
 }
@@ -177,6 +172,7 @@ static void read_node(struct arena *arena, const struct node_record *record, str
 	node->record = *record;
 	node->changed_ms = seat->changed_ms;
 	node->registered_ms = seat->registered_ms;
+	node->watched_ms = seat->watched_ms;
 	node->full_until_ms = seat->full_until_ms;
 	for (int class = 0; class < CLASSES; class++)
 		node->breakers[class] = seat->breakers[class];
@@ -186,8 +182,8 @@ static void read_node(struct arena *arena, const struct node_record *record, str
 
 void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all, uint64_t now_ms)
 {
-	if (all->partial)
-		take_over_missing(fleet_view(fleet), &p->arena, all);
+	if (all->nunread)
+		take_over_unread(fleet, &p->arena, all);
 	if (all->count)
 		qsort(all->nodes, all->count, sizeof(*all->nodes), by_id);
 	seat_all(fleet, all, now_ms);

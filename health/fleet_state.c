@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a node is, from its record and what we watched. `state` is one word for people, the most serious that applies;
- * `why_not` has every reason, so that an operator sees all that stands in the way at once. Silence is counted from the later
- * of the node's last change and the beginning of unbroken watching: what nobody watched is not silence.
+ * `why_not` has every reason, so that an operator sees all that stands in the way at once. Silence is counted from the latest
+ * of the node's last change, our first sight of it, and the beginning of unbroken watching: what nobody watched is not silence,
+ * and a record that comes from an old copy of the store does not say how long its node has been silent.
  */
 #include <arpa/inet.h>
 #include <string.h>
@@ -21,8 +22,12 @@ const char *const why_not_words[] = {
 /* -- silence -------------------------------------------------------------------------------------------------------------- */
 uint64_t fleet_silence_ms(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
 {
-	uint64_t since = node->changed_ms > fleet->watched_since_ms ? node->changed_ms : fleet->watched_since_ms;
+	uint64_t since = fleet->watched_since_ms;
 
+	if (since < node->watched_ms)
+		since = node->watched_ms;
+	if (since < node->changed_ms)
+		since = node->changed_ms;
 	return now_ms > since ? now_ms - since : 0;
 }
 

@@ -122,7 +122,9 @@ struct nodes_all {
 	uint64_t store_ms; /* the store's clock at the answer */
 	size_t count;
 	struct node_record *nodes; /* in the arena */
-	bool partial;      /* some node's record could not be read this time */
+	bool partial;      /* some nodes' records could not be read this time: */
+	size_t nunread;
+	const char **unread; /* their ids; in the arena */
 };
 /* Every node; for the view that each process keeps. */
 int nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);

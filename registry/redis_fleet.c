@@ -157,6 +157,17 @@ static void nodes_settle(struct fleet_op *op)
 	all->count = kept;
 }
 
+static void record_unread(struct fleet_op *op, struct node_record *record)
+{
+	struct nodes_all *all = &op->found_nodes;
+
+	if (!record->id[0]) /* said already, or deleted */
+		return;
+	all->partial = true;
+	all->unread[all->nunread++] = arena_copy(op->arena, record->id, strlen(record->id));
+	record->id[0] = '\0';
+}
+
 static void part_answered(struct redis_call *call, const struct redisReply *reply)
 {
 	struct part_fetch *fetch = container_of(call, struct part_fetch, call);
@@ -166,10 +177,8 @@ static void part_answered(struct redis_call *call, const struct redisReply *repl
 		fleet_finish(op, -ERR_STORE_UNAVAILABLE);
 		return;
 	}
-	if (!part_read(fetch, reply)) {
-		fetch->record->id[0] = '\0';
-		op->found_nodes.partial = true;
-	}
+	if (!part_read(fetch, reply))
+		record_unread(op, fetch->record);
 	if (--op->waiting)
 		return;
 	nodes_settle(op);
@@ -229,6 +238,7 @@ static void nodes_listed(struct redis_call *call, const struct redisReply *reply
 		return;
 	}
 	all->nodes = arena_alloc(op->arena, (count ? count : 1) * sizeof *all->nodes);
+	all->unread = arena_alloc(op->arena, (count ? count : 1) * sizeof *all->unread);
 	for (size_t i = 0; i < count; i++) {
 		struct str id = reply_str(reply_at(reply, i));
 

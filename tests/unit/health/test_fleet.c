@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who lives, by our own watching alone; what a view holds; what outlives a view and what does not. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "health/charges.h"
+#include "tests/unit/health/stage.h"
+
+#define FENCED_LIMIT (LEASE_MS + GRACE_MS)
+
+static bool told(const char *text)
+{
+	bool is = strstr(stage.told, text) != NULL;
+
+	if (is)
+		stage.told[0] = '\0';
+	return is;
+}
+
+static enum node_state state_of(const char *id)
+{
+	return stage_node(id)->state;
+}
+
+/* -- views ------------------------------------------------------------------------------------------------------------------- */
+START_TEST(views_are_sorted_and_found)
+{
+	const struct fleet_view *view;
+	uint64_t version = fleet_view(stage.fleet)->version;
+
+	ck_assert(fleet_view(stage.fleet)->ready && !fleet_view(stage.fleet)->count);
+	stage_ready("b");
+	stage_ready("c");
+	stage_ready("a");
+	view = fleet_view(stage.fleet);
+	ck_assert_uint_eq(view->count, 3);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_int_eq(view->nodes[i].record.id[0], "abc"[i]);
+	ck_assert_uint_gt(view->version, version);
+	ck_assert_ptr_null(fleet_find(stage.fleet, "d"));
+	ck_assert(fleet_owns(stage.fleet, "b", "i1") && !fleet_owns(stage.fleet, "b", "i2") && !fleet_owns(stage.fleet, "b", ""));
+}
+END_TEST
+
+START_TEST(a_view_is_not_ready_before_the_first_answer)
+{
+	struct fleet_conf conf = stage_conf();
+	struct fleet *second;
+
+	stage.away = true;
+	second = fleet_new(stage.loop, &stage.store, stage.retire, &conf);
+	ck_assert(!fleet_view(second)->ready && !fleet_find(second, "a"));
+	fleet_start(second);
+	stage_pass(1000);
+	ck_assert(!fleet_view(second)->ready);
+	stage.away = false;
+	stage_pass(1000);
+	ck_assert(fleet_view(second)->ready);
+	fleet_free(second);
+}
+END_TEST
+
+START_TEST(asked_for_while_one_is_under_way_is_once_more)
+{
+	stage.holds = true;
+	fleet_refresh(stage.fleet);
+	stage_turn();
+	stage_pass(50);
+	fleet_refresh(stage.fleet);
+	fleet_refresh(stage.fleet);
+	ck_assert_ptr_nonnull(stage.asked.waiter);
+	stage_answer(0);
+	unsigned readings = stage.readings;
+	stage.holds = false;
+	stage_pass(50);
+	ck_assert_uint_eq(stage.readings, readings + 1);
+}
+END_TEST
+
+START_TEST(a_node_is_joining_until_it_was_heard)
+{
+	stage_add("a", "i1", GATED);
+	stage_pass(500);
+	ck_assert_int_eq(state_of("a"), NODE_JOINING);
+	ck_assert(stage_node("a")->why_not & WHY_NOT(JOINING));
+	stage_beat("a", "{\"cpu\":0.1}");
+	stage_pass(500);
+	ck_assert_int_eq(state_of("a"), NODE_READY);
+	ck_assert_uint_eq(stage_node("a")->why_not, 0);
+	ck_assert_uint_ge(stage_node("a")->registered_ms, stage.now - 500); /* slow start begins at the first heartbeat */
+	ck_assert(told("a joining>ready;"));
+}
+END_TEST
+
+/* -- silence ------------------------------------------------------------------------------------------------------------------- */
+/* colyseus#968: one missed heartbeat takes nothing away; jicofo#1143: it comes back by itself. */
+START_TEST(half_an_interval_late_and_back_again)
+{
+	stage_ready("a");
+	stage_pass(HEARTBEAT_MS + HEARTBEAT_MS / 2 - 100);
+	ck_assert_int_eq(state_of("a"), NODE_READY);
+	stage_pass(600);
+	ck_assert_int_eq(state_of("a"), NODE_LATE);
+	ck_assert(stage_node("a")->why_not & WHY_NOT(LATE));
+	ck_assert(told("a ready>late;"));
+	ck_assert(fleet_owns(stage.fleet, "a", "i1") && !stage.losses);
+	stage_beat("a", "{\"cpu\":0.1}");
+	stage_pass(500);
+	ck_assert_int_eq(state_of("a"), NODE_READY);
+	ck_assert(told("a late>ready;"));
+}
+END_TEST
+
+START_TEST(silent_for_lease_and_grace_is_lost_in_the_store)
+{
+	stage_ready("a");
+	stage_ready("b");
+	stage_pass(FENCED_LIMIT - 150);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_beat("b", "{\"cpu\":0.1}");
+	stage_pass(700);
+	ck_assert(stage_record("a")->lost && !stage_record("b")->lost);
+	stage_pass(500);
+	ck_assert_int_eq(state_of("a"), NODE_LOST);
+	ck_assert(!fleet_owns(stage.fleet, "a", "i1") && fleet_owns(stage.fleet, "b", "i1"));
+	ck_assert(told("a late>lost;"));
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+START_TEST(the_granted_lease_counts_not_the_configured_one)
+{
+	stage_ready("a")->lease_ms = 10000;
+	stage_pass(FENCED_LIMIT + 5000);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1200);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+START_TEST(without_a_fence_the_wait_is_longer)
+{
+	stage_ready("a")->info = STR("{\"signal_url\":\"ws://127.0.0.1:1/\"}");
+	stage_pass(UNFENCED_MS - 150);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(700);
+	ck_assert(stage_record("a")->lost);
+}
+END_TEST
+
+START_TEST(silence_counts_only_while_the_store_answers)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 500);
+	stage.away = true;
+	stage_pass(20000);
+	ck_assert_uint_eq(stage.losses, 0);
+	ck_assert_ptr_nonnull(fleet_find(stage.fleet, "a")); /* known is enough */
+	ck_assert(fleet_owns(stage.fleet, "a", "i1"));
+	stage.away = false;
+	stage_pass(FENCED_LIMIT - 100); /* counts from zero */
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1200);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+START_TEST(silence_counts_only_while_our_loop_turns)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 500);
+	stage_stall(1500);
+	stage_pass(FENCED_LIMIT - 700);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+/* Answers that come late leave a gap in what we saw, like none. */
+START_TEST(silence_counts_only_while_answers_come_in_time)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 1000);
+	stage.holds = true;
+	stage_pass(2000);
+	stage_answer(0);
+	stage.holds = false;
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+START_TEST(another_store_begins_silence_anew)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 500);
+	stage.store_ahead_ms -= 3600000; /* its clock went back */
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+/* A snapshot that was put back says "heard an hour ago": the store's clock is no observer. */
+START_TEST(an_old_record_that_appears_is_watched_first)
+{
+	stage_pass(10000);
+	stage_ready("a")->heard_ms -= 3600000;
+	stage_remove("a");
+	stage_pass(1000);
+	stage_add("a", "i1", GATED)->heard_ms -= 3600000;
+	stage_record("a")->seq = 7;
+	stage_pass(FENCED_LIMIT - 100);
+	ck_assert_uint_eq(stage.losses, 0);
+	ck_assert_int_eq(state_of("a"), NODE_LATE);
+	stage_pass(1000);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+START_TEST(heard_between_the_reading_and_the_verdict_lives)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 150);
+	stage.holds_losing = true;
+	stage_pass(1200);
+	ck_assert_uint_eq(stage.losses, 1); /* asked once, however often it is read meanwhile */
+	stage_beat("a", "{\"cpu\":0.1}");
+	stage.holds_losing = false;
+	wait_wake(op_detach(&stage.losing), 0); /* the store found another seq */
+	stage_pass(600);
+	ck_assert_int_eq(state_of("a"), NODE_READY);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+START_TEST(a_node_may_leave_while_it_is_being_lost)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 150);
+	stage.holds_losing = true;
+	stage_pass(1200);
+	ck_assert_ptr_nonnull(stage.losing.waiter);
+	stage_remove("a");
+	stage_pass(600);
+	ck_assert_ptr_null(stage.losing.waiter);
+	ck_assert_ptr_null(fleet_find(stage.fleet, "a"));
+}
+END_TEST
+
+/* -- records that cannot be read -------------------------------------------------------------------------------------------------- */
+START_TEST(a_damaged_record_is_taken_over_and_hides_no_leave)
+{
+	stage_ready("a");
+	stage_ready("b");
+	stage.unread[0] = "a";
+	stage.nunread = 1;
+	stage_pass(600);
+	ck_assert(fleet_owns(stage.fleet, "a", "i1"));
+	stage_remove("b");
+	stage_pass(600);
+	ck_assert_ptr_null(fleet_find(stage.fleet, "b"));
+	ck_assert(fleet_owns(stage.fleet, "a", "i1"));
+	stage.nunread = 0;
+	stage_pass(600);
+	ck_assert_uint_eq(fleet_view(stage.fleet)->count, 1);
+}
+END_TEST
+
+/* -- seats ------------------------------------------------------------------------------------------------------------------------ */
+static void fail_calls(const char *node, enum breaker_class class, unsigned times)
+{
+	const struct node *n = stage_node(node);
+	struct call_result result = { .class = class, .result = RESULT_FAILURE };
+	uint64_t retry_ms;
+
+	memcpy(result.node, n->record.id, sizeof(result.node));
+	memcpy(result.incarnation, n->record.incarnation, sizeof(result.incarnation));
+	while (times--) {
+		ck_assert_int_eq(breaker_admit(n->breakers[class], stage.now, &result.admission, &retry_ms), 0);
+		fleet_report(stage.fleet, &result);
+		stage_turn();
+	}
+}
+
+static enum breaker_state breaker_of(const char *node, enum breaker_class class)
+{
+	uint64_t retry_ms;
+
+	return breaker_state(stage_node(node)->breakers[class], stage.now, &retry_ms);
+}
+
+START_TEST(another_incarnation_starts_closed_and_free_of_charges)
+{
+	stage_ready("a");
+	fail_calls("a", CLASS_CONTROL, 2);
+	fleet_charged(stage.fleet, "a", UINT64_C(1700000000001), 0.25);
+	ck_assert_int_eq(breaker_of("a", CLASS_CONTROL), BREAKER_OPEN);
+	ck_assert(told("a control closed>open;"));
+	ck_assert_double_gt(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0.2);
+	stage_add("a", "i2", GATED);
+	stage_pass(600);
+	ck_assert_int_eq(breaker_of("a", CLASS_CONTROL), BREAKER_CLOSED);
+	ck_assert(told("a control open>closed;"));
+	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0, 1e-9);
+}
+END_TEST
+
+START_TEST(results_of_the_process_before_say_nothing_of_this_one)
+{
+	struct call_result old = { .node = "a", .incarnation = "i1", .class = CLASS_CONTROL, .result = RESULT_FAILURE };
+
+	stage_ready("a");
+	stage_add("a", "i2", GATED);
+	stage_pass(600);
+	for (int i = 0; i < 5; i++)
+		fleet_report(stage.fleet, &old);
+	stage_turn();
+	ck_assert_uint_eq(breaker_failures(stage_node("a")->breakers[CLASS_CONTROL]), 0);
+}
+END_TEST
+
+START_TEST(the_same_process_keeps_its_breaker_over_a_registration)
+{
+	struct node_record *record = stage_ready("a");
+
+	fail_calls("a", CLASS_CONTROL, 2);
+	record->registration++;
+	record->seq = 1;
+	stage_pass(600);
+	ck_assert_int_eq(breaker_of("a", CLASS_CONTROL), BREAKER_OPEN);
+}
+END_TEST
+
+START_TEST(an_operators_reset_closes)
+{
+	struct node_record *record = stage_ready("a");
+
+	fail_calls("a", CLASS_SIGNAL, 2);
+	ck_assert(stage_node("a")->why_not == 0); /* one of one: over max_ejected, it does not steer */
+	stage_ready("b");
+	stage_ready("c");
+	ck_assert_uint_eq(stage_node("a")->why_not, WHY_NOT(BREAKER));
+	record->resets++;
+	stage_pass(600);
+	ck_assert_int_eq(breaker_of("a", CLASS_SIGNAL), BREAKER_CLOSED);
+	stage_pass(600);
+	ck_assert_uint_eq(stage_node("a")->why_not & WHY_NOT(BREAKER), 0);
+}
+END_TEST
+
+START_TEST(past_max_ejected_breakers_steer_nothing)
+{
+	for (int i = 0; i < 4; i++)
+		stage_ready((const char *[]){ "a", "b", "c", "d" }[i]);
+	fail_calls("a", CLASS_CONTROL, 2);
+	fail_calls("b", CLASS_SIGNAL, 2);
+	stage_pass(50);
+	ck_assert(breakers_steer(fleet_view(stage.fleet), "default", 0.5, stage.now));
+	ck_assert(stage_node("a")->why_not & WHY_NOT(BREAKER) && stage_node("b")->why_not & WHY_NOT(BREAKER));
+	fail_calls("c", CLASS_CONTROL, 2);
+	stage_pass(50);
+	ck_assert(!breakers_steer(fleet_view(stage.fleet), "default", 0.5, stage.now));
+	for (int i = 0; i < 3; i++)
+		ck_assert_uint_eq(stage_node((const char *[]){ "a", "b", "c" }[i])->why_not, 0);
+	ck_assert(breakers_steer(fleet_view(stage.fleet), "other", 0.5, stage.now));
+}
+END_TEST
+
+START_TEST(a_full_node_gets_no_rooms_for_the_time_it_said)
+{
+	struct call_result full = { .node = "a", .incarnation = "i1", .class = CLASS_CONTROL, .result = RESULT_NOTHING, .full_ms = 3000 };
+
+	stage_ready("a");
+	fleet_report(stage.fleet, &full);
+	stage_turn();
+	stage_pass(50);
+	ck_assert_uint_eq(stage_node("a")->why_not, WHY_NOT(FULL));
+	stage_live(4000, "a");
+	ck_assert_uint_eq(stage_node("a")->why_not, 0);
+	full.full_ms = UINT64_MAX; /* no node closes itself for ever */
+	fleet_report(stage.fleet, &full);
+	stage_turn();
+	stage_pass(50);
+	ck_assert_uint_le(stage_node("a")->full_until_ms, stage.now + 300000);
+}
+END_TEST
+
+/* -- charges ------------------------------------------------------------------------------------------------------------------------ */
+/* scalelite#1048: a report that was sampled before a placement does not erase its charge. */
+START_TEST(an_older_report_does_not_erase_a_charge)
+{
+	struct charge charge = { .number = 500, .cost = 0.2 };
+	struct node_record *record = stage_ready("a");
+
+	charge.at_ms = stage.now + stage.store_ahead_ms;
+	record->charges = &charge;
+	record->ncharges = 1;
+	record->charged = 500;
+	record->seen = 499;
+	record->shown = 99;
+	stage_beat("a", "{\"cpu\":0.1}");
+	stage_pass(500);
+	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0.2 * (1 - 500.0 / RAMP_MS), 0.01);
+	record->seen = 500;
+	record->shown = 0.15;
+	stage_beat("a", "{\"cpu\":0.1}");
+	stage_pass(500);
+	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0.2 * (1 - 1000.0 / RAMP_MS) - 0.15, 0.01);
+	stage_live(RAMP_MS, "a");
+	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0, 1e-9);
+}
+END_TEST
+
+START_TEST(others_charges_are_told_from_ours)
+{
+	double cost;
+
+	stage_ready("a");
+	ck_assert_uint_eq(fleet_others_ms(stage.fleet), 0);
+	cost = meter_pend(stage_node("a")->meter, 0.1, stage.now);
+	fleet_charged(stage.fleet, "a", UINT64_C(1700000000001), cost);
+	ck_assert_uint_eq(fleet_others_ms(stage.fleet), 0);
+	fleet_charged(stage.fleet, "a", UINT64_C(1700000000002), 0.1);
+	ck_assert_uint_eq(fleet_others_ms(stage.fleet), stage.now);
+	fleet_charged(stage.fleet, "nobody", 1, 0.1);
+	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0.2, 1e-6);
+	stage.away = true; /* nothing leaks while the store is away */
+	stage_pass(RAMP_MS + 1000);
+	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("a"), stage.now), 0, 1e-9);
+}
+END_TEST
+
+/* -- the end ------------------------------------------------------------------------------------------------------------------------- */
+START_TEST(reports_may_arrive_after_the_fleet)
+{
+	struct call_result result = { .node = "a", .incarnation = "i1", .result = RESULT_FAILURE };
+
+	stage_ready("a");
+	fleet_report(stage.fleet, &result);
+	fleet_report(stage.fleet, &result);
+	fleet_free(stage.fleet);
+	stage.fleet = NULL;
+	stage_turn(); /* under ASan: nobody is touched, nothing is left */
+}
+END_TEST
+
+START_TEST(a_fleet_may_end_while_it_asks)
+{
+	stage_ready("a");
+	stage.holds = true;
+	fleet_refresh(stage.fleet);
+	stage_pass(50);
+	ck_assert_ptr_nonnull(stage.asked.waiter);
+	fleet_free(stage.fleet);
+	stage.fleet = NULL;
+	ck_assert_ptr_null(stage.asked.waiter);
+}
+END_TEST
+
+static void each_line(void *arg, const struct breaker_line *line)
+{
+	ck_assert_str_eq(line->node, "a");
+	ck_assert_int_eq(line->class, CLASS_SIGNAL);
+	ck_assert_int_eq(line->state, BREAKER_OPEN);
+	ck_assert(line->failures == 2 && line->retry_ms == 1000);
+	++*(unsigned *)arg;
+}
+
+START_TEST(breakers_that_are_not_closed_are_listed)
+{
+	unsigned lines = 0;
+
+	stage_ready("a");
+	stage_ready("b");
+	fail_calls("a", CLASS_SIGNAL, 2);
+	fleet_breakers(stage.fleet, each_line, &lines);
+	ck_assert_uint_eq(lines, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("health/fleet");
+	TCase *tc = tcase_create("fleet");
+
+	suite_add_tcase(suite, tc);
+	tcase_add_checked_fixture(tc, stage_open, stage_close);
+	tcase_add_test(tc, views_are_sorted_and_found);
+	tcase_add_test(tc, a_view_is_not_ready_before_the_first_answer);
+	tcase_add_test(tc, asked_for_while_one_is_under_way_is_once_more);
+	tcase_add_test(tc, a_node_is_joining_until_it_was_heard);
+	tcase_add_test(tc, half_an_interval_late_and_back_again);
+	tcase_add_test(tc, silent_for_lease_and_grace_is_lost_in_the_store);
+	tcase_add_test(tc, the_granted_lease_counts_not_the_configured_one);
+	tcase_add_test(tc, without_a_fence_the_wait_is_longer);
+	tcase_add_test(tc, silence_counts_only_while_the_store_answers);
+	tcase_add_test(tc, silence_counts_only_while_our_loop_turns);
+	tcase_add_test(tc, silence_counts_only_while_answers_come_in_time);
+	tcase_add_test(tc, another_store_begins_silence_anew);
+	tcase_add_test(tc, an_old_record_that_appears_is_watched_first);
+	tcase_add_test(tc, heard_between_the_reading_and_the_verdict_lives);
+	tcase_add_test(tc, a_node_may_leave_while_it_is_being_lost);
+	tcase_add_test(tc, a_damaged_record_is_taken_over_and_hides_no_leave);
+	tcase_add_test(tc, another_incarnation_starts_closed_and_free_of_charges);
+	tcase_add_test(tc, results_of_the_process_before_say_nothing_of_this_one);
+	tcase_add_test(tc, the_same_process_keeps_its_breaker_over_a_registration);
+	tcase_add_test(tc, an_operators_reset_closes);
+	tcase_add_test(tc, past_max_ejected_breakers_steer_nothing);
+	tcase_add_test(tc, a_full_node_gets_no_rooms_for_the_time_it_said);
+	tcase_add_test(tc, an_older_report_does_not_erase_a_charge);
+	tcase_add_test(tc, others_charges_are_told_from_ours);
+	tcase_add_test(tc, reports_may_arrive_after_the_fleet);
+	tcase_add_test(tc, a_fleet_may_end_while_it_asks);
+	tcase_add_test(tc, breakers_that_are_not_closed_are_listed);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
