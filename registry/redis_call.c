@@ -105,7 +105,7 @@ static bool call_eval(struct redis *link, struct redis_call *call)
 /* A primary that has become a replica refuses writes for good: the name may lead to the new one by now. */
 static void call_answered(struct redis *link, struct redis_call *call, const struct redisReply *reply)
 {
-	bool read_only = reply_error_is(reply, "READONLY"), gone = false, *outer = link->gone;
+	bool read_only = reply_read_only(reply), gone = false, *outer = link->gone;
 
 	link->gone = &gone;
 	call_done(call, reply);

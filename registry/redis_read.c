@@ -25,6 +25,11 @@ bool reply_error_is(const struct redisReply *r, const char *prefix)
 	return r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, prefix, strlen(prefix)) == 0;
 }
 
+bool reply_read_only(const struct redisReply *r)
+{
+	return reply_error_is(r, "READONLY ") || (r && r->type == REDIS_REPLY_ERROR && strstr(r->str, "-READONLY "));
+}
+
 bool reply_is_list(const struct redisReply *r)
 {
 	return r && r->type == REDIS_REPLY_ARRAY;

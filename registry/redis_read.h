@@ -18,6 +18,8 @@ struct room_report;
 
 bool reply_failed(const struct redisReply *); /* NULL, or an error */
 bool reply_error_is(const struct redisReply *, const char *prefix); /* "NOSCRIPT" */
+/* Refused as this server is a replica; before Redis 7 the error of a script has it in the middle. */
+bool reply_read_only(const struct redisReply *);
 bool reply_is_list(const struct redisReply *);
 bool reply_is_nil(const struct redisReply *);
 size_t reply_count(const struct redisReply *); /* items of a list */

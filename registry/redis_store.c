@@ -9,6 +9,18 @@
 #include "registry/redis_store.h"
 #include "registry/redis_watch.h"
 
+/* Redis Cluster hashes what stands between the first '{' and the next '}'; with nothing between, the whole key: then a node's
+ * keys would lie in different slots, and no script may touch them together. */
+static bool prefix_keeps_slots(const char *prefix, const char **why)
+{
+	const char *open = strchr(prefix, '{');
+
+	if (!open || open[1] != '}')
+		return true;
+	*why = "the prefix of keys must not begin its braces with {}";
+	return false;
+}
+
 struct redis_shared *redis_shared_new(struct registry *registry, struct loop *keeper, struct table *table,
                                       const struct registry_conf *conf, const char **why)
 {
@@ -16,7 +28,7 @@ struct redis_shared *redis_shared_new(struct registry *registry, struct loop *ke
 
 	if (!shared)
 		abort();
-	if (!redis_target_parse(conf->url, &shared->target, why)) {
+	if (!redis_target_parse(conf->url, &shared->target, why) || !prefix_keeps_slots(conf->prefix, why)) {
 		free(shared);
 		return NULL;
 	}
