@@ -8,11 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
-#include "base/http.h"
 #include "base/json.h"
 #include "base/url.h"
-#include "base/wait.h"
 #include "base/wire/limits.h"
 #include "client/lib/join.h"
 
@@ -23,28 +20,6 @@
 #define ANSWER_MAX (1u << 20)
 #define TEXT_MAX_BYTES 65536 /* of any text in an answer */
 #define RETRY_MAX_MS 86400000.0
-
-struct usher_join {
-	struct loop *loop;
-	bool owns_loop, turning;
-	struct http *http;
-	char **targets; /* URL of the join at each router */
-	size_t ntargets, asked; /* asked: since the start */
-	char *bearer;
-	struct buf body;
-	uint64_t due_ms;
-	unsigned rounds; /* refused waits, or times round all routers without an answer */
-
-	struct timer timer;
-	struct wait wait;
-	struct arena arena; /* of the call under way */
-	struct http_answer answer;
-
-	struct arena kept; /* the last answer that came */
-	struct usher_joined last;
-	void (*done)(void *arg, const struct usher_joined *); /* NULL: was called */
-	void *arg;
-};
 
 /* -- what answers say ------------------------------------------------------------------------------------------------------ */
 struct place {
@@ -313,7 +288,7 @@ static const char *make(struct usher_join *join, const struct usher_join_options
 	if (!write_targets(join, o))
 		return "routers: must be http or https URLs, at least one";
 	if (!write_body(join, o))
-		return "json, participant, region, pool: do not make a JSON object";
+		return "json: must be the inside of a JSON object";
 	if (o->token && *o->token) {
 		struct buf bearer = { 0 };
 		buf_printf(&bearer, "Bearer %s", o->token);
