@@ -26,7 +26,7 @@ struct agent_conf {
 	int at_lease_end, on_store_loss;
 	uint64_t sick_ms;
 	const char *command;
-	const char *admin_secret, *admin_secret_file, *admin_key, *admin_key_file; /* of the SFU; agent_conf_secrets() reads the files */
+	const char *admin_secret, *admin_secret_file, *admin_key, *admin_key_file; /* of the SFU; agent_conf_check() reads the files */
 	double echo_load; /* negative: measured */
 	uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms, tunnel_idle_ms;
 	uint64_t connections, tunnel_buffer_bytes, drain_ms;
@@ -38,3 +38,5 @@ extern const struct adapter_ops *const agent_adapters[];
 
 /* What no single key can say. Reads the files of secrets into their values. Faults go to `err`, one line each; their number. */
 int agent_conf_check(struct agent_conf *, FILE *err);
+/* The first line of a file of secrets, without blanks around it; to be freed. NULL: cannot be read, or it is empty. */
+char *agent_conf_read_secret(const char *path);
