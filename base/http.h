@@ -21,8 +21,8 @@ struct wait;
 
 enum http_outcome { /* what became of a call; health/ judges it */
 	HTTP_ANSWERED,  /* a status came; see it */
-	HTTP_REFUSED,   /* not connected: refused, unreachable, no such name, address not allowed */
-	HTTP_TIMEOUT,   /* of connecting, or of the whole call */
+	HTTP_REFUSED,   /* not connected: refused, unreachable, not in time, no such name, address not allowed */
+	HTTP_TIMEOUT,   /* of the answer, or of the whole call */
 	HTTP_RESET,     /* the connection broke before the answer was whole */
 	HTTP_GARBAGE,   /* not HTTP, or an answer over the limit */
 	HTTP_CANCELLED, /* we or our client left */

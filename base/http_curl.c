@@ -102,7 +102,7 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void 
 	if (!s)
 		s = new_socket(pool, fd);
 	if (!s)
-		return -1;
+		return 0; /* -1 would end all transfers, also future ones: this one runs into its deadline */
 	watch_set(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
 	return 0;
 }
@@ -196,13 +196,13 @@ void http_free(struct http *http)
 	free(http);
 }
 
-/* What is under way may end where it is; its connections are closed with the old pool. */
+/* What is under way may end where it is; its connections are closed with the old pool. We may be in its collecting just now. */
 void http_drop_pool(struct http *http)
 {
 	struct pool *old = http->pools;
 
 	if (pool_new(http) && !old->transfers)
-		pool_free(old);
+		loop_later(http->loop, &old->collect, collect_done);
 }
 
 /* -- transfers ----------------------------------------------------------------------------------------------------- */
@@ -330,8 +330,8 @@ enum http_outcome transfer_outcome(const struct transfer *t, CURLcode code)
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_URL_MALFORMAT:
 		return HTTP_REFUSED;
-	case CURLE_OPERATION_TIMEDOUT:
-		return HTTP_TIMEOUT;
+	case CURLE_OPERATION_TIMEDOUT: /* also curl's word for a connection that was not made in time */
+		return t->sent ? HTTP_TIMEOUT : HTTP_REFUSED;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* the URL's; or, once sent, an answer without a status line (HTTP/0.9) */
 	case CURLE_OUT_OF_MEMORY:        /* also curl's word for a head over its limit */
 		return t->sent ? HTTP_GARBAGE : HTTP_REFUSED;

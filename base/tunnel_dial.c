@@ -22,6 +22,7 @@
 #include "base/wait.h"
 
 #define READ_MAX 16384
+#define KEY_LEN 24 /* 16 bytes in base64 (RFC 6455, 4.1) */
 
 struct dial {
 	struct dial *next, **at;
@@ -239,7 +240,7 @@ static void not_connected(struct timer *timer)
 	if (d->addresses.count > d->next_address && !d->link.ssl)
 		try_next(d);
 	else
-		fail(d, HTTP_TIMEOUT, "not connected in time");
+		fail(d, HTTP_REFUSED, "not connected in time");
 }
 
 static bool start_connect(struct dial *d, const struct sockaddr_storage *to, socklen_t len)
@@ -323,8 +324,8 @@ static void write_request(struct dial *d, const struct dial_plan *plan, const st
 		buf_printf(&d->request, "%.*s: %.*s\r\n", STR_ARG(h->name), STR_ARG(h->value));
 		if (!str_is_nocase(h->name, "Sec-WebSocket-Key"))
 			continue;
-		d->key_len = h->value.len < sizeof(d->key) ? h->value.len : sizeof(d->key);
-		memcpy(d->key, h->value.at, d->key_len);
+		memcpy(d->key, h->value.at, KEY_LEN); /* keys_clear */
+		d->key_len = KEY_LEN;
 	}
 	if (!d->key_len)
 		add_key(d);
@@ -347,8 +348,32 @@ static void read_plan(struct dial *d, const struct dial_plan *plan)
 	write_request(d, plan, &url);
 }
 
+static bool is_key(struct str s)
+{
+	unsigned char bytes[KEY_LEN];
+
+	return s.len == KEY_LEN && s.at[KEY_LEN - 3] != '=' && !memcmp(s.at + KEY_LEN - 2, "==", 2) &&
+	       EVP_DecodeBlock(bytes, (const unsigned char *)s.at, KEY_LEN) > 0;
+}
+
+/* One key, or none. A client's bad one would make the far side's proof fail, and that would be held against the far side. */
+static bool keys_clear(const struct dial_plan *plan)
+{
+	size_t keys = 0;
+
+	for (size_t i = 0; i < plan->nheaders; i++) {
+		if (!str_is_nocase(plan->headers[i].name, "Sec-WebSocket-Key"))
+			continue;
+		if (++keys > 1 || !is_key(plan->headers[i].value))
+			return false;
+	}
+	return true;
+}
+
 int tunnel_dial(struct tunnels *set, const struct dial_plan *plan, struct arena *arena, struct dial_answer *out, struct wait *w)
 {
+	if (!keys_clear(plan))
+		return -ERR_BAD_REQUEST;
 	if (set->ntunnels + set->npeers >= set->conf.max)
 		return -ERR_NO_CAPACITY;
 	struct dial *d = calloc(1, sizeof(*d));
