@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The played store answers with copies in the asker's arena, as both real ones do. */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -153,6 +155,23 @@ void stage_pass(uint64_t ms)
 {
 	for (uint64_t passed = 0; passed < ms; passed += STEP_MS)
 		stage_stall(STEP_MS);
+}
+
+static uint64_t real_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void stage_follow(void)
+{
+	struct pollfd fd = { .fd = loop_backend_fd(stage.loop), .events = POLLIN };
+	uint64_t began = real_ms();
+
+	poll(&fd, 1, 10);
+	stage_stall(real_ms() - began + 1); /* so that it ends, also where nothing takes any time */
 }
 
 void stage_live(uint64_t ms, const char *id)

@@ -58,3 +58,12 @@ void stage_beat(const char *id, const char *load); /* the next heartbeat */
 struct node_record *stage_ready(const char *id);   /* added with GATED, heard, and seen by the fleet */
 void stage_live(uint64_t ms, const char *id);      /* time goes by, and this node is heard each interval */
 const struct node *stage_node(const char *id);     /* as the fleet sees it; must be there */
+void stage_follow(void); /* time goes by as it really does, at most 10 ms: for what libcurl times */
+#define STAGE_UNTIL(condition)                                                                                         \
+	do {                                                                                                           \
+		uint64_t until_end = stage.now + 10000;                                                                \
+		while (!(condition)) {                                                                                 \
+			ck_assert_msg(stage.now < until_end, "never: %s", #condition);                                 \
+			stage_follow();                                                                                \
+		}                                                                                                      \
+	} while (0)
