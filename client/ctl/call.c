@@ -9,6 +9,7 @@
 #include "base/wait.h"
 #include "client/ctl/ctl.h"
 #include "client/ctl/shapes.h"
+#include "client/ctl/table.h"
 
 #define ANSWER_MAX (64u << 20)
 
@@ -48,6 +49,12 @@ static int unreachable(struct ctl *ctl, const struct http_answer *answer)
 	return CTL_UNREACHABLE;
 }
 
+static void say(struct ctl *ctl, const char *text)
+{
+	clean_print(text, ctl->err);
+	fputc('\n', ctl->err);
+}
+
 static int refused(struct ctl *ctl, const struct http_answer *answer)
 {
 	struct problem_view problem = { 0 };
@@ -56,9 +63,9 @@ static int refused(struct ctl *ctl, const struct http_answer *answer)
 	if (json_read(answer->body, &problem_shape, &ctl->arena, &problem, &fault) < 0 || !problem.title)
 		fprintf(ctl->err, "usherctl: the router answered %d\n", answer->status);
 	else
-		fprintf(ctl->err, "usherctl: %s (%s)\n", problem.title, problem.code ? problem.code : "no code");
+		say(ctl, arena_printf(&ctl->arena, "usherctl: %s (%s)", problem.title, problem.code ? problem.code : "no code"));
 	if (problem.detail && (!problem.title || strcmp(problem.detail, problem.title)))
-		fprintf(ctl->err, "  %s\n", problem.detail);
+		say(ctl, arena_printf(&ctl->arena, "  %s", problem.detail));
 	if (answer->status == 404)
 		return CTL_NOT_FOUND;
 	return answer->status >= 400 && answer->status < 500 ? CTL_REFUSED : CTL_FAILED;

@@ -94,37 +94,62 @@ static void warn_partial(struct ctl *ctl, const struct page_view *page)
 {
 	const char *const *who = page->partial.items;
 
-	for (size_t i = 0; i < page->partial.count; i++)
-		fprintf(ctl->err, "usherctl: incomplete, no answer from %s\n", who[i]);
+	for (size_t i = 0; i < page->partial.count; i++) {
+		fputs("usherctl: incomplete, no answer from ", ctl->err);
+		clean_print(who[i], ctl->err);
+		fputc('\n', ctl->err);
+	}
+}
+
+static int get_page(struct ctl *ctl, const struct list *list, const char *cursor, uint64_t done, struct table *table,
+                    struct page_view *page)
+{
+	struct buf target = list_target(ctl, list, cursor, done);
+	struct str answer;
+	int code;
+
+	arena_reset(&ctl->arena);
+	code = call_at(ctl, "GET", &target, STR(""), &answer);
+	if (code == CTL_DONE)
+		code = ctl_read(ctl, answer, list->page, page);
+	if (code != CTL_DONE)
+		return code;
+	if (ctl->json)
+		ctl_show_raw(ctl, answer);
+	else
+		list_rows(list, page, table);
+	warn_partial(ctl, page);
+	return CTL_DONE;
+}
+
+/* The same cursor again would never end. False: no next page. */
+static bool next_page(const struct page_view *page, struct buf *cursor, int *code, struct ctl *ctl)
+{
+	const char *next = page->next_cursor ? page->next_cursor : "";
+
+	if (cursor->len && !strcmp(next, cursor->at)) {
+		fprintf(ctl->err, "usherctl: the router repeats its cursor\n");
+		*code = CTL_FAILED;
+		return false;
+	}
+	buf_free(cursor);
+	*cursor = (struct buf){ 0 };
+	buf_adds(cursor, next);
+	return cursor->len;
 }
 
 static int list_pages(struct ctl *ctl, const struct list *list, struct table *table)
 {
 	struct buf cursor = { 0 };
+	struct page_view page;
 	uint64_t done = 0;
 	int code;
 
 	do {
-		struct buf target = list_target(ctl, list, cursor.len ? cursor.at : NULL, done);
-		struct page_view page = { 0 };
-		struct str answer;
-
-		arena_reset(&ctl->arena);
-		code = call_at(ctl, "GET", &target, STR(""), &answer);
-		if (code == CTL_DONE)
-			code = ctl_read(ctl, answer, list->page, &page);
-		if (code != CTL_DONE)
-			break;
-		if (ctl->json)
-			ctl_show_raw(ctl, answer);
-		else
-			list_rows(list, &page, table);
-		warn_partial(ctl, &page);
+		page = (struct page_view){ 0 };
+		code = get_page(ctl, list, cursor.len ? cursor.at : NULL, done, table, &page);
 		done += page.items.count;
-		buf_free(&cursor);
-		cursor = (struct buf){ 0 };
-		buf_adds(&cursor, page.next_cursor ? page.next_cursor : "");
-	} while (cursor.len && (!ctl->limit || done < ctl->limit));
+	} while (code == CTL_DONE && next_page(&page, &cursor, &code, ctl) && (!ctl->limit || done < ctl->limit));
 	buf_free(&cursor);
 	return code;
 }
@@ -275,6 +300,14 @@ static void fact_share(struct table *t, const char *name, bool has, double share
 	fact(t, name, has ? percent : NULL);
 }
 
+static void fact_real(struct table *t, const char *name, bool has, double value)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%.1f", value);
+	fact(t, name, has ? text : NULL);
+}
+
 static void show_facts(struct ctl *ctl, struct table *t)
 {
 	table_print(t, ctl->out);
@@ -336,6 +369,9 @@ static void show_node(struct ctl *ctl, const struct node_view *node)
 	fact_share(&t, "charged", true, node->charged);
 	fact_share(&t, "cpu", node->load.has_cpu, node->load.cpu);
 	fact_share(&t, "memory", node->load.has_memory, node->load.memory);
+	fact_share(&t, "stress", node->load.has_stress, node->load.stress);
+	fact_real(&t, "mbps in", node->load.has_in, node->load.bandwidth_in_mbps);
+	fact_real(&t, "mbps out", node->load.has_out, node->load.bandwidth_out_mbps);
 	fact_number(&t, "rooms", true, node->rooms);
 	fact_number(&t, "participants", node->has_participants, node->participants);
 	fact(&t, "pool", node->pool);

@@ -82,7 +82,8 @@ static void print_help(FILE *out)
 	             "  usherctl nodes\n"
 	             "  usherctl join standup --participant ann\n"
 	             "  usherctl --json rooms --prefix team/ | jq '.rooms[].room'\n"
-	             "  usherctl close standup --epoch 1795328740704\n",
+	             "  usherctl close standup --epoch 1795328740704\n"
+	             "  usherctl room -- --odd-name\n",
 	        "USHER_URL", "USHER_TOKEN_FILE");
 }
 
@@ -167,6 +168,8 @@ static int read_token(struct ctl *ctl, const char *path, char token[static TOKEN
 		fclose(file);
 	if (!read)
 		return usage(ctl, "USHER_TOKEN_FILE cannot be read", path);
+	if (strlen(token) == TOKEN_MAX - 1)
+		return usage(ctl, "USHER_TOKEN_FILE holds more than a token", path);
 	token[strcspn(token, "\r\n")] = '\0';
 	if (!*token || strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") != strlen(token))
 		return usage(ctl, "USHER_TOKEN_FILE holds no token", path);
@@ -202,6 +205,15 @@ static int run(struct ctl *ctl, const struct command *command)
 	return code;
 }
 
+/* A full disk must not look like an empty list. */
+static int flush(struct ctl *ctl, int code)
+{
+	if (fflush(ctl->out) == 0 && !ferror(ctl->out))
+		return code;
+	fprintf(ctl->err, "usherctl: the output cannot be written\n");
+	return code == CTL_DONE ? CTL_FAILED : code;
+}
+
 int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out, FILE *err)
 {
 	const char *url = env("USHER_URL");
@@ -212,11 +224,11 @@ int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out,
 	int code = parse_options(&ctl, argc, argv, &given);
 
 	if (code >= 0)
-		return code;
+		return flush(&ctl, code);
 	code = choose_command(&ctl, argv + optind, argc - optind, given, &command);
 	if (code == CTL_DONE && command)
 		code = check_url(&ctl);
 	if (code == CTL_DONE && command)
 		code = read_token(&ctl, env("USHER_TOKEN_FILE"), token);
-	return code == CTL_DONE && command ? run(&ctl, command) : code;
+	return code == CTL_DONE && command ? flush(&ctl, run(&ctl, command)) : code;
 }

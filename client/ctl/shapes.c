@@ -31,6 +31,7 @@ static const struct json_shape breaker_shape = SHAPE(breaker_members, breaker_vi
 static const struct json_member load_members[] = {
 	REAL_HAS(load_view, cpu, has_cpu),
 	REAL_HAS(load_view, memory, has_memory),
+	REAL_HAS(load_view, stress, has_stress),
 	REAL_HAS(load_view, bandwidth_in_mbps, has_in),
 	REAL_HAS(load_view, bandwidth_out_mbps, has_out),
 };

@@ -15,8 +15,8 @@ struct breaker_view {
 	uint64_t failures, retry_in_ms;
 };
 struct load_view {
-	double cpu, memory, bandwidth_in_mbps, bandwidth_out_mbps;
-	bool has_cpu, has_memory, has_in, has_out;
+	double cpu, memory, stress, bandwidth_in_mbps, bandwidth_out_mbps;
+	bool has_cpu, has_memory, has_stress, has_in, has_out;
 };
 struct node_view {
 	const char *id, *wish, *reported, *state, *incarnation, *region, *zone, *pool, *signal_url, *fences, *adapter, *version;

@@ -46,6 +46,16 @@ void table_text(struct table *t, const char *cell)
 	t->cells++;
 }
 
+void clean_print(const char *text, FILE *out)
+{
+	char one[2];
+
+	while (*text) {
+		text += clean_char(text, one);
+		fputc(one[0], out);
+	}
+}
+
 void table_u64(struct table *t, uint64_t n)
 {
 	table_printf(t, "%llu", (unsigned long long)n);

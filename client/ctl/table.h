@@ -24,3 +24,5 @@ void table_u64(struct table *, uint64_t);
 void table_printf(struct table *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void table_print(const struct table *, FILE *out);
 void table_free(struct table *);
+/* The same care for text outside of tables. */
+void clean_print(const char *text, FILE *out);

@@ -99,7 +99,7 @@ static void teardown(void)
 #define NODE                                                                                                           \
 	"{\"id\":\"sfu-1\",\"wish\":\"enabled\",\"reported\":null,\"state\":\"ready\",\"placeable\":true,\"why_not\":[],"  \
 	"\"incarnation\":\"i-1\",\"registration\":17,\"region\":null,\"zone\":null,\"pool\":\"default\",\"labels\":{\"a\":\"b\"}," \
-	"\"load\":{\"cpu\":0.25},\"score\":0.5,\"charged\":0,\"rooms\":3,\"participants\":null,\"load_age_ms\":12,"         \
+	"\"load\":{\"cpu\":0.25,\"stress\":0.5,\"bandwidth_out_mbps\":12.34},\"score\":0.5,\"charged\":0,\"rooms\":3,\"participants\":null,\"load_age_ms\":12,"         \
 	"\"lease_remaining_ms\":3900,\"breakers\":[{\"router\":\"r-1\",\"class\":\"signal\",\"state\":\"open\",\"failures\":5,"  \
 	"\"retry_in_ms\":700}],\"drain\":null}"
 
@@ -123,6 +123,7 @@ START_TEST(a_node_shows_its_breakers)
 	CK_ASKED(0, "GET /v1/nodes/sfu-1 HTTP/1.1\r\n");
 	CK_SHOWS(out_text, "registration   17\n");
 	CK_SHOWS(out_text, "labels         a=b\n");
+	CK_SHOWS(out_text, "stress         50.0%\nmbps out       12.3\n");
 	CK_SHOWS(out_text, "r-1         signal  open          5          700\n");
 }
 END_TEST
@@ -212,6 +213,55 @@ START_TEST(refusals_are_told_and_coded)
 }
 END_TEST
 
+START_TEST(refusals_are_safe_for_terminals)
+{
+	router_says("409 Conflict", "{\"title\":\"T\\u001b[2J\",\"code\":\"c\",\"detail\":\"D\\u009b1m\\n\"}");
+	ck_assert_int_eq(run("room standup"), CTL_REFUSED);
+	ck_assert_str_eq(err_text, "usherctl: T?[2J (c)\n  D?1m?\n");
+	router_says("200 OK", "{\"rooms\":[],\"next_cursor\":null,\"partial\":[\"r\\u001b\"]}");
+	ck_assert_int_eq(run("rooms"), CTL_DONE);
+	CK_SHOWS(err_text, "no answer from r?\n");
+}
+END_TEST
+
+START_TEST(a_cursor_that_stands_still_ends)
+{
+	for (int i = 0; i < 3; i++)
+		router_says("200 OK", "{\"rooms\":[{\"room\":\"a\"}],\"next_cursor\":\"a\",\"partial\":[]}");
+	ck_assert_int_eq(run("rooms"), CTL_FAILED);
+	ck_assert_uint_eq(router.calls, 2);
+	CK_SHOWS(err_text, "repeats its cursor");
+}
+END_TEST
+
+START_TEST(output_that_cannot_be_written_is_a_failure)
+{
+	char *argv[] = { "usherctl", "rooms", NULL }, *help[] = { "usherctl", "--help", NULL };
+	FILE *full = fopen("/dev/full", "w"), *err = open_memstream(&err_text, &err_len);
+
+	router_says("200 OK", "{\"rooms\":[],\"next_cursor\":null,\"partial\":[]}");
+	ck_assert_int_eq(ctl_main(2, argv, env, full, err), CTL_FAILED);
+	clearerr(full);
+	ck_assert_int_eq(ctl_main(2, help, env, full, err), CTL_FAILED);
+	fclose(full);
+	fclose(err);
+	CK_SHOWS(err_text, "cannot be written");
+}
+END_TEST
+
+START_TEST(help_names_all_there_is)
+{
+	static const char *const parts[] = { "USHER_URL", "USHER_TOKEN_FILE", "Exit code: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, "
+		                             "5 unreachable", "--json", "--url URL", "--timeout-ms N" };
+
+	ck_assert_int_eq(run("--help"), CTL_DONE);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+		CK_SHOWS(out_text, parts[i]);
+	for (const struct command *c = commands; c->name; c++)
+		CK_SHOWS(out_text, c->help);
+}
+END_TEST
+
 START_TEST(an_answer_that_is_not_understood)
 {
 	router_says("200 OK", "{\"nodes\":3}");
@@ -265,6 +315,9 @@ START_TEST(the_token_is_sent)
 	ck_assert_int_eq(ftruncate(fd, 0), 0);
 	ck_assert_int_eq((int)pwrite(fd, "a b\n", 4, 0), 4);
 	ck_assert_int_eq(run("routers"), CTL_USAGE);
+	for (int at = 0; at < 5000; at++)
+		ck_assert_int_eq((int)pwrite(fd, "x", 1, at), 1);
+	ck_assert_int_eq(run("routers"), CTL_USAGE); /* rather than half of it */
 	unlink(path);
 	close(fd);
 	ck_assert_int_eq(run("routers"), CTL_USAGE);
@@ -306,6 +359,10 @@ int main(void)
 	tcase_add_test(all, join_sends_the_wishes);
 	tcase_add_test(all, changes_say_what_they_did);
 	tcase_add_test(all, refusals_are_told_and_coded);
+	tcase_add_test(all, refusals_are_safe_for_terminals);
+	tcase_add_test(all, a_cursor_that_stands_still_ends);
+	tcase_add_test(all, output_that_cannot_be_written_is_a_failure);
+	tcase_add_test(all, help_names_all_there_is);
 	tcase_add_test(all, an_answer_that_is_not_understood);
 	tcase_add_test(all, nobody_there);
 	tcase_add_test(all, usage_is_strict);
