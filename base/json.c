@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON in, by shapes. cJSON 1.7.15 parses, but lets leading zeros, raw control characters and duplicate members through and
- * makes every number a double; so a scan of the text comes first and the shapes refuse the rest. Whole numbers are limited to
- * 2^53 - 1, which a double holds exactly.
+ * JSON in, by shapes. cJSON 1.7.15 parses, but lets leading zeros, raw control characters and duplicate members through, takes
+ * "\u12x4" for U+0000 and makes every number a double; so a scan of the text comes first and the shapes refuse the rest. Whole
+ * numbers are limited to 2^53 - 1, which a double holds exactly.
  */
 #include <cjson/cJSON.h>
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,17 @@ static bool is_number_byte(char c)
 	return (c >= '0' && c <= '9') || (c && strchr("+-.eE", c));
 }
 
+/* What follows a backslash, as far as cJSON does not see to it; NULL: nothing wrong. */
+static const char *check_escape(const char *at, size_t len)
+{
+	if (!len || at[0] != 'u')
+		return NULL;
+	for (size_t i = 1; i < 5; i++)
+		if (i >= len || !isxdigit((unsigned char)at[i]))
+			return "not valid JSON: \\u without four hex digits";
+	return memcmp(at, "u0000", 5) ? NULL : "not valid JSON: U+0000 is not allowed";
+}
+
 /* Outside of strings: numbers, depth, white space. Inside: no raw control characters, no \u0000. */
 static const char *scan(struct str text)
 {
@@ -64,8 +76,9 @@ static const char *scan(struct str text)
 		if (inside) {
 			if (c < 0x20)
 				return "not valid JSON: a raw control character in a string";
-			if (c == '\\' && text.len - i > 5 && !memcmp(text.at + i, "\\u0000", 6))
-				return "not valid JSON: U+0000 is not allowed";
+			const char *why = c == '\\' ? check_escape(text.at + i + 1, text.len - i - 1) : NULL;
+			if (why)
+				return why;
 			if (c == '\\')
 				i++;
 			else if (c == '"')
@@ -127,7 +140,7 @@ static int refuse_range(struct reading *r, const struct json_member *m, const ch
 {
 	char words[160];
 
-	snprintf(words, sizeof(words), "must be %s from %.15g to %.15g", what, m->min, m->max);
+	snprintf(words, sizeof(words), "must be %s from %.16g to %.16g", what, m->min, m->max);
 	return refuse(r, words);
 }
 
