@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every source goes through the same parser, by rising precedence, and every fault is told with where it stands: a tired
- * operator gets the whole list at once instead of one fault per start. inih calls back for each line.
+ * operator gets the whole list at once instead of one fault per start. inih calls back for each line. It takes an indented line
+ * for more of the value before it, which nobody expects, and cuts long ones: it gets lines without indentation, and none cut.
  */
 #include <ctype.h>
 #include <ini.h>
@@ -13,6 +14,10 @@
 #include "base/str.h"
 
 #define NAME_BYTES 160
+#define LINE_BYTES 8192
+
+/* Debian's inih lets a program choose; elsewhere a line has what the library was built with. */
+extern int ini_max_line __attribute__((weak));
 
 struct loading {
 	struct conf *conf;
@@ -157,9 +162,11 @@ static void set(struct loading *l, const char *where, const char *name, const ch
 /* -- sources ------------------------------------------------------------------------------------------------------------------ */
 static void from_defaults(struct loading *l)
 {
-	for (size_t i = 0; i < l->conf->count; i++)
-		if (l->conf->keys[i].type != CONF_MAP)
-			set(l, "default", l->conf->keys[i].name, l->conf->keys[i].def);
+	for (size_t i = 0; i < l->conf->count; i++) {
+		const struct conf_key *key = &l->conf->keys[i];
+		if (key->type != CONF_MAP)
+			set(l, "default", key->name, key->def ? key->def : "");
+	}
 }
 
 /* Debian's inih gives its handler no line number, so we count the lines as it reads them. */
@@ -168,12 +175,38 @@ struct ini_text {
 	FILE *file;
 };
 
+static void file_fault(struct loading *l, int line, const char *what)
+{
+	char where[512];
+
+	snprintf(where, sizeof(where), "%s:%d", l->file, line);
+	fault(l, where, "this line", NULL, what);
+}
+
+/* True: the line went on, and its rest was read away. */
+static bool skip_rest(FILE *file)
+{
+	bool more = false;
+
+	for (int c = getc(file); c != EOF && c != '\n'; c = getc(file))
+		more = true;
+	return more;
+}
+
 static char *counted_line(char *text, int size, void *stream)
 {
 	struct ini_text *t = stream;
 
+	if (!fgets(text, size, t->file))
+		return NULL;
 	t->loading->line++;
-	return fgets(text, size, t->file);
+	if (!strchr(text, '\n') && skip_rest(t->file)) {
+		file_fault(t->loading, t->loading->line, "is too long");
+		text[0] = '\0';
+	}
+	size_t blanks = strspn(text, " \t");
+	memmove(text, text + blanks, strlen(text + blanks) + 1);
+	return text;
 }
 
 static int counted_handler(void *arg, const char *section, const char *name, const char *value)
@@ -196,12 +229,13 @@ static void from_file(struct loading *l)
 		fault(l, l->file, "cannot be read", NULL, "check path and permissions");
 		return;
 	}
+	if (&ini_max_line)
+		ini_max_line = LINE_BYTES;
 	int bad = ini_parse_stream(counted_line, &text, counted_handler, l);
-	if (bad > 0) {
-		char where[512];
-		snprintf(where, sizeof(where), "%s:%d", l->file, bad);
-		fault(l, where, "this line", NULL, "must be [section], key = value, or a comment");
-	}
+	if (bad > 0)
+		file_fault(l, bad, "must be [section], key = value, or a comment");
+	if (ferror(file)) /* a directory opens, too */
+		fault(l, l->file, "cannot be read", NULL, "check that it is a file");
 	fclose(file);
 }
 
