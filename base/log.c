@@ -2,22 +2,30 @@
 /*
  * Lines are formatted where they are born and handed to a writer thread through a ring of bytes under a mutex that is held for
  * a memcpy only: the writer writes without it. A loop thus never waits for the descriptor; when the ring is full the line is
- * dropped and counted. Before log_open() and after log_close() lines go straight to standard error.
+ * dropped and counted. Before log_open() and after log_close() lines go straight to standard error. A reader that has stopped
+ * holds up the end of the program for CLOSE_MS and no longer.
  */
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
 
 #define RING (1 << 20) /* bytes */
+#define CHUNK 65536     /* of it, written at once */
 #define LINE_MAX_BYTES 4096
 #define VALUE_MAX 512
+#define CLOSE_MS 2000
 
 static const char *const level_words[] = { "debug", "info", "warn", "error" };
 static _Atomic int least = LOG_INFO;
@@ -29,7 +37,7 @@ static struct {
 	char *ring;
 	size_t head, used; /* head: the oldest byte */
 	int fd;
-	bool json, open, closing;
+	bool json, open, closing, stuck; /* stuck: the writer never came back from its descriptor */
 } out = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .fd = STDERR_FILENO, .json = true };
 
 struct line {
@@ -52,16 +60,26 @@ static void puts_to(struct line *line, const char *z)
 	put(line, z, strlen(z));
 }
 
-/* Control bytes and quotes are escaped in both forms, so that no value can forge a line or a field. */
+static bool goes_on(char c) /* within a character of UTF-8 */
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/*
+ * Control characters (C0, DEL, and C1, which are C2 80 to C2 9F) and quotes are escaped in both forms, so that no value can forge
+ * a line or a field, or command a terminal. What is no UTF-8 is escaped byte by byte.
+ */
 static void put_quoted(struct line *line, const char *at, size_t len)
 {
 	bool clean = utf8_valid(at, len);
 
 	puts_to(line, "\"");
-	for (size_t i = 0; i < len && sizeof(line->text) - line->len > 16; i++) {
+	for (size_t i = 0; i < len && (sizeof(line->text) - line->len > 16 || (clean && goes_on(at[i]))); i++) {
 		unsigned char c = (unsigned char)at[i];
 		char escape[8];
-		if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && (c < 0x80 || clean)) {
+		if (clean && c == 0xc2 && (unsigned char)at[i + 1] < 0xa0)
+			c = (unsigned char)at[++i];
+		else if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && (c < 0x80 || clean)) {
 			put(line, at + i, 1);
 			continue;
 		}
@@ -73,12 +91,13 @@ static void put_quoted(struct line *line, const char *at, size_t len)
 
 static size_t cut_at(const char *at, size_t len)
 {
+	size_t cut = VALUE_MAX;
+
 	if (len <= VALUE_MAX)
 		return len;
-	len = VALUE_MAX;
-	while (len && ((unsigned char)at[len] & 0xc0) == 0x80)
-		len--;
-	return len;
+	while (cut > VALUE_MAX - 3 && goes_on(at[cut])) /* longer runs are no UTF-8 */
+		cut--;
+	return cut;
 }
 
 static void put_text(struct line *line, const char *at, size_t len)
@@ -110,8 +129,10 @@ static void put_value(struct line *line, const struct log_value *v)
 		snprintf(number, sizeof(number), "%llu", (unsigned long long)v->u);
 	else if (v->kind == LOG_INT)
 		snprintf(number, sizeof(number), "%lld", (long long)v->i);
-	else
+	else if (isfinite(v->f))
 		snprintf(number, sizeof(number), "%g", v->f);
+	else
+		snprintf(number, sizeof(number), "null"); /* JSON has no other word for it */
 	puts_to(line, number);
 }
 
@@ -125,14 +146,18 @@ static void put_name(struct line *line, const char *name, bool first)
 	puts_to(line, out.json ? "\":" : "=");
 }
 
+/* The descriptor may be one that somebody else made non-blocking: a shared terminal, a pipe of the supervisor. */
 static void write_all(int fd, const char *at, size_t len)
 {
 	while (len) {
+		struct pollfd writable = { .fd = fd, .events = POLLOUT };
 		ssize_t n = write(fd, at, len);
-		if (n <= 0)
+		if (n < 0 && errno == EAGAIN)
+			poll(&writable, 1, -1);
+		else if (n <= 0 && errno != EINTR)
 			return;
-		at += n;
-		len -= (size_t)n;
+		at += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
 	}
 }
 
@@ -189,7 +214,11 @@ void log_line(enum log_level level, const char *event, ...)
 static void *write_lines(void *arg)
 {
 	char *chunk = arg;
+	sigset_t all;
 
+	/* Signals are others' business; and a reader that has gone (SIGPIPE) is no reason to die. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	pthread_mutex_lock(&out.lock);
 	while (out.used || !out.closing) {
 		if (!out.used) {
@@ -197,7 +226,7 @@ static void *write_lines(void *arg)
 			continue;
 		}
 		size_t len = RING - out.head < out.used ? RING - out.head : out.used;
-		len = len > 65536 ? 65536 : len;
+		len = len > CHUNK ? CHUNK : len;
 		memcpy(chunk, out.ring + out.head, len);
 		out.head = (out.head + len) % RING;
 		out.used -= len;
@@ -212,18 +241,23 @@ static void *write_lines(void *arg)
 
 int log_open(int fd, enum log_level level, enum log_format format)
 {
-	char *chunk = malloc(65536);
+	char *chunk = out.stuck ? NULL : malloc(CHUNK);
 
-	out.ring = malloc(RING);
-	if (!out.ring || !chunk)
+	if (!chunk || !(out.ring = malloc(RING))) {
+		free(chunk);
 		return -1;
+	}
 	out.fd = fd;
 	out.json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
 	out.closing = false;
 	out.head = out.used = 0;
 	atomic_store(&least, level);
 	out.open = pthread_create(&out.thread, NULL, write_lines, chunk) == 0;
-	return out.open ? 0 : -1;
+	if (out.open)
+		return 0;
+	free(chunk);
+	free(out.ring);
+	return -1;
 }
 
 void log_set_level(enum log_level level)
@@ -246,7 +280,12 @@ void log_close(void)
 	pthread_mutex_unlock(&out.lock);
 	if (!was_open)
 		return;
-	pthread_join(out.thread, NULL);
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += CLOSE_MS / 1000;
+	out.stuck = pthread_clockjoin_np(out.thread, NULL, CLOCK_MONOTONIC, &until) != 0;
+	if (out.stuck)
+		return; /* it keeps the ring */
 	free(out.ring);
 	out.ring = NULL;
 }

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/str.h"
+
+static int ends[2];
+static struct buf text;
+
+static void open_pipe(enum log_level level, enum log_format format)
+{
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	ck_assert_int_eq(log_open(ends[1], level, format), 0);
+}
+
+static void read_all(void)
+{
+	char bytes[65536];
+	ssize_t n;
+
+	while ((n = read(ends[0], bytes, sizeof(bytes))) > 0)
+		buf_add(&text, bytes, (size_t)n);
+	ck_assert_int_eq(n, 0);
+}
+
+/* Writes what is queued, and gives all that was written. */
+static const char *close_and_read(void)
+{
+	log_close();
+	close(ends[1]);
+	read_all();
+	close(ends[0]);
+	buf_add(&text, "", 0);
+	return text.at;
+}
+
+static void teardown(void)
+{
+	buf_free(&text);
+}
+
+START_TEST(logfmt_is_bare_where_it_can_be)
+{
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	log_info("room_placed", "room", LOG_S("standup"), "epoch", LOG_U(UINT64_MAX), "delta", LOG_I(-5), "load", LOG_F(0.25), "words", LOG_S("two words"),
+	         "none", LOG_S(NULL), "empty", LOG_S(""), "view", LOG_B("abcdef", 3));
+	const char *line = close_and_read();
+	ck_assert_int_eq(strncmp(line, "t=20", 4), 0);
+	ck_assert_str_eq(line + 26, " level=info event=room_placed room=standup epoch=18446744073709551615 delta=-5 load=0.25 words=\"two words\" view=abc\n");
+}
+END_TEST
+
+START_TEST(json_is_one_object_a_line)
+{
+	open_pipe(LOG_INFO, LOG_JSON);
+	log_warn("a", "s", LOG_S("x"), "n", LOG_U(1), "f", LOG_F(0.5));
+	log_error("b", "none", LOG_S(NULL));
+	const char *line = close_and_read();
+	ck_assert_int_eq(strncmp(line, "{\"time\":\"20", 11), 0);
+	ck_assert_str_eq(strstr(line, ",\"level\""), strchr(line, ','));
+	ck_assert_ptr_nonnull(strstr(line, "Z\",\"level\":\"warn\",\"event\":\"a\",\"s\":\"x\",\"n\":1,\"f\":0.5}\n{\"time\":\""));
+	ck_assert_ptr_nonnull(strstr(line, "Z\",\"level\":\"error\",\"event\":\"b\"}\n"));
+}
+END_TEST
+
+static const struct {
+	const char *value, *logfmt, *json;
+} values[] = {
+	{ "a\nb", "\"a\\u000ab\"", "\"a\\u000ab\"" }, { "a\" x=\"y", "\"a\\\" x=\\\"y\"", "\"a\\\" x=\\\"y\"" }, { "a\\b", "\"a\\\\b\"", "\"a\\\\b\"" },
+	{ "a=b", "\"a=b\"", "\"a=b\"" }, { "\x1b[31m", "\"\\u001b[31m\"", "\"\\u001b[31m\"" }, { "\x7f", "\"\\u007f\"", "\"\\u007f\"" },
+	{ "gr\xc3\xbc\xc3\x9f", "\"gr\xc3\xbc\xc3\x9f\"", "\"gr\xc3\xbc\xc3\x9f\"" }, { "\xff\xc3", "\"\\u00ff\\u00c3\"", "\"\\u00ff\\u00c3\"" },
+	{ "\xc2\x9b" "31m", "\"\\u009b31m\"", "\"\\u009b31m\"" }, { "\xc2\xa0", "\"\xc2\xa0\"", "\"\xc2\xa0\"" }, { "/v1/rooms?x", "/v1/rooms?x", "\"/v1/rooms?x\"" },
+};
+
+START_TEST(no_value_forges_a_line_or_a_field)
+{
+	struct buf wanted = { 0 };
+
+	open_pipe(LOG_INFO, _i & 1 ? LOG_JSON : LOG_LOGFMT);
+	log_info("e", "v", LOG_S(values[_i / 2].value));
+	const char *line = close_and_read();
+	buf_printf(&wanted, _i & 1 ? ",\"event\":\"e\",\"v\":%s}\n" : " event=e v=%s\n", _i & 1 ? values[_i / 2].json : values[_i / 2].logfmt);
+	ck_assert_uint_gt(strlen(line), wanted.len);
+	ck_assert_str_eq(line + strlen(line) - wanted.len, wanted.at);
+	buf_free(&wanted);
+}
+END_TEST
+
+START_TEST(what_is_no_number_is_null)
+{
+	open_pipe(LOG_INFO, LOG_JSON);
+	log_info("e", "a", LOG_F(NAN), "b", LOG_F(INFINITY), "c", LOG_F(-INFINITY));
+	ck_assert_ptr_nonnull(strstr(close_and_read(), "\"a\":null,\"b\":null,\"c\":null}\n"));
+}
+END_TEST
+
+/* Whatever is put in, each line is JSON, and ends. */
+START_TEST(long_lines_are_cut_but_whole)
+{
+	static const char *const fills[] = { "x", "\x01", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x8e\x89", "\x80", "\"" };
+	static const struct json_shape empty = { NULL, 0, 1 };
+	struct buf value = { 0 };
+	struct arena arena = { 0 };
+	const char *fault = NULL;
+	char nothing;
+	unsigned lines = 0;
+
+	open_pipe(LOG_INFO, LOG_JSON);
+	buf_adds(&value, _i & 1 ? "a" : "");
+	while (value.len < 600)
+		buf_adds(&value, fills[_i / 2]);
+	for (size_t len = 480; len < 560; len += 7)
+		log_info("e", "1", LOG_B(value.at, len), "2", LOG_S(value.at), "3", LOG_S(value.at), "4", LOG_S(value.at), "5", LOG_B(value.at, len + 3),
+		         "6", LOG_B(value.at, len), "7", LOG_S(value.at), "8", LOG_S(value.at));
+	struct str rest = str_of(close_and_read()), line;
+	while (str_cut(&rest, '\n', &line)) {
+		ck_assert_uint_le(line.len, 4096);
+		ck_assert_msg(json_read(line, &empty, &arena, &nothing, &fault) == 0, "%s: %.*s", fault, STR_ARG(line));
+		lines++;
+	}
+	ck_assert_uint_eq(lines, 12);
+	buf_free(&value);
+	arena_reset(&arena);
+}
+END_TEST
+
+START_TEST(levels_are_kept)
+{
+	open_pipe(LOG_WARN, LOG_LOGFMT);
+	ck_assert(!log_wants(LOG_INFO) && log_wants(LOG_WARN));
+	log_debug("no");
+	log_info("no");
+	log_line(LOG_INFO, "no", NULL);
+	log_set_level(LOG_DEBUG);
+	log_debug("yes");
+	log_set_level(LOG_ERROR);
+	log_warn("no");
+	log_error("yes");
+	const char *lines = close_and_read();
+	ck_assert_ptr_null(strstr(lines, "no"));
+	ck_assert_ptr_nonnull(strstr(lines, "level=debug event=yes\n"));
+	ck_assert_ptr_nonnull(strstr(lines, "level=error event=yes\n"));
+}
+END_TEST
+
+START_TEST(a_stuck_reader_costs_lines_and_not_time)
+{
+	uint64_t before = log_dropped();
+	unsigned lines = 0;
+
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	for (unsigned i = 0; i < 30000; i++) /* 100 bytes each: three rings */
+		log_info("flood", "i", LOG_U(i), "fill", LOG_S("0123456789012345678901234567890123456789"));
+	uint64_t dropped = log_dropped() - before;
+	ck_assert_uint_gt(dropped, 10000);
+	pthread_t closer;
+	ck_assert_int_eq(pthread_create(&closer, NULL, (void *(*)(void *))(void (*)(void))log_close, NULL), 0);
+	char last = 0, bytes[65536];
+	for (uint64_t got = 0; got < 30000 - dropped; lines = (unsigned)got) {
+		ssize_t n = read(ends[0], bytes, sizeof(bytes));
+		ck_assert_int_gt(n, 0);
+		for (ssize_t i = 0; i < n; i++)
+			got += bytes[i] == '\n';
+		last = bytes[n - 1];
+	}
+	ck_assert_uint_eq(lines, 30000 - dropped); /* not one lost that was not counted */
+	ck_assert_int_eq(last, '\n');
+	pthread_join(closer, NULL);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
+START_TEST(a_reader_that_never_reads_does_not_hold_up_the_end)
+{
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	for (unsigned i = 0; i < 3000; i++)
+		log_info("flood", "fill", LOG_S("0123456789012345678901234567890123456789"));
+	log_close(); /* CLOSE_MS, not for ever */
+	ck_assert_int_eq(log_open(ends[1], LOG_INFO, LOG_LOGFMT), -1);
+	/* The writer is left behind, with its descriptor; the process ends. */
+}
+END_TEST
+
+START_TEST(a_reader_that_has_gone_kills_nobody)
+{
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	close(ends[0]);
+	for (unsigned i = 0; i < 100; i++)
+		log_info("nobody_reads");
+	log_close();
+	close(ends[1]);
+}
+END_TEST
+
+START_TEST(a_non_blocking_descriptor_loses_nothing)
+{
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	fcntl(ends[1], F_SETFL, O_NONBLOCK);
+	fcntl(ends[1], F_SETPIPE_SZ, 4096);
+	for (unsigned i = 0; i < 1000; i++)
+		log_info("line", "i", LOG_U(i));
+	pthread_t closer;
+	ck_assert_int_eq(pthread_create(&closer, NULL, (void *(*)(void *))(void (*)(void))log_close, NULL), 0);
+	while (!strstr(text.at ? text.at : "", "i=999\n")) {
+		char bytes[1000];
+		ssize_t n = read(ends[0], bytes, sizeof(bytes));
+		ck_assert_int_gt(n, 0);
+		buf_add(&text, bytes, (size_t)n);
+	}
+	pthread_join(closer, NULL);
+	unsigned lines = 0;
+	for (size_t i = 0; i < text.len; i++)
+		lines += text.at[i] == '\n';
+	ck_assert_uint_eq(lines, 1000);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
+/* -- threads ----------------------------------------------------------------------------------------------------------------- */
+static void *write_many(void *arg)
+{
+	for (unsigned i = 0; i < 500; i++)
+		log_info("many", "thread", LOG_S(arg), "i", LOG_U(i));
+	return NULL;
+}
+
+START_TEST(lines_of_threads_do_not_mix)
+{
+	static char *const names[] = { "a", "b", "c", "d" };
+	pthread_t threads[4];
+	unsigned counts[4] = { 0 };
+	struct str rest, line;
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	fcntl(ends[1], F_SETPIPE_SZ, 1 << 20); /* holds them all */
+	ck_assert_int_eq(log_open(ends[1], LOG_INFO, LOG_LOGFMT), 0);
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, write_many, names[i]), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	rest = str_of(close_and_read());
+	while (str_cut(&rest, '\n', &line)) {
+		char name;
+		unsigned i;
+		ck_assert_msg(sscanf(line.at + 26, " level=info event=many thread=%c i=%u", &name, &i) == 2, "%.*s", STR_ARG(line));
+		ck_assert_uint_eq(counts[name - 'a']++, i); /* each thread's in order */
+	}
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_eq(counts[i], 500);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("log");
+	TCase *t = tcase_create("log");
+
+	tcase_add_checked_fixture(t, NULL, teardown);
+	tcase_set_timeout(t, 20);
+	tcase_add_test(t, logfmt_is_bare_where_it_can_be);
+	tcase_add_test(t, json_is_one_object_a_line);
+	tcase_add_loop_test(t, no_value_forges_a_line_or_a_field, 0, 2 * (int)(sizeof(values) / sizeof(*values)));
+	tcase_add_test(t, what_is_no_number_is_null);
+	tcase_add_loop_test(t, long_lines_are_cut_but_whole, 0, 14);
+	tcase_add_test(t, levels_are_kept);
+	tcase_add_test(t, a_stuck_reader_costs_lines_and_not_time);
+	tcase_add_test(t, a_reader_that_never_reads_does_not_hold_up_the_end);
+	tcase_add_test(t, a_reader_that_has_gone_kills_nobody);
+	tcase_add_test(t, a_non_blocking_descriptor_loses_nothing);
+	tcase_add_test(t, lines_of_threads_do_not_mix);
+	suite_add_tcase(s, t);
+	SRunner *runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
