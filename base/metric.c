@@ -84,34 +84,60 @@ static uint64_t hash_labels(const char *l0, const char *l1)
 	return hash;
 }
 
+/* A long value is cut, but not within a character: a scrape with broken UTF-8 would be refused as a whole. */
+static void cut_label(char out[LABEL_BYTES], const char *value)
+{
+	size_t len = strnlen(value, LABEL_BYTES);
+
+	if (len == LABEL_BYTES)
+		for (len--; len && ((unsigned char)value[len] & 0xc0) == 0x80;)
+			len--;
+	memcpy(out, value, len);
+	out[len] = '\0';
+	if (!utf8_valid(out, len))
+		strcpy(out, "invalid");
+}
+
 static bool is_series(const struct series *s, const char *l0, const char *l1)
 {
-	return !strncmp(s->label[0], l0, LABEL_BYTES - 1) && !strncmp(s->label[1], l1, LABEL_BYTES - 1);
+	return !strcmp(s->label[0], l0) && !strcmp(s->label[1], l1);
+}
+
+/* The series, or the free slot where it belongs: there is one, as `used` stays below SLOTS. */
+static _Atomic(struct series *) *place_of(struct column *column, const char *l0, const char *l1)
+{
+	size_t at = hash_labels(l0, l1) % SLOTS;
+	struct series *s;
+
+	while ((s = atomic_load_explicit(&column->slot[at], memory_order_relaxed)) && !is_series(s, l0, l1))
+		at = (at + 1) % SLOTS;
+	return &column->slot[at];
 }
 
 static struct series *find_series(struct sheet *sheet, int metric, const char *l0, const char *l1)
 {
+	const struct metric_def *def = &sheet->metrics->defs[metric];
 	struct column *column = &sheet->columns[metric];
-	bool histogram = sheet->metrics->defs[metric].kind == METRIC_HISTOGRAM;
-	struct series *s;
+	char label[2][LABEL_BYTES];
 
-	l0 = l0 ? l0 : "";
-	l1 = l1 ? l1 : "";
-	size_t at = hash_labels(l0, l1) % SLOTS;
-	while ((s = atomic_load_explicit(&column->slot[at], memory_order_relaxed))) {
-		if (is_series(s, l0, l1))
-			return s;
-		at = (at + 1) % SLOTS;
+	cut_label(label[0], l0 ? l0 : "");
+	cut_label(label[1], l1 ? l1 : "");
+	_Atomic(struct series *) *place = place_of(column, label[0], label[1]);
+	struct series *s = atomic_load_explicit(place, memory_order_relaxed);
+	if (!s && column->used >= METRIC_SERIES_MAX) {
+		strcpy(label[0], def->label[0] ? "other" : "");
+		strcpy(label[1], def->label[1] ? "other" : "");
+		place = place_of(column, label[0], label[1]);
+		s = atomic_load_explicit(place, memory_order_relaxed);
 	}
-	if (column->used >= METRIC_SERIES_MAX && strcmp(l0, "other"))
-		return find_series(sheet, metric, "other", sheet->metrics->defs[metric].label[1] ? "other" : "");
-	s = calloc(1, sizeof(*s) + (histogram ? (BUCKETS + 1) * sizeof(s->bucket[0]) : 0));
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s) + (def->kind == METRIC_HISTOGRAM ? (BUCKETS + 1) * sizeof(s->bucket[0]) : 0));
 	if (!s)
 		abort();
-	snprintf(s->label[0], LABEL_BYTES, "%s", l0);
-	snprintf(s->label[1], LABEL_BYTES, "%s", l1);
+	memcpy(s->label, label, sizeof(label));
 	column->used++;
-	atomic_store_explicit(&column->slot[at], s, memory_order_release);
+	atomic_store_explicit(place, s, memory_order_release);
 	return s;
 }
 
@@ -267,7 +293,7 @@ void metrics_expose(struct metrics *metrics, struct buf *out)
 			if (def->kind == METRIC_COUNTER)
 				buf_printf(out, "%llu\n", (unsigned long long)totals[i].count);
 			else
-				buf_printf(out, "%.9g\n", totals[i].value);
+				buf_printf(out, "%.15g\n", totals[i].value);
 		}
 	}
 	free(totals);
