@@ -13,7 +13,7 @@ static const struct error_info rows[] = {
 
 const struct error_info *error_info(int err)
 {
-	if (err < 0)
-		err = -err;
-	return &rows[err < ERR_COUNT ? err : ERR_INTERNAL];
+	if (err <= -ERR_COUNT || err >= ERR_COUNT)
+		err = ERR_INTERNAL;
+	return &rows[err < 0 ? -err : err];
 }

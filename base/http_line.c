@@ -6,10 +6,10 @@
 
 int status_line(const char *line, size_t len)
 {
-	if (len < 12 || memcmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ' || (len > 12 && !strchr(" \r\n", line[12])))
+	if (len < 12 || memcmp(line, "HTTP/1.", 7) != 0 || line[8] != ' ' || (len > 12 && (!line[12] || !strchr(" \r\n", line[12]))))
 		return 0;
-	for (int i = 9; i < 12; i++)
-		if (line[i] < '0' || line[i] > '9')
+	for (int i = 7; i < 12; i++)
+		if (i != 8 && (line[i] < '0' || line[i] > '9'))
 			return 0;
 	return (line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0';
 }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+START_TEST(allocations_are_zeroed_aligned_and_apart)
+{
+	struct arena arena = { 0 };
+	char *all[300];
+
+	for (size_t i = 0; i < 300; i++) {
+		all[i] = arena_alloc(&arena, i * 7);
+		ck_assert_uint_eq((uintptr_t)all[i] % alignof(max_align_t), 0);
+		for (size_t b = 0; b < i * 7; b++)
+			ck_assert_int_eq(all[i][b], 0);
+		memset(all[i], (int)i, i * 7);
+		arena_copy(&arena, "x", 1); /* so that the next place is odd */
+	}
+	for (size_t i = 0; i < 300; i++)
+		for (size_t b = 0; b < i * 7; b++)
+			ck_assert_int_eq((unsigned char)all[i][b], i & 0xff);
+	arena_reset(&arena);
+}
+END_TEST
+
+START_TEST(copies_end_with_nul)
+{
+	struct arena arena = { 0 };
+	char big[100000];
+
+	memset(big, 'b', sizeof(big));
+	ck_assert_str_eq(arena_copy(&arena, "abcdef", 3), "abc");
+	ck_assert_str_eq(arena_copy(&arena, NULL, 0), "");
+	char *copy = arena_copy(&arena, big, sizeof(big)); /* a block of its own */
+	ck_assert(!memcmp(copy, big, sizeof(big)) && copy[sizeof(big)] == '\0');
+	ck_assert_str_eq(arena_printf(&arena, "%s-%05d", "a", 42), "a-00042");
+	ck_assert_uint_eq(strlen(arena_printf(&arena, "%9000d", 1)), 9000);
+	arena_reset(&arena);
+}
+END_TEST
+
+START_TEST(a_reset_arena_can_be_used_again)
+{
+	struct arena arena = { 0 };
+
+	arena_reset(&arena); /* also an empty one */
+	for (int i = 0; i < 10; i++) {
+		ck_assert_str_eq(arena_copy(&arena, "again", 5), "again");
+		arena_alloc(&arena, 10000);
+		arena_reset(&arena);
+		ck_assert(!arena.blocks && !arena.at && !arena.end);
+	}
+}
+END_TEST
+
+/* Sums that would wrap must not become small blocks. */
+START_TEST(absurd_sizes_end_the_process)
+{
+	struct arena arena = { 0 };
+	static const size_t sizes[] = { SIZE_MAX, SIZE_MAX - 8, SIZE_MAX / 2 + 2 };
+
+	arena_alloc(&arena, 1);
+	if (_i < 3)
+		arena_alloc(&arena, sizes[_i]);
+	else
+		arena_copy(&arena, "", SIZE_MAX);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("arena");
+	TCase *t = tcase_create("arena");
+
+	tcase_add_test(t, allocations_are_zeroed_aligned_and_apart);
+	tcase_add_test(t, copies_end_with_nul);
+	tcase_add_test(t, a_reset_arena_can_be_used_again);
+	tcase_add_loop_test_raise_signal(t, absurd_sizes_end_the_process, SIGABRT, 0, 4);
+	suite_add_tcase(s, t);
+	SRunner *runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <check.h>
+#include <string.h>
+
+#include "base/url.h"
+
+static const struct {
+	const char *text, *host;
+	unsigned port;
+	const char *authority, *path, *query;
+	bool websocket, tls;
+} good[] = {
+	{ "ws://a", "a", 80, "a", "", "", true, false },
+	{ "wss://a.b-c_d", "a.b-c_d", 443, "a.b-c_d", "", "", true, true },
+	{ "http://a:8080", "a", 8080, "a:8080", "", "", false, false },
+	{ "https://a:65535/x/y?z=1&w", "a", 65535, "a:65535", "/x/y", "z=1&w", false, true },
+	{ "http://10.0.0.1?x", "10.0.0.1", 80, "10.0.0.1", "", "x", false, false },
+	{ "http://[::1]", "::1", 80, "[::1]", "", "", false, false },
+	{ "ws://[fe80::1]:8188/a//b/../c%2F?a?b", "fe80::1", 8188, "[fe80::1]:8188", "/a//b/../c%2F", "a?b", true, false },
+};
+static const char *const bad[] = {
+	"", "a", "ftp://a", "HTTP://a", "http:/a", "http://", "http:///x", "http://?x", "http://:80", "http://a:", "http://a:0",
+	"http://a:65536", "http://a:x", "http://a:-1", "http://a:80:80", "http://a b", "http://a\n", "http://a\x7f", "http://\xc3\xbc",
+	"http://u@a", "http://u:p@a", "http://a#f", "http://a/#f", "http://[::1", "http://::1", "http://[]", "http://[::1]x", "http://[::1]:",
+	"http://a/\"", "http://a/\\", "http://a/<", "http://a/{", "http://a%41", "http://a,b", " http://a", "http://a\t/",
+};
+
+START_TEST(urls_are_taken_apart)
+{
+	struct url url;
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		ck_assert_msg(url_parse(good[i].text, &url, NULL), "%s", good[i].text);
+		ck_assert(str_is(url.host, good[i].host) && url.port == good[i].port && str_is(url.authority, good[i].authority));
+		ck_assert(str_is(url.path, good[i].path) && str_is(url.query, good[i].query));
+		ck_assert(url.websocket == good[i].websocket && url.tls == good[i].tls);
+	}
+}
+END_TEST
+
+START_TEST(what_is_no_url_is_refused_with_words)
+{
+	struct url url = { .port = 7 };
+	char host[300] = "http://";
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		const char *why = NULL;
+		ck_assert_msg(!url_parse(bad[i], &url, &why), "%s", bad[i]);
+		ck_assert(why && *why);
+		ck_assert_uint_eq(url.port, 7);
+	}
+	memset(host + 7, 'a', 254);
+	ck_assert(!url_parse(host, &url, NULL));
+	host[7 + 253] = '\0';
+	ck_assert(url_parse(host, &url, NULL));
+}
+END_TEST
+
+static struct sockaddr_storage address(const char *text)
+{
+	struct sockaddr_storage out = { 0 };
+
+	if (strchr(text, ':')) {
+		out.ss_family = AF_INET6;
+		ck_assert_int_eq(inet_pton(AF_INET6, text, &((struct sockaddr_in6 *)(void *)&out)->sin6_addr), 1);
+	} else {
+		out.ss_family = AF_INET;
+		ck_assert_int_eq(inet_pton(AF_INET, text, &((struct sockaddr_in *)(void *)&out)->sin_addr), 1);
+	}
+	return out;
+}
+
+static const struct {
+	const char *list, *address;
+	bool contains;
+} networks[] = {
+	{ "10.0.0.0/8", "10.255.0.1", true }, { "10.0.0.0/8", "11.0.0.1", false }, { "10.0.0.1", "10.0.0.1", true },
+	{ "10.0.0.1", "10.0.0.2", false }, { "10.0.0.128/25", "10.0.0.127", false }, { "10.0.0.128/25", "10.0.0.200", true },
+	{ "0.0.0.0/0", "1.2.3.4", true }, { "0.0.0.0/0", "::1", false }, { "::/0", "1.2.3.4", false }, { "::/0", "2001:db8::1", true },
+	{ "fd00::/8", "fdff::1", true }, { "fd00::/8", "fe80::1", false }, { "fe80::/10", "febf::1", true }, { "::1/128", "::1", true },
+	{ "127.0.0.0/8, 10.0.0.0/8 ,::1", "10.1.1.1", true }, { "127.0.0.0/8, 10.0.0.0/8 ,::1", "::1", true },
+	/* An IPv4 address in IPv6 clothes is judged as the IPv4 one. */
+	{ "10.0.0.0/8", "::ffff:10.0.0.1", true }, { "10.0.0.0/8", "64:ff9b::10.0.0.1", true }, { "10.0.0.0/8", "2002:a00:1::", true },
+	{ "2000::/3", "2002:7f00:1::", false }, { "::/0", "::ffff:169.254.169.254", false },
+	/* One bad entry, and the list allows nothing. */
+	{ "10.0.0.0/8,x", "10.0.0.1", false }, { "", "10.0.0.1", false }, { "10.0.0.0/33", "10.0.0.1", false },
+};
+
+START_TEST(networks_contain_addresses)
+{
+	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++) {
+		struct sockaddr_storage at = address(networks[i].address);
+		ck_assert_msg(cidr_contains(networks[i].list, &at) == networks[i].contains, "%s in %s", networks[i].address, networks[i].list);
+	}
+	struct sockaddr_storage local = { .ss_family = AF_UNIX };
+	ck_assert(!cidr_contains("0.0.0.0/0,::/0", &local));
+}
+END_TEST
+
+START_TEST(lists_of_networks_are_checked)
+{
+	static const char *const refused[] = { "", ",", "x", "10.0.0.0/", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0/8", "::/129", "/8", "10.0.0.0/8 x" };
+
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+		ck_assert_msg(!cidr_valid(refused[i]), "%s", refused[i]);
+	ck_assert(cidr_valid("10.0.0.0/8") && cidr_valid("::/0,1.2.3.4") && cidr_valid(" ::1 , ::2 "));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("url");
+	TCase *t = tcase_create("url");
+
+	tcase_add_test(t, urls_are_taken_apart);
+	tcase_add_test(t, what_is_no_url_is_refused_with_words);
+	tcase_add_test(t, networks_contain_addresses);
+	tcase_add_test(t, lists_of_networks_are_checked);
+	suite_add_tcase(s, t);
+	SRunner *runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
