@@ -11,10 +11,9 @@
 #include "base/error.h"
 #include "router/place_private.h"
 
-#define TIE 1e-7          /* loads this close are equal; over the tags of charges (health/charges.h) */
 #define OTHERS_MS 2000    /* another router's charge so young: others are placing now */
-#define NODES_PER_BEST 12 /* one of so many nodes is among "the few best" … */
-#define BEST_MAX 8        /* … of which there are at most so many */
+#define NODES_PER_BEST 8  /* one of so many nodes is among "the few best" … */
+#define BEST_MAX 12       /* … of which there are at most so many */
 
 /* -- refusing ------------------------------------------------------------------------------------------------------------- */
 /* The reasons fall in stages; the refusal is of the first stage that leaves nobody. */
@@ -66,7 +65,9 @@ static int refuse(const struct field *field, bool *wait_helps, uint64_t *retry_m
 /* -- choosing ------------------------------------------------------------------------------------------------------------- */
 static bool is_better(const struct candidate *a, const struct candidate *b)
 {
-	return a->wishes != b->wishes ? a->wishes > b->wishes : a->effective < b->effective;
+	if (a->wishes != b->wishes)
+		return a->wishes > b->wishes;
+	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
 }
 
 static size_t how_many_best(const struct place *place, const struct field *field, uint64_t now_ms)
@@ -86,7 +87,7 @@ static size_t find_best(const struct field *field, size_t few, const struct cand
 
 	for (size_t i = 0; i < field->n; i++) {
 		const struct candidate *c = &field->at[i];
-		size_t at = n < few ? n : few;
+		size_t at = n;
 		if (c->why_not)
 			continue;
 		while (at && is_better(c, best[at - 1]))
@@ -100,23 +101,14 @@ static size_t find_best(const struct field *field, size_t few, const struct cand
 	return n;
 }
 
-/* One at random of all that are as good as the worst of the few best, or better, and fulfil as many wishes as the best. */
 static const struct candidate *pick(const struct place *place, const struct field *field, uint64_t now_ms)
 {
-	const struct candidate *best[BEST_MAX], *picked = NULL;
-	size_t n = find_best(field, how_many_best(place, field, now_ms), best), seen = 0;
+	const struct candidate *best[BEST_MAX];
+	size_t n = find_best(field, how_many_best(place, field, now_ms), best);
 
-	if (!n)
-		return NULL;
-	while (best[n - 1]->wishes < best[0]->wishes)
+	while (n && best[n - 1]->wishes < best[0]->wishes)
 		n--;
-	for (size_t i = 0; i < field->n; i++) {
-		const struct candidate *c = &field->at[i];
-		if (!c->why_not && c->wishes == best[0]->wishes && c->effective <= best[n - 1]->effective + TIE &&
-		    random_u64() % ++seen == 0)
-			picked = c;
-	}
-	return picked;
+	return n ? best[random_u64() % n] : NULL;
 }
 
 int place_choose(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct placed *out, bool *wait_helps,

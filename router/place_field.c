@@ -172,6 +172,8 @@ static void candidate_read(struct place *place, const struct field *field, const
 	c->charges = fleet_charges(place->fleet, node, now_ms);
 	c->slow_start = slow_start(place, pool, node, now_ms);
 	c->effective = node->score.value + c->charges + c->slow_start;
+	c->rank = (int64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
+	c->lot = random_u64();
 	c->why_not = why_not_now(place, field, pool, c, now_ms);
 	c->why_not |= bit(over_max_load(place, c), WHY_NOT(MAX_LOAD));
 	c->wishes = wishes_met(field->wish, node);

@@ -13,7 +13,7 @@
 #define LEARN_MS 30000
 #define LEARN_ROOMS 20 /* fewer say nothing */
 
-static double within(double value, double min, double max)
+double within(double value, double min, double max)
 {
 	return value < min ? min : value > max ? max : value;
 }

@@ -13,6 +13,7 @@
 #define ROOM_COST_START 0.01 /* a hundred rooms fill a node: the usual order of magnitude of a small SFU */
 #define ROOM_COST_MIN 0.001
 #define ROOM_COST_MAX 0.1
+#define TIE 1e-5 /* loads this close are equal; over the sum of a few hundred charges' tags (health/charges.h) */
 #define PEOPLE_START 4.0 /* participants of a room until reports say more */
 
 struct candidate {
@@ -22,6 +23,8 @@ struct candidate {
 	double size;       /* its capacity over the pool's mean; of several the scarcest */
 	double cost;       /* of this room on this node */
 	double charges, slow_start, effective;
+	int64_t rank;      /* of the effective load, in steps of TIE … */
+	uint64_t lot;      /* … and between equals */
 	uint64_t retry_ms; /* held back by a breaker, or full: for so long */
 };
 struct field {
@@ -52,6 +55,7 @@ void field_read(struct place *, const struct place_wish *, uint64_t now_ms, stru
 /* place_learn.c: what a room costs, from the reports of the pool that was looked at. */
 void place_learn(struct place *, const struct field *, uint64_t now_ms);
 double place_cost(const struct place *, const struct place_wish *); /* of this room, on an average node */
+double within(double value, double min, double max);
 /* place_explain.c */
 void field_write(const struct field *, const struct candidate *chosen, int err, struct buf *json);
 void place_keep(struct place *, const struct field *, const struct candidate *chosen);
