@@ -256,6 +256,31 @@ START_TEST(connections_are_reused_until_the_pool_is_dropped)
 }
 END_TEST
 
+static void woken_to_drop(struct wait *w, int err)
+{
+	http_drop_pool(http);
+	woken(w, err);
+}
+
+/* As when the news of a changed configuration wakes whoever called. */
+START_TEST(the_pool_may_be_dropped_by_whoever_was_woken)
+{
+	struct call calls[3];
+
+	peer.got = answer_ok;
+	for (int i = 0; i < 3; i++) {
+		fetch_at(&calls[i], "GET", "/", peer.port, true);
+		calls[i].wait.wake = woken_to_drop;
+	}
+	UNTIL(loop, calls[0].done && calls[1].done && calls[2].done);
+	UNTIL(loop, peer.conns->eof && peer.conns->next->eof && peer.conns->next->next->eof);
+	fetch_at(&calls[0], "GET", "/", peer.port, true);
+	UNTIL(loop, calls[0].done);
+	ck_assert_int_eq(calls[0].answer.outcome, HTTP_ANSWERED);
+	ck_assert_uint_eq(peer.accepted, 4);
+}
+END_TEST
+
 /* -- leaving ------------------------------------------------------------------------------------------------------- */
 START_TEST(asker_leaves)
 {
@@ -299,6 +324,7 @@ int main(void)
 	tcase_add_test(c, post_on_a_stale_connection_is_not_sent_again);
 	tcase_add_test(c, idempotent_call_on_a_stale_connection_is_sent_again);
 	tcase_add_test(c, connections_are_reused_until_the_pool_is_dropped);
+	tcase_add_test(c, the_pool_may_be_dropped_by_whoever_was_woken);
 	tcase_add_test(c, asker_leaves);
 	tcase_add_test(c, client_is_freed_under_calls);
 	suite_add_tcase(suite, c);
