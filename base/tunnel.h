@@ -48,7 +48,8 @@ struct dial_answer {
 	struct str body;         /* of an answer that is not 101; at most 16 KiB */
 	struct dialed *peer;     /* the open far side; give it to tunnel_join() or dialed_free() */
 };
-/* WAIT, then wakes with 0 whatever the outcome. -ERR_NO_CAPACITY: `max` tunnels. Dropping the wait cancels. */
+/* WAIT, then wakes with 0 whatever the outcome. -ERR_NO_CAPACITY: `max` tunnels; -ERR_BAD_REQUEST: a Sec-WebSocket-Key that is
+ * none, or two of them. Dropping the wait cancels. */
 int tunnel_dial(struct tunnels *, const struct dial_plan *, struct arena *, struct dial_answer *out, struct wait *);
 void dialed_free(struct dialed *);
 

@@ -161,7 +161,7 @@ int dial_answer_read(struct str bytes, bool ended, struct str key, struct arena 
 	do {
 		got = read_head((struct str){ bytes.at + at, bytes.len - at }, &head);
 		if (got <= 0)
-			return got;
+			return bytes.len > ALL_MAX ? -1 : got; /* 100 Continue without end */
 		at += head.size;
 	} while (head.status < 200 && head.status != 101);
 	*used = at;

@@ -190,6 +190,40 @@ START_TEST(long_refusal_is_cut_and_long_head_is_garbage)
 }
 END_TEST
 
+START_TEST(interim_answers_are_bounded)
+{
+	struct dialing d;
+	struct buf text = { 0 };
+
+	while (text.len < 200000)
+		buf_adds(&text, "HTTP/1.1 100 Continue\r\n\r\n");
+	words = text.at;
+	dial(&d);
+	ck_assert_int_eq(d.answer.outcome, HTTP_GARBAGE);
+	buf_free(&text);
+}
+END_TEST
+
+/* The far side would be blamed for an answer that cannot fit. */
+START_TEST(keys_of_clients_are_keys)
+{
+	static const char *const bad[] = { "", "short", KEY "x", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZ===",
+		                           "dGhlIHNhbXBs ZSBub25jZQ==", "?GhlIHNhbXBsZSBub25jZQ==",
+		                           "dGhlIHNhbXBsZSBub25jZSBkR2hsSUhOaGJYQnNaU0J1YjI1alpTQmtSMmhzSUhOaGJYQnNaU0J1YjI1alpRPT0=" };
+	struct dial_plan plan = { .url = "ws://127.0.0.1:1/", .nheaders = 1, .connect_timeout_ms = 300, .answer_timeout_ms = 300 };
+	struct dialing d = { .wait.wake = woken };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		plan.headers[0] = (struct header){ STR("sec-websocket-key"), str_of(bad[i]) };
+		ck_assert_msg(tunnel_dial(set, &plan, &arena, &d.answer, &d.wait) == -ERR_BAD_REQUEST, "%s", bad[i]);
+	}
+	plan.headers[0] = plan.headers[1] = (struct header){ STR("Sec-WebSocket-Key"), STR(KEY) };
+	plan.nheaders = 2;
+	ck_assert_int_eq(tunnel_dial(set, &plan, &arena, &d.answer, &d.wait), -ERR_BAD_REQUEST);
+	ck_assert(!d.wait.op);
+}
+END_TEST
+
 START_TEST(refused_dials)
 {
 	struct dialing d;
@@ -586,6 +620,8 @@ int main(void)
 	tcase_add_test(c, handshake_is_sent_as_asked);
 	tcase_add_loop_test(c, answers_are_told_apart, 0, (int)(sizeof(answers) / sizeof(*answers)));
 	tcase_add_test(c, long_refusal_is_cut_and_long_head_is_garbage);
+	tcase_add_test(c, interim_answers_are_bounded);
+	tcase_add_test(c, keys_of_clients_are_keys);
 	tcase_add_test(c, refused_dials);
 	tcase_add_test(c, next_address_is_tried);
 	tcase_add_test(c, tunnels_are_counted);
