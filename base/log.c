@@ -281,9 +281,9 @@ void log_close(void)
 	if (!was_open)
 		return;
 	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
+	clock_gettime(CLOCK_REALTIME, &until); /* the only clock that pthread_timedjoin_np() knows */
 	until.tv_sec += CLOSE_MS / 1000;
-	out.stuck = pthread_clockjoin_np(out.thread, NULL, CLOCK_MONOTONIC, &until) != 0;
+	out.stuck = pthread_timedjoin_np(out.thread, NULL, &until) != 0;
 	if (out.stuck)
 		return; /* it keeps the ring */
 	free(out.ring);

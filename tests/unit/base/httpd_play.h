@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A handler that does what a test tells it to, and clients of it as raw sockets on the same loop. What the server said to
- * the handler is counted in `seen`.
+ * A handler that does what a test tells it to, and clients of it as raw sockets on the same loop, whose time stands. What the
+ * server said to the handler is counted in `seen`.
  */
 #pragma once
 

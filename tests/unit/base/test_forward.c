@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <malloc.h>
+
 #include "base/arena.h"
 #include "base/forward.h"
 #include "base/listen.h"
@@ -454,6 +456,56 @@ START_TEST(download_is_whole_though_the_client_is_slow)
 }
 END_TEST
 
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t allocated(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes() : info.uordblks + info.hblkhd;
+}
+
+static size_t when_stuck(const struct peer_conn *sender)
+{
+	for (size_t before = 0, same = 0; same < 50;) {
+		turns(loop, 10);
+		same = sender->sent == before ? same + 1 : 0;
+		before = sender->sent;
+	}
+	return allocated();
+}
+
+/* Whoever does not read stops the other, and what we hold meanwhile is one ring. */
+START_TEST(stuck_streams_hold_a_bounded_memory)
+{
+	struct peer_conn *client = client_new();
+	char head[200];
+
+	response_timeout_ms = 60000;
+	snprintf(head, sizeof(head), "%s / HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\n\r\n", _i ? "GET" : "PUT", _i ? 0 : 8 * BIG);
+	client->paused = _i;
+	peer_wait(client);
+	peer_says(client, head);
+	UNTIL(loop, sfu.conns && (_i == 0 || sfu.conns->in.len));
+	struct peer_conn *sender = _i ? sfu.conns : client;
+	sfu.conns->paused = !_i;
+	peer_wait(sfu.conns);
+	snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 8 * BIG);
+	if (_i)
+		buf_adds(&sender->out, head);
+	for (int i = 0; i < 8; i++)
+		buf_add(&sender->out, big.at, BIG);
+	size_t before = allocated(), held = 0;
+	peer_flush(sender);
+	held = when_stuck(sender);
+	ck_assert_uint_lt(sender->sent, 7 * BIG); /* the rest is the kernel's */
+	ck_assert_uint_lt(held, before + 3 * FORWARD_BUFFER + 200000);
+	peer_reset(client);
+	UNTIL(loop, seen.exchanges == 1);
+	ck_assert_int_eq(seen.end, EXCHANGE_GONE);
+}
+END_TEST
+
 START_TEST(download_of_unknown_length)
 {
 	struct peer_conn *client = client_new();
@@ -596,6 +648,7 @@ int main(void)
 	tcase_add_test(c, upload_is_whole_though_the_sfu_is_slow);
 	tcase_add_test(c, chunked_upload_is_whole);
 	tcase_add_test(c, download_is_whole_though_the_client_is_slow);
+	tcase_add_loop_test(c, stuck_streams_hold_a_bounded_memory, 0, 2);
 	tcase_add_test(c, download_of_unknown_length);
 	tcase_add_loop_test(c, broken_download_is_seen_as_such, 0, 2);
 	tcase_add_test(c, early_refusal_reaches_the_client);

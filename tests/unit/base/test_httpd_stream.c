@@ -38,6 +38,7 @@ START_TEST(a_full_sink_stops_the_client)
 	struct peer_conn *c = ask("PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: 40000000\r\n\r\n");
 
 	peer_send(c, pattern(40000000), 40000000);
+	UNTIL(loop, seen.taken.len == 1000);
 	for (size_t before = 0, same = 0; same < 50;) {
 		turns(loop, 10);
 		same = c->sent == before ? same + 1 : 0;
