@@ -17,6 +17,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/url.h"
 #include "base/str.h"
 #include "base/wait.h"
 
@@ -80,14 +81,8 @@ static struct origin **origin_place(struct listen_set *set, const unsigned char 
 	return at;
 }
 
-static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
+static bool add_to(struct listen_set *set, struct origin **at, const unsigned char key[KEY_BYTES])
 {
-	unsigned char key[KEY_BYTES];
-
-	origin_key(peer, key);
-	struct origin **at = origin_place(set, key);
-	if (set->count >= set->conf.connections || (*at && (*at)->count >= set->conf.connections_per_address))
-		return false;
 	if (!*at) {
 		*at = calloc(1, sizeof(**at));
 		if (!*at)
@@ -97,6 +92,32 @@ static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
 	(*at)->count++;
 	set->count++;
 	return true;
+}
+
+static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage *peer)
+{
+	return set->conf.proxies && *set->conf.proxies && cidr_contains(set->conf.proxies, peer);
+}
+
+static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
+{
+	unsigned char key[KEY_BYTES];
+
+	origin_key(peer, key);
+	struct origin **at = origin_place(set, key);
+	if (set->count >= set->conf.connections)
+		return false;
+	if (*at && (*at)->count >= set->conf.connections_per_address && !is_proxy(set, peer))
+		return false;
+	return add_to(set, at, key);
+}
+
+void listen_held(struct listen_set *set, const struct sockaddr_storage *peer)
+{
+	unsigned char key[KEY_BYTES];
+
+	origin_key(peer, key);
+	add_to(set, origin_place(set, key), key);
 }
 
 void listen_released(struct listen_set *set, const struct sockaddr_storage *peer)

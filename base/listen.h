@@ -23,6 +23,7 @@ struct accepted {
 };
 struct listen_conf {
 	uint64_t connections, connections_per_address;
+	const char *proxies; /* networks that many clients come through: not limited by address; NULL or "": none */
 	/* On the acceptor's loop; hand it to a worker, or close it. */
 	void (*deal)(void *arg, const struct accepted *);
 	void *arg;
@@ -33,6 +34,8 @@ struct listen_set *listen_set_new(struct loop *, const struct listen_conf *);
 struct listener *listen_open(struct listen_set *, const char *address, int tag, const char **why);
 struct listener *listen_adopt(struct listen_set *, int fd, int tag); /* systemd socket activation */
 const char *listen_address(const struct listener *);                 /* "127.0.0.1:40123" */
+/* Acceptor's loop: a connection that has left its first holder lives on (as a tunnel), and counts until it is released. */
+void listen_held(struct listen_set *, const struct sockaddr_storage *peer);
 void listen_released(struct listen_set *, const struct sockaddr_storage *peer); /* acceptor's loop */
 void listen_close(struct listen_set *); /* accepts what is queued, then closes all; connections live on */
 void listen_set_free(struct listen_set *);

@@ -48,9 +48,9 @@ const char *edge_peer_address(struct request *rq)
 	return arena_copy(request_arena(rq), text, strlen(text));
 }
 
-static bool origin_listed(const struct router_conf *conf, struct str origin)
+static bool origin_listed(const struct request *rq, struct str origin)
 {
-	struct str rest = str_of(conf->server.origins), piece;
+	struct str rest = str_of(atomic_load(&rq->worker->router->origins)), piece;
 
 	while (str_cut(&rest, ',', &piece)) {
 		while (piece.len && *piece.at == ' ')
@@ -65,7 +65,7 @@ bool edge_origin_allowed(const struct request *rq)
 {
 	struct str origin = exchange_header(rq->x, "Origin"), host = exchange_header(rq->x, "Host");
 
-	if (!origin.at || origin_listed(&rq->worker->router->conf, origin))
+	if (!origin.at || origin_listed(rq, origin))
 		return true;
 	/* The page that we are part of: the browser's Origin is the Host that it asked. */
 	return origin.len > host.len + 3 && str_eq((struct str){ origin.at + origin.len - host.len, host.len }, host) &&
@@ -79,7 +79,7 @@ void edge_cors(struct request *rq)
 	if (!origin.at || !rq->route || rq->route->scope != SCOPE_JOIN)
 		return;
 	exchange_add(rq->x, "Vary", STR("Origin"));
-	if (!origin_listed(&rq->worker->router->conf, origin))
+	if (!origin_listed(rq, origin))
 		return;
 	exchange_add(rq->x, "Access-Control-Allow-Origin", origin);
 	exchange_add(rq->x, "Access-Control-Expose-Headers", STR(EXPOSED));
@@ -194,17 +194,25 @@ static int check_media(struct request *rq)
 	return str_is_nocase(base, "application/json") ? 0 : request_fail(rq, ERR_UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json");
 }
 
-static int check_body(struct request *rq, const struct route *route)
+static int check_size(struct request *rq, const struct route *route, int64_t bytes)
 {
 	const struct router_conf *conf = &rq->worker->router->conf;
 	uint64_t most = route->large ? conf->limits.heartbeat_bytes : conf->limits.body_bytes;
 
+	if (route->body == BODY_STREAM || bytes <= (int64_t)most)
+		return 0;
+	return request_fail(rq, ERR_PAYLOAD_TOO_LARGE, "the body has %lld bytes; at most %llu", (long long)bytes, (unsigned long long)most);
+}
+
+/* Of a chunked body the length is not known yet (-1): it is checked again when it is here. */
+static int check_body(struct request *rq, const struct route *route)
+{
 	if (!exchange_has_body(rq->x) || route->body == BODY_STREAM)
 		return 0;
-	if (exchange_body_length(rq->x) > (int64_t)most)
-		return request_fail(rq, ERR_PAYLOAD_TOO_LARGE, "the body has %lld bytes; at most %llu", (long long)exchange_body_length(rq->x),
-		                    (unsigned long long)most);
-	return route->body == BODY_NONE ? 0 : check_media(rq);
+	int err = check_size(rq, route, exchange_body_length(rq->x));
+	if (err || route->body == BODY_NONE)
+		return err;
+	return check_media(rq);
 }
 
 static bool is_preflight(const struct request *rq)
@@ -236,7 +244,7 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	struct str origin = exchange_header(rq->x, "Origin");
 
 	rq->route = route;
-	if (route->scope != SCOPE_JOIN || !origin_listed(&rq->worker->router->conf, origin)) {
+	if (route->scope != SCOPE_JOIN || !origin_listed(rq, origin)) {
 		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
 		request_refuse(rq, ERR_FORBIDDEN);
 		return;
@@ -299,6 +307,8 @@ static void ready(void *arg, struct exchange *x)
 		return;
 	}
 	if (!rq->refusal)
+		rq->refusal = -check_size(rq, rq->matched, (int64_t)exchange_body(x).len);
+	if (!rq->refusal)
 		rq->refusal = -read_body(rq);
 	rq->body_here = true;
 	if (rq->refusal) {
@@ -323,30 +333,9 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 }
 
 /* -- connections: the acceptor counts them ---------------------------------------------------------------------------------------- */
-struct released {
-	struct task task;
-	struct router *router;
-	struct sockaddr_storage peer;
-};
-
-static void serve_released(struct task *task)
-{
-	struct released *released = container_of(task, struct released, task);
-
-	listen_released(released->router->listeners, &released->peer);
-	free(released);
-}
-
 static void closed(void *arg, const struct sockaddr_storage *peer)
 {
-	struct worker *worker = arg;
-	struct released *released = calloc(1, sizeof(*released));
-
-	if (!released)
-		abort();
-	released->router = worker->router;
-	released->peer = *peer;
-	loop_post(worker->router->loop, &released->task, serve_released);
+	worker_count_connection(arg, peer, false);
 }
 
 const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed };

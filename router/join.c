@@ -42,13 +42,13 @@ static const struct step steps[] = {
 static void join_leave(struct request *rq)
 {
 	struct join *join = rq->state;
-	const char *outcome = "error";
+	const char *outcome = "left"; /* the client, before it had an answer */
 
 	resolve_leave(rq);
 	if (rq->status == 200)
 		outcome = join->resolve.created ? "placed" : "known";
-	else if (rq->status == 503 || rq->status == 404)
-		outcome = "refused";
+	else if (rq->refused)
+		outcome = error_info(rq->refused)->slug;
 	metric_add(rq->worker->sheet, M_JOINS, outcome, NULL, 1);
 }
 

@@ -20,6 +20,7 @@ static const char about[] =
 	"  usherd -c /etc/usher/usher.ini --check               what is wrong with a configuration\n"
 	"  usherd --print config|metrics|errors|routes          the reference pages\n"
 	"\n"
+	"SIGHUP: reads the settings again; those that the reference calls reloadable take effect.\n"
 	"SIGTERM: /readyz says 503, then no new connections, then tunnels are closed politely, then exit 0.\n";
 
 /* The log starts its thread here, with the level and form that the configuration wants. */
@@ -36,8 +37,8 @@ static int serve(struct router *router)
 
 int main(int argc, char **argv)
 {
-	static struct router router;
 	struct conf_cli cli = { .program = "usherd", .about = about };
+	static struct router router;
 	struct conf conf = { .keys = router_conf_keys, .count = router_conf_count, .values = &router.conf, .env_prefix = "USHER_" };
 	int code = conf_cli_parse(&cli, argc, argv);
 
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usherd: %d fault%s in the configuration\n", faults, faults == 1 ? "" : "s");
 	else if (cli.check)
 		printf("configuration is good\n");
+	router.cli = &cli;
 	code = faults ? 1 : cli.check ? 0 : serve(&router);
 	conf_free(&conf);
 	free(cli.sets);

@@ -9,7 +9,7 @@
 	X(REQUESTS, "usher_requests_total", COUNTER, "route", "code", "requests answered, by route pattern and HTTP status") \
 	X(REQUEST_SECONDS, "usher_request_seconds", HISTOGRAM, "route", NULL, "time from the whole head to the answer") \
 	X(STEP_SECONDS, "usher_step_seconds", HISTOGRAM, "step", NULL, "time a request spent in a step that waited") \
-	X(JOINS, "usher_joins_total", COUNTER, "outcome", NULL, "joins: known, placed, or the code of the refusal") \
+	X(JOINS, "usher_joins_total", COUNTER, "outcome", NULL, "joins: known, placed, left (the client did), or the code of the refusal") \
 	X(PLACEMENTS, "usher_placements_total", COUNTER, "reason", NULL, "choices of a node: chosen, or the code of the refusal") \
 	X(NODES, "usher_nodes", GAUGE, "state", NULL, "nodes as this router sees them") \
 	X(ROOMS, "usher_rooms", GAUGE, NULL, NULL, "rooms this process remembers") \

@@ -282,6 +282,7 @@ void request_refuse(struct request *rq, int err)
 
 	common_headers(rq);
 	rq->status = info->status;
+	rq->refused = err;
 	if (info->status >= 500)
 		log_info("request_refused", "request", LOG_S(rq->id), "route", LOG_S(rq->route ? rq->route->name : NULL), "step",
 		         LOG_S(rq->at ? rq->at->name : NULL), "code", LOG_S(info->slug), "detail", LOG_S(rq->detail));

@@ -56,6 +56,7 @@ struct request {
 	void *body;          /* parsed, when the route has a shape */
 	void (*leave)(struct request *); /* optional: last call, whatever happened */
 	int status;
+	int refused;         /* ERR_X, if the answer is a refusal */
 };
 enum { NAME_ROOM, NAME_NODE };
 

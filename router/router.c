@@ -25,6 +25,7 @@
 #include "router/metrics.h"
 #include "router/peers.h"
 #include "router/place.h"
+#include "router/reload.h"
 #include "router/router.h"
 #include "router/sweep.h"
 #include "router/worker.h"
@@ -139,7 +140,7 @@ static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
-		                      .connections_per_address = conf->limits.connections_per_address, .deal = deal, .arg = router };
+		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .deal = deal, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -165,6 +166,7 @@ static void name_urls(struct router *router)
 	struct listener *nodes_side = router->admin_listener ? router->admin_listener : router->listener;
 	static char advertise[300];
 
+	atomic_store(&router->origins, conf->server.origins);
 	router->public_url = *conf->server.public_url ? conf->server.public_url : NULL;
 	snprintf(advertise, sizeof(advertise), "http://%s", listen_address(nodes_side));
 	router->advertise_url = *conf->server.advertise_url ? conf->server.advertise_url : advertise;
@@ -343,6 +345,7 @@ static void take_apart(struct router *router)
 	store_free(router->store);
 	settle_messages(router);
 	retire_free(router->retire);
+	reload_free(router);
 	registry_free(router->registry);
 	listen_set_free(router->listeners);
 	for (size_t i = 0; i < router->nworkers; i++) {
@@ -364,6 +367,7 @@ int router_run(struct router *router)
 		return 1; /* said why; the process ends, so nothing half built is taken apart */
 	loop_on_signal(router->loop, SIGTERM, on_stop, router);
 	loop_on_signal(router->loop, SIGINT, on_stop, router);
+	reload_on_signal(router);
 	signal(SIGPIPE, SIG_IGN);
 	fleet_start(router->fleet);
 	peers_start(router->peers);

@@ -33,6 +33,9 @@ enum listener_tag { LISTENER_PUBLIC, LISTENER_ADMIN };
 
 struct router {
 	struct router_conf conf;
+	const struct conf_cli *cli;     /* where the settings came from, for reading them again */
+	_Atomic(const char *) origins;  /* server.origins, as last reloaded */
+	struct reloaded *reloaded;      /* reload.c */
 	char id[65];             /* host:pid:random, for records and the list of routers */
 	const char *public_url;  /* NULL: derived from each request */
 	const char *advertise_url;

@@ -56,6 +56,7 @@ static void ended(void *arg, const struct tunnel_end *end)
 	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "node",
 	         LOG_S(carried->node), "why", LOG_S(end->why), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
 	         LOG_U(end->lived_ms));
+	worker_count_connection(worker, &carried->from, false);
 	free(carried);
 }
 
@@ -63,10 +64,20 @@ static void given(void *arg, int fd, struct str extra)
 {
 	struct carried *carried = arg;
 
+	*carried->promised = NULL;
+	worker_count_connection(carried->worker, &carried->from, true);
 	tunnel_join(carried->worker->tunnels, carried->peer, fd, extra, ended, carried);
 	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
 	if (atomic_load(&carried->worker->closing_tunnels))
 		worker_close_late_tunnel(carried->worker);
+}
+
+void carried_drop(struct carried *carried)
+{
+	if (!carried)
+		return;
+	dialed_free(carried->peer);
+	free(carried);
 }
 
 static struct carried *carried_new(struct request *rq)
@@ -77,9 +88,12 @@ static struct carried *carried_new(struct request *rq)
 
 	if (!carried)
 		abort();
+	sg->carried = carried;
+	carried->promised = &sg->carried;
 	carried->worker = rq->worker;
 	carried->peer = sg->dial.peer;
 	sg->dial.peer = NULL;
+	carried->from = *exchange_peer(rq->x);
 	carried->epoch = sg->resolve.room.epoch;
 	memcpy(carried->node, sg->resolve.room.node, sizeof(carried->node));
 	strncpy(carried->id, rq->id, sizeof(carried->id) - 1);

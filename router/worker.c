@@ -132,6 +132,34 @@ void worker_give(struct worker *w, const struct accepted *accepted)
 	loop_post(w->loop, &gift->task, take_gift);
 }
 
+struct counted {
+	struct task task;
+	struct router *router;
+	struct sockaddr_storage peer;
+	bool held;
+};
+
+static void count_connection(struct task *task)
+{
+	struct counted *counted = container_of(task, struct counted, task);
+
+	if (counted->held)
+		listen_held(counted->router->listeners, &counted->peer);
+	else
+		listen_released(counted->router->listeners, &counted->peer);
+	free(counted);
+}
+
+void worker_count_connection(struct worker *w, const struct sockaddr_storage *peer, bool held)
+{
+	struct counted *counted = malloc(sizeof(*counted));
+
+	if (!counted)
+		abort();
+	*counted = (struct counted){ .router = w->router, .peer = *peer, .held = held };
+	loop_post(w->router->loop, &counted->task, count_connection);
+}
+
 /* -- the stop ------------------------------------------------------------------------------------------------------------------ */
 static void lame(struct task *task)
 {
