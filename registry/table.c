@@ -170,7 +170,7 @@ static bool is_sure(const struct table *t, const struct table_entry *e)
 {
 	int trust = atomic_load(&t->trust);
 
-	if (atomic_load(&e->unsure) || atomic_load(&e->generation) != atomic_load(&t->generation))
+	if (atomic_load(&e->generation) != atomic_load(&t->generation))
 		return false;
 	if (trust == TRUST_ALWAYS)
 		return true;
@@ -233,7 +233,7 @@ void table_changed(struct table *t, struct str name)
 	atomic_fetch_add(stripe_of(t, hash), 1);
 	e = entry_of(t, hash, name);
 	if (e)
-		atomic_store(&e->unsure, true);
+		atomic_store(&e->generation, 0);
 }
 
 void table_distrust(struct table *t, struct str name)
@@ -367,7 +367,6 @@ static void entry_date(struct table *t, struct table_entry *e)
 {
 	atomic_store(&e->learned_ms, table_now(t));
 	atomic_store(&e->generation, atomic_load(&t->generation));
-	atomic_store(&e->unsure, false);
 }
 
 /* Takes `e`, which is freed if it tells nothing new. Returns the entry that is in the table. */
@@ -413,7 +412,7 @@ static bool is_outdone(struct table *t, const struct table_entry *e)
 static void entry_confirm(struct table *t, struct table_entry *e, uint64_t stamp)
 {
 	if (stamp_of(t, e->hash) != stamp)
-		atomic_store(&e->unsure, true); /* a worker's distrust came in between */
+		atomic_store(&e->generation, 0); /* a worker's distrust came in between */
 }
 
 static void learn(struct table *t, struct table_entry *e, uint64_t stamp)

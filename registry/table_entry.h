@@ -22,8 +22,8 @@ struct table_entry {
 		struct retired retired; /* taken out; readers may still be at it */
 	};
 	uint64_t hash, epoch, registration, created_ms;
-	_Atomic uint64_t learned_ms, used_ms, touched_ms, generation;
-	_Atomic bool unsure;
+	_Atomic uint64_t learned_ms, used_ms, touched_ms;
+	_Atomic uint64_t generation; /* the table's when it was learned; 0: unsure since */
 	bool exclusive;
 	unsigned char state; /* only `open` ones are published */
 	uint16_t name_len, node_len, incarnation_len, by_len, hints_len;
