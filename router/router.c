@@ -31,7 +31,7 @@
 #include "router/worker.h"
 
 #define TICK_MS 1000
-#define CHECK_STOP_MS 50
+#define CHECK_STOP_MS 20
 #define FAREWELL_MS 100 /* for the store to hear that we leave */
 
 /* -- what the parts below tell us ------------------------------------------------------------------------------------------------- */
@@ -267,9 +267,11 @@ static void end_loop(struct timer *t)
 
 static bool all_gone(const struct router *router)
 {
-	for (size_t i = 0; i < router->nworkers; i++)
-		if (atomic_load(&router->workers[i]->connections) || atomic_load(&router->workers[i]->open_tunnels))
+	for (size_t i = 0; i < router->nworkers; i++) {
+		const struct worker *w = router->workers[i];
+		if (!atomic_load(&w->closing_tunnels) || atomic_load(&w->connections) || atomic_load(&w->open_tunnels))
 			return false;
+	}
 	return true;
 }
 
@@ -294,8 +296,7 @@ static void stop_serving(struct timer *t)
 	for (size_t i = 0; i < router->nworkers; i++)
 		worker_close_tunnels(router->workers[i]);
 	router->leaving_ms = loop_now_ms(router->loop) + router->conf.server.drain_ms;
-	/* One tick of the workers, so that the counts we read are from after the last accept. */
-	timer_set(router->loop, t, 500, wait_empty);
+	timer_set(router->loop, t, CHECK_STOP_MS, wait_empty);
 }
 
 static void on_stop(void *arg, int signum)

@@ -25,6 +25,7 @@
 #include "router/worker.h"
 
 #define TICK_MS 200
+#define STOP_TICK_MS 20      /* once the process waits for us to be empty */
 #define HEAD_MS 10000        /* to send a request's head, or its body */
 #define IDLE_MS 75000        /* between requests: over the usual 60 s of load balancers, so that they close first */
 #define WRITE_STALL_MS 30000 /* a client that does not read */
@@ -38,16 +39,21 @@ bool worker_address_allowed(void *arg, const struct sockaddr_storage *address)
 	return cidr_contains(router->conf.nodes.allow_cidr, address);
 }
 
+static void publish_counts(struct worker *w)
+{
+	atomic_store(&w->connections, httpd_connections(w->httpd));
+	atomic_store(&w->open_tunnels, tunnels_count(w->tunnels));
+}
+
 static void tick(struct timer *t)
 {
 	struct worker *w = container_of(t, struct worker, tick);
 
-	atomic_store(&w->connections, httpd_connections(w->httpd));
-	atomic_store(&w->open_tunnels, tunnels_count(w->tunnels));
+	publish_counts(w);
 	metric_set(w->sheet, M_TUNNELS, NULL, NULL, (double)tunnels_count(w->tunnels));
 	metric_set(w->sheet, M_CONNECTIONS, NULL, NULL, (double)httpd_connections(w->httpd));
 	metric_set(w->sheet, M_LOOP_STALL, w->name, NULL, (double)loop_stalled_ms(w->loop) / 1000);
-	timer_set(w->loop, &w->tick, TICK_MS, tick);
+	timer_set(w->loop, &w->tick, atomic_load(&w->closing_tunnels) ? STOP_TICK_MS : TICK_MS, tick);
 }
 
 static bool build(struct worker *w)
@@ -210,7 +216,9 @@ static void polite(struct task *task)
 	struct worker *w = container_of(task, struct worker, polite_task);
 	uint64_t spread = w->router->conf.server.drain_ms / 2; /* the other half is for the clients' answers */
 
+	publish_counts(w); /* what was accepted has been given to us by now: the counts are whole from here on */
 	atomic_store(&w->closing_tunnels, true);
+	tick(&w->tick);
 	w->farewell_until_ms = loop_now_ms(w->loop) + spread;
 	farewell(&w->farewell);
 }

@@ -8,6 +8,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness import Stage  # noqa: E402
 
 
+@pytest.fixture(scope="module")
+def shared_stage(tmp_path_factory):
+    """For tests that change nothing: one stage for all of a file."""
+    stage = Stage(tmp_path_factory.mktemp("shared"))
+    yield stage
+    stage.close()
+
+
 @pytest.fixture
 def stage(tmp_path):
     stage = Stage(tmp_path)

@@ -10,10 +10,10 @@ from http1 import raw
 from test_one_owner import owner
 
 
-@pytest.fixture
-def router(stage):
-    router = stage.router("limits.body_bytes=4096")
-    stage.node("n1", router)
+@pytest.fixture(scope="module")
+def router(shared_stage):
+    router = shared_stage.router("limits.body_bytes=4096")
+    shared_stage.node("n1", router)
     router.wait_placeable("n1")
     return router
 
