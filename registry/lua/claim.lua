@@ -2,7 +2,8 @@
 -- it }. A room that is open at its epoch changes hands only when its owner is lost: an open that one router saw fail, another
 -- may have seen succeed and published.
 -- The epoch grows past the record's, past every epoch the router met, and with the clock; a floor more than a day ahead of
--- the clock is somebody's mistake and is cut there.
+-- the clock is somebody's mistake and is cut there. What takes memory is written first: a server that is out of it refuses only
+-- a script's first write.
 
 local r = redis.call('HMGET', KEYS[1], 'state', 'epoch')
 local at = r[2] or '0'
@@ -14,7 +15,7 @@ local epoch = math.max(tonumber(at) + 1, math.min(tonumber(ARGV[8]), now + 86400
 if epoch > 9007199254740991 then
 	return redis.error_reply('ERR the epoch of this room is at its end')
 end
-redis.call('HDEL', KEYS[1], 'hints')
 redis.call('HSET', KEYS[1], 'state', 'opening', 'epoch', num(epoch), 'node', ARGV[3], 'incarnation', ARGV[4],
 	'registration', ARGV[5], 'exclusive', ARGV[6], 'by', ARGV[7], 'created_at', num(now))
+redis.call('HDEL', KEYS[1], 'hints')
 return { 1, room_read(KEYS[1]) }
