@@ -4,11 +4,14 @@
  * does to calls under way and to the table. Against a real redis-server; a second client plays the foreign router.
  */
 #include <check.h>
+#include <hiredis/hiredis.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -18,15 +21,18 @@
 #include "base/wait.h"
 #include "registry/nodes.h"
 #include "registry/redis_link.h"
+#include "registry/redis_read.h"
 #include "registry/registry.h"
 #include "registry/rooms.h"
 #include "registry/table.h"
 #include "tests/unit/registry/redis_server.h"
+#include "tests/unit/registry/relay.h"
 
 #define LIMIT_MS 10000
 #define TIMEOUT_MS 400
 
 static struct redis_server server;
+static struct relay *relay; /* NULL: straight to the server */
 static struct loop *loop;
 static struct retire *retire;
 static struct registry *registry;
@@ -99,17 +105,18 @@ static int settle(struct awaited *a, int err)
 	})
 #define DUE (loop_fresh_ms(loop) + 2000)
 
-static void open_with(uint64_t replicas, const char *const *words)
+static void open_with(uint64_t replicas, const char *const *words, bool relayed)
 {
 	const char *why = NULL;
 	struct registry_conf conf = { .url = url, .prefix = "u*:", .router = "rt", .timeout_ms = TIMEOUT_MS,
-		                      .wait_replicas = replicas, .wait_ms = 100, .table_max = 1000, .trust_ms = 1000,
+		                      .wait_replicas = replicas, .wait_ms = 100, .table_max = 1000, .trust_ms = 600,
 		                      .charged = on_charged, .store_changed = on_changed };
 
 	redis_server_start(&server, words);
-	snprintf(url, sizeof url, "redis://127.0.0.1:%u/3", server.port);
 	redis_server_ask(&server, "SELECT 3");
 	loop = loop_new();
+	relay = relayed ? relay_new(loop, server.port) : NULL;
+	snprintf(url, sizeof url, "redis://127.0.0.1:%u/3", relay ? relay_port(relay) : server.port);
 	retire = retire_new(loop, &loop, 1);
 	registry = registry_new(loop, retire, &conf, &why);
 	ck_assert_msg(registry != NULL, "%s", why);
@@ -118,17 +125,26 @@ static void open_with(uint64_t replicas, const char *const *words)
 
 static void setup(void)
 {
-	open_with(0, NULL);
+	open_with(0, NULL, false);
+	UNTIL(store_up(store) && registry_up(registry));
+}
+
+static void setup_relayed(void)
+{
+	open_with(0, NULL, true);
 	UNTIL(store_up(store) && registry_up(registry));
 }
 
 static void teardown(void)
 {
 	store_free(store);
-	registry_free(registry);
-	retire_free(retire);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 8; i++) /* messages arrive while there is somebody to take them */
 		loop_turn(loop);
+	retire_free(retire);
+	registry_free(registry);
+	if (relay)
+		relay_free(relay);
+	relay = NULL;
 	loop_free(loop);
 	arena_reset(&arena);
 	redis_server_stop(&server);
@@ -286,6 +302,73 @@ START_TEST(without_tracking_age_decides)
 }
 END_TEST
 
+static void reconnected_without(const char *permission)
+{
+	redis_server_ask(&server, "ACL SETUSER admin on nopass ~* &* +@all");
+	redis_server_ask(&server, "AUTH admin any");
+	redis_server_ask(&server, "ACL SETUSER default %s", permission);
+	redis_server_ask(&server, "CLIENT KILL TYPE pubsub");
+	UNTIL(!registry_up(registry));
+	UNTIL(registry_up(registry));
+}
+
+/* Managed servers forbid more than tracking: then too, age decides, and nothing else suffers. */
+START_TEST(with_less_permission_age_decides)
+{
+	static const char *const less[] = { "-client", "-client -info", "resetchannels", "-subscribe" };
+
+	reconnected_without(less[_i]);
+	opened("a");
+	KEPT("a");
+	UNTIL(hit("a") == TABLE_UNSURE);
+	KEPT("a");
+}
+END_TEST
+
+/* No error shows on this connection: only that nothing comes. */
+START_TEST(black_holed_link_makes_all_unsure)
+{
+	uint64_t began;
+
+	opened("a");
+	KEPT("a");
+	began = loop_fresh_ms(loop);
+	relay_black_hole_link(relay, true);
+	redis_server_ask(&server, "HSET u*:r:a node n8"); /* announced to nobody */
+	UNTIL(hit("a") == TABLE_UNSURE);
+	ck_assert_uint_lt(loop_fresh_ms(loop) - began, 2500); /* trust_ms, and a beat */
+	ck_assert_str_eq(found("a", false).node, "n8"); /* the store answers: asked again */
+	relay_black_hole_link(relay, false);
+	UNTIL(registry_up(registry));
+	KEPT("a");
+}
+END_TEST
+
+/* On the wire: the announcement arrives, the older reply is still on its way. */
+START_TEST(reply_held_back_while_its_announcement_came_is_not_kept)
+{
+	struct awaited a = { .w.wake = awaited_wake };
+	struct room room = { 0 };
+
+	opened("a");
+	KEPT("a");
+	relay_hold_replies(relay, true);
+	ck_assert_int_eq(rooms_find(store, STR("a"), true, DUE, &room, &a.w), WAIT);
+	for (int i = 0; i < 5; i++)
+		turn(); /* the question is there, and read */
+	redis_server_ask(&server, "HSET u*:r:a node n9");
+	UNTIL(hit("a") != TABLE_SURE);
+	relay_hold_replies(relay, false);
+	UNTIL(a.woken);
+	ck_assert_int_eq(a.err, 0);
+	ck_assert_str_eq(room.node, "n1"); /* what the store had then */
+	for (int i = 0; i < 5; i++)
+		turn();
+	ck_assert_int_ne(hit("a"), TABLE_SURE);
+	ck_assert_str_eq(found("a", false).node, "n9");
+}
+END_TEST
+
 /* -- a server in trouble ---------------------------------------------------------------------------------------------------------- */
 
 START_TEST(stopped_server_costs_no_more_than_the_budget)
@@ -334,6 +417,163 @@ START_TEST(flushed_scripts_are_sent_again)
 	KEPT("b");
 	redis_server_ask(&server, "HSET u*:r:b node n9");
 	UNTIL(hit("b") != TABLE_SURE);
+}
+END_TEST
+
+static int claim_now(const char *name)
+{
+	struct claim c = { .node = "n1", .incarnation = "inc", .registration = 7 };
+	struct claimed got = { 0 };
+
+	return CALL(rooms_claim(store, str_of(name), &c, DUE, &got, w));
+}
+
+/* The write is known to have failed or not known at all; reading goes on; and all is well once the server is. */
+START_TEST(refused_writes_are_unknown_and_reads_go_on)
+{
+	static const char *const refusals[][2] = {
+		{ "CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0" },                         /* -OOM */
+		{ "CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0" }, /* -NOREPLICAS */
+	};
+
+	opened("a");
+	redis_server_ask(&server, "%s", refusals[_i][0]);
+	ck_assert_int_eq(claim_now("b"), -ERR_STORE_UNAVAILABLE);
+	ck_assert_int_eq(found("a", true).state, ROOM_OPEN);
+	ck_assert_int_eq(found("b", true).state, ROOM_NONE);
+	ck_assert(store_up(store));
+	redis_server_ask(&server, "%s", refusals[_i][1]);
+	ck_assert_int_eq(claim_now("b"), 0);
+}
+END_TEST
+
+START_TEST(server_that_cannot_save_refuses_writes)
+{
+	static const char *const words[] = { "--enable-protected-configs", "yes", NULL };
+	char dir[] = "/tmp/usher-test-XXXXXX", name[16];
+	unsigned n = 0;
+
+	open_with(0, words, false);
+	UNTIL(store_up(store) && registry_up(registry));
+	opened("a");
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_str_eq(redis_server_ask(&server, "CONFIG SET dir %s", dir), "+OK");
+	rmdir(dir);
+	redis_server_ask(&server, "CONFIG SET save \"3600 1\"");
+	redis_server_ask(&server, "BGSAVE");
+	UNTIL(snprintf(name, sizeof name, "m%u", n++) && claim_now(name) != 0); /* -MISCONF, once the child has failed */
+	ck_assert_int_eq(found("a", true).state, ROOM_OPEN);
+	redis_server_ask(&server, "CONFIG SET stop-writes-on-bgsave-error no");
+	ck_assert_int_eq(claim_now("b"), 0);
+	teardown();
+}
+END_TEST
+
+/* redis-client#260, redis-py#460: clients that stay with a demoted primary. */
+START_TEST(demoted_primary_is_left)
+{
+	opened("a");
+	KEPT("a");
+	redis_server_ask(&server, "REPLICAOF 127.0.0.1 1");
+	ck_assert_int_eq(claim_now("b"), -ERR_STORE_UNAVAILABLE);
+	ck_assert(!store_up(store));
+	UNTIL(hit("a") == TABLE_UNSURE);
+	redis_server_ask(&server, "REPLICAOF NO ONE");
+	UNTIL(store_up(store));
+	ck_assert_int_eq(claim_now("b"), 0);
+}
+END_TEST
+
+static int client_of(uint16_t port)
+{
+	struct redis_target t;
+	struct addresses at;
+	const char *why;
+	char text[64];
+	int fd;
+
+	snprintf(text, sizeof text, "redis://127.0.0.1:%u", port);
+	ck_assert(redis_target_parse(text, &t, &why));
+	ck_assert_int_eq(loop_resolve(loop, t.host, t.port, &at, NULL), NEXT);
+	fd = socket(at.at[0].ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&at.at[0], at.len[0]), 0);
+	return fd;
+}
+
+START_TEST(busy_server_costs_no_more_than_the_budget)
+{
+	static const char endless[] = "EVAL \"while true do end\" 0\r\n", stop[] = "SCRIPT KILL\r\n";
+	struct room room;
+	uint64_t began;
+	int other;
+
+	opened("a");
+	redis_server_ask(&server, "CONFIG SET lua-time-limit 1");
+	other = client_of(server.port);
+	ck_assert_int_gt(send(server.client, endless, sizeof endless - 1, 0), 0);
+	began = loop_fresh_ms(loop);
+	UNTIL(CALL(rooms_find(store, STR("b"), true, loop_fresh_ms(loop) + TIMEOUT_MS, &room, w)) == -ERR_STORE_UNAVAILABLE);
+	ck_assert_uint_lt(loop_fresh_ms(loop) - began, TIMEOUT_MS + 300);
+	ck_assert_int_eq(found("a", false).state, ROOM_OPEN); /* known is enough */
+	ck_assert_int_gt(send(other, stop, sizeof stop - 1, 0), 0);
+	UNTIL(store_up(store) && registry_up(registry));
+	UNTIL(claim_now("b") == 0);
+	close(other);
+}
+END_TEST
+
+START_TEST(loading_server_is_not_up)
+{
+	relay_answer_all(relay, "-LOADING Redis is loading the dataset in memory\r\n");
+	redis_server_ask(&server, "CLIENT KILL TYPE normal SKIPME yes");
+	redis_server_ask(&server, "CLIENT KILL TYPE pubsub");
+	UNTIL(!store_up(store) && !registry_up(registry));
+	unsigned attempts = relay_accepted(relay);
+	UNTIL(relay_accepted(relay) > attempts + 3); /* goes on trying */
+	ck_assert(!store_up(store) && !registry_up(registry));
+	relay_answer_all(relay, NULL);
+	UNTIL(store_up(store) && registry_up(registry));
+	ck_assert_int_eq(claim_now("b"), 0);
+}
+END_TEST
+
+/* Nobody knows whether it ran, so it may be repeated: it did, and the second finds its own. */
+START_TEST(abandoned_write_may_have_run)
+{
+	struct claim c = { .node = "n1", .incarnation = "inc", .registration = 7 };
+	struct claimed got = { 0 };
+	uint64_t began;
+
+	redis_server_signal(&server, SIGSTOP);
+	began = loop_fresh_ms(loop);
+	ck_assert_int_eq(CALL(rooms_claim(store, STR("a"), &c, began + TIMEOUT_MS, &got, w)), -ERR_STORE_UNAVAILABLE);
+	ck_assert_uint_lt(loop_fresh_ms(loop) - began, TIMEOUT_MS + 300);
+	redis_server_signal(&server, SIGCONT);
+	UNTIL(store_up(store));
+	UNTIL(strcmp(redis_server_ask(&server, "HGET u*:r:a state"), "opening") == 0);
+	ck_assert_int_eq(CALL(rooms_claim(store, STR("a"), &c, DUE, &got, w)), 0);
+	ck_assert(!got.won && got.room.state == ROOM_OPENING);
+	ck_assert_str_eq(got.room.node, "n1");
+	ck_assert(publish("a", got.room.epoch).won && publish("a", got.room.epoch).won);
+}
+END_TEST
+
+START_TEST(replicas_are_told_by_either_error)
+{
+	static char now[] = "READONLY You can't write against a read only replica. script: x, on @user_script:1.";
+	static char once[] = "ERR Error running script (call to f_x): @user_script:9: @user_script: 9: -READONLY You can't write";
+	static char other[] = "ERR the epoch of this room is at its end";
+	struct redisReply r = { .type = REDIS_REPLY_ERROR };
+
+	r.str = now;
+	ck_assert(reply_read_only(&r));
+	r.str = once;
+	ck_assert(reply_read_only(&r));
+	r.str = other;
+	ck_assert(!reply_read_only(&r) && !reply_read_only(NULL));
+	r.str = now;
+	r.type = REDIS_REPLY_STRING;
+	ck_assert(!reply_read_only(&r));
 }
 END_TEST
 
@@ -431,7 +671,7 @@ END_TEST
 
 static void setup_replicas(void)
 {
-	open_with(1, NULL);
+	open_with(1, NULL, false);
 	UNTIL(store_up(store) && registry_up(registry));
 }
 
@@ -519,6 +759,70 @@ START_TEST(pages_never_exceed_the_limit)
 }
 END_TEST
 
+START_TEST(listing_asks_no_more_than_a_step_at_a_time)
+{
+	struct rooms_query q = { .limit = 10 };
+	struct rooms_page page;
+
+	opened("a");
+	redis_server_ask(&server, "ACL SETUSER default -keys -smembers -hgetall");
+	ck_assert_int_eq(CALL(rooms_list(store, &q, &arena, DUE, &page, w)), 0);
+	ck_assert_uint_eq(page.count, 1);
+}
+END_TEST
+
+START_TEST(keys_stand_under_the_prefix_in_the_urls_db)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct registered registered;
+
+	opened("a");
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	ck_assert_str_eq(redis_server_ask(&server, "EXISTS u*:r:a u*:n:{n1} u*:nodes"), ":3");
+	ck_assert_str_eq(redis_server_ask(&server, "DBSIZE"), ":3");
+	redis_server_ask(&server, "SELECT 0");
+	ck_assert_str_eq(redis_server_ask(&server, "DBSIZE"), ":0");
+}
+END_TEST
+
+/* Its router died between reserving and claiming. */
+START_TEST(listing_clears_reservations_that_nobody_gave_back)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct rooms_query q = { .node = "n1", .limit = 10 };
+	struct registered registered;
+	struct rooms_page page;
+
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	redis_server_ask(&server, "HSET u*:n:{n1}:rooms old \"0 -1 1000\" young \"0 -2 99999999999999\"");
+	redis_server_ask(&server, "HSET u*:n:{n1} exclusive old");
+	ck_assert_int_eq(CALL(rooms_list(store, &q, &arena, DUE, &page, w)), 0);
+	ck_assert_uint_eq(page.count, 0);
+	UNTIL(strcmp(redis_server_ask(&server, "HEXISTS u*:n:{n1}:rooms old"), ":0") == 0);
+	ck_assert_str_eq(redis_server_ask(&server, "HEXISTS u*:n:{n1}:rooms young"), ":1");
+	ck_assert_str_eq(redis_server_ask(&server, "HEXISTS u*:n:{n1} exclusive"), ":0");
+}
+END_TEST
+
+/* Redis Cluster takes an empty pair of braces for none: a node's keys would lie in different slots. */
+START_TEST(prefixes_that_part_a_nodes_keys_are_refused)
+{
+	static const char *const prefixes[] = { "{}:", "x{}y{z}", "{app}:", "a{b:", "}{", "", "{{}}" };
+	static const bool fine[] = { false, false, true, true, true, true, true };
+
+	for (size_t i = 0; i < sizeof fine; i++) {
+		const char *why = NULL;
+		struct registry_conf conf = { .url = "redis://127.0.0.1:1", .prefix = prefixes[i], .router = "rt", .timeout_ms = 100,
+			                      .table_max = 10, .trust_ms = 1000 };
+		struct registry *r = registry_new(loop, retire, &conf, &why);
+
+		ck_assert_msg((r != NULL) == fine[i], "%s", prefixes[i]);
+		ck_assert(r || strstr(why, "{}"));
+		registry_free(r);
+	}
+}
+END_TEST
+
 START_TEST(charges_are_announced)
 {
 	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
@@ -602,12 +906,13 @@ int main(void)
 {
 	Suite *suite = suite_create("registry/redis");
 	TCase *plain = tcase_create("one server"), *replicas = tcase_create("replicas"), *own = tcase_create("own setup");
+	TCase *relayed = tcase_create("behind a relay");
 	SRunner *runner;
 	int failed;
 
 	signal(SIGPIPE, SIG_IGN);
 	tcase_add_checked_fixture(plain, setup, teardown);
-	tcase_set_timeout(plain, 50);
+	tcase_set_timeout(plain, 20);
 	tcase_add_test(plain, own_publish_then_foreign_change_is_heard);
 	tcase_add_test(plain, read_then_foreign_change_is_heard_each_time);
 	tcase_add_test(plain, own_claim_then_foreign_publish_is_heard);
@@ -616,6 +921,16 @@ int main(void)
 	tcase_add_test(plain, killed_data_connection_makes_all_unsure);
 	tcase_add_test(plain, flush_makes_all_unsure);
 	tcase_add_test(plain, without_tracking_age_decides);
+	tcase_add_loop_test(plain, with_less_permission_age_decides, 0, 4);
+	tcase_add_loop_test(plain, refused_writes_are_unknown_and_reads_go_on, 0, 2);
+	tcase_add_test(plain, demoted_primary_is_left);
+	tcase_add_test(plain, busy_server_costs_no_more_than_the_budget);
+	tcase_add_test(plain, abandoned_write_may_have_run);
+	tcase_add_test(plain, replicas_are_told_by_either_error);
+	tcase_add_test(plain, listing_asks_no_more_than_a_step_at_a_time);
+	tcase_add_test(plain, keys_stand_under_the_prefix_in_the_urls_db);
+	tcase_add_test(plain, listing_clears_reservations_that_nobody_gave_back);
+	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
 	tcase_add_test(plain, restarted_server_is_found_again);
 	tcase_add_test(plain, flushed_scripts_are_sent_again);
@@ -628,11 +943,18 @@ int main(void)
 	tcase_add_test(plain, nodes_come_back_whole);
 	tcase_add_test(plain, silent_routers_are_forgotten);
 	suite_add_tcase(suite, plain);
+	tcase_add_checked_fixture(relayed, setup_relayed, teardown);
+	tcase_set_timeout(relayed, 30);
+	tcase_add_test(relayed, black_holed_link_makes_all_unsure);
+	tcase_add_test(relayed, reply_held_back_while_its_announcement_came_is_not_kept);
+	tcase_add_test(relayed, loading_server_is_not_up);
+	suite_add_tcase(suite, relayed);
 	tcase_add_checked_fixture(replicas, setup_replicas, teardown);
 	tcase_set_timeout(replicas, 50);
 	tcase_add_test(replicas, too_few_replicas_is_unknown);
 	suite_add_tcase(suite, replicas);
 	tcase_set_timeout(own, 50);
+	tcase_add_test(own, server_that_cannot_save_refuses_writes);
 	tcase_add_test(own, password_is_given);
 	tcase_add_test(own, wrong_password_never_serves);
 	tcase_add_test(own, urls);
