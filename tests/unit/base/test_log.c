@@ -133,6 +133,28 @@ START_TEST(long_lines_are_cut_but_whole)
 }
 END_TEST
 
+/* The end of a line falls within a character, where it has many that are escaped before. */
+START_TEST(full_lines_end_with_a_character)
+{
+	char full[512], mixed[513] = "";
+
+	memset(full, 1, sizeof(full));
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+	ck_assert_int_eq(log_open(ends[1], LOG_INFO, LOG_JSON), 0);
+	for (size_t controls = 60; controls < 160; controls++) {
+		memset(mixed, 0, sizeof(mixed));
+		memset(mixed, 1, controls);
+		for (size_t i = controls; i + 3 < sizeof(mixed); i += 3)
+			memcpy(mixed + i, "\xe2\x82\xac", 3);
+		log_info("e", "pad", LOG_B("xxx", 1 + controls % 3), "full", LOG_B(full, sizeof(full)), "mixed", LOG_S(mixed));
+	}
+	close_and_read();
+	ck_assert_uint_gt(text.len, 100 * 4000);
+	ck_assert(utf8_valid(text.at, text.len));
+}
+END_TEST
+
 START_TEST(levels_are_kept)
 {
 	open_pipe(LOG_WARN, LOG_LOGFMT);
@@ -273,6 +295,7 @@ int main(void)
 	tcase_add_loop_test(t, no_value_forges_a_line_or_a_field, 0, 2 * (int)(sizeof(values) / sizeof(*values)));
 	tcase_add_test(t, what_is_no_number_is_null);
 	tcase_add_loop_test(t, long_lines_are_cut_but_whole, 0, 14);
+	tcase_add_test(t, full_lines_end_with_a_character);
 	tcase_add_test(t, levels_are_kept);
 	tcase_add_test(t, a_stuck_reader_costs_lines_and_not_time);
 	tcase_add_test(t, a_reader_that_never_reads_does_not_hold_up_the_end);

@@ -124,6 +124,8 @@ START_TEST(labels_cannot_break_the_page)
 	expose();
 	ck_assert(has_line("one_total{a=\"q\\\"b\\\\n\\nx\"} 1") && has_line("one_total{a=\"\"} 2"));
 	ck_assert(utf8_valid(text.at, text.len));
+	longest[61] = '\0';
+	ck_assert_ptr_nonnull(strstr(strstr(text.at, longest), "l\",b=\"y\"} 1\n"));
 	ck_assert_uint_eq(count("\ntwo_total{"), 2);
 	ck_assert_uint_eq(count(",b=\"x\"} 3\n"), 1);
 }
