@@ -94,7 +94,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "rooms.unreported_ttl_ms", CONF_INT, AT(rooms.unreported_ttl_ms), 1000, 30 * 24 * HOUR, .def = "86400000", .help = "the same for rooms of nodes that do not report their rooms" },
 
 	{ "placement.policy", CONF_WORD, AT(placement.policy), .words = policy_words, .def = "least-loaded", .help = "how a node is chosen for a new room" },
-	{ "placement.max_load", CONF_REAL, AT(placement.max_load), 0.01, 1e9, .def = "0.9", .help = "a node whose effective load would be over this gets no new room; the rest is for the rooms it has to grow" },
+	{ "placement.max_load", CONF_REAL, AT(placement.max_load), 0.01, 1e9, .def = "0.9", .help = "a node that reports so much load gets no new room; the rest is for its rooms to grow (with a room_cost that is set, charges count, too)" },
 	{ "placement.room_cost", CONF_TEXT, AT(placement.room_cost), .def = "learned", .def_words = "learned, starts at 0.01", .help = "load that one new room is charged with, as a fraction of an average node", .check = is_room_cost },
 	{ "placement.ramp_ms", CONF_INT, AT(placement.ramp_ms), 1000, 600000, .def = "20000", .help = "charges fade to zero over this time whatever happens; about how long a meeting takes to fill" },
 	{ "placement.slow_start_ms", CONF_INT, AT(placement.slow_start_ms), 0, 600000, .def = "10000", .help = "a new node's load counts as raised for so long, so that it is not flooded" },
