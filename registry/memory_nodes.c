@@ -115,12 +115,21 @@ static struct node_call *node_call_new(struct store *store, const char *node, in
 
 /* -- register -------------------------------------------------------------------------------------------------------------- */
 
+/* One that was not used yet is given again: else a copy of the request that the process gave up on, and that runs late, would
+ * make the process itself stale. */
+static uint64_t registration_after(const struct node_record *r, bool again, uint64_t now)
+{
+	if (again && !r->lost && r->seq == 0)
+		return r->registration;
+	return r->registration + 1 > now ? r->registration + 1 : now;
+}
+
 static void registration_write(struct memory_node *node, const struct registration_request *request, bool again)
 {
 	struct node_record *r = &node->record;
 	uint64_t now = wall_ms();
 
-	r->registration = r->registration + 1 > now ? r->registration + 1 : now;
+	r->registration = registration_after(r, again, now);
 	r->seq = 0;
 	r->lost = false;
 	r->lease_ms = request->lease_ms;

@@ -29,7 +29,8 @@ struct registered {
 	uint64_t registration;
 	enum node_wish wish;
 };
-/* Another incarnation under this id that is neither lost nor gone: TAKEN, unless it is the one `replaces` names. */
+/* Another incarnation under this id that is neither lost nor gone: TAKEN, unless it is the one `replaces` names. May be
+ * repeated: the same process gets the same registration until its first heartbeat. */
 int nodes_register(struct store *, const char *node, const struct registration_request *, uint64_t due_ms,
                    struct registered *out, struct wait *);
 

@@ -1,7 +1,8 @@
 -- KEYS record charges rooms. ARGV incarnation replaces info lease_ms. Gives { verdict, registration, wish }, the verdict in
--- the order of enum register_verdict. A registration is made like an epoch: it only grows, also over a loss of data.
+-- the order of enum register_verdict. A registration is made like an epoch: it only grows, also over a loss of data. One that was
+-- not used yet is given again: else a copy that the process gave up on, and that runs late, would make the process itself stale.
 
-local r = redis.call('HMGET', KEYS[1], 'incarnation', 'registration', 'lost', 'wish')
+local r = redis.call('HMGET', KEYS[1], 'incarnation', 'registration', 'lost', 'wish', 'seq')
 local held, wish = r[1] or '', r[4] or 'enabled'
 local again = held == ARGV[1]
 if held ~= '' and not again and r[3] ~= '1' and held ~= ARGV[2] then
@@ -9,6 +10,9 @@ if held ~= '' and not again and r[3] ~= '1' and held ~= ARGV[2] then
 end
 local now = num(now_ms())
 local registration = num(math.max((tonumber(r[2]) or 0) + 1, tonumber(now)))
+if again and r[3] ~= '1' and r[5] == '0' then
+	registration = r[2]
+end
 redis.call('HSET', KEYS[1], 'incarnation', ARGV[1], 'registration', registration, 'seq', '0', 'lost', '0', 'info', ARGV[3],
 	'lease_ms', ARGV[4], 'heard', now, 'wish', wish)
 if not again then

@@ -45,6 +45,24 @@ START_TEST(same_process_registers_again)
 }
 END_TEST
 
+/* A copy of the request, given up on long ago, runs late: it must not make the process stale that goes by the first. */
+START_TEST(registration_may_be_repeated_until_it_is_used)
+{
+	struct registered first, second;
+
+	FROM_HERE(_i);
+	first = do_register("n1", "i1", "");
+	second = do_register("n1", "i1", "");
+	ck_assert_int_eq(second.verdict, REGISTER_AGAIN);
+	ck_assert_uint_eq(second.registration, first.registration);
+	ck_assert_int_eq(do_renew("n1", "i1", first.registration, 1).verdict, RENEW_DONE);
+	ck_assert_uint_gt(do_register("n1", "i1", "").registration, first.registration);
+	first = do_register("n1", "i1", "");
+	ck_assert(do_lose("n1", first.registration, 0)); /* lost: that one renews nothing any more */
+	ck_assert_uint_gt(do_register("n1", "i1", "").registration, first.registration);
+}
+END_TEST
+
 START_TEST(held_node_is_taken)
 {
 	struct registered first, got;
@@ -118,6 +136,7 @@ START_TEST(older_registration_is_stale)
 
 	FROM_HERE(_i);
 	first = do_register("n1", "i1", "").registration;
+	do_renew("n1", "i1", first, 1);
 	second = do_register("n1", "i1", "").registration;
 	ck_assert_int_eq(do_renew("n1", "i1", first, 99).verdict, RENEW_STALE);
 	ck_assert_uint_eq(do_look("n1")->seq, 0);
@@ -268,6 +287,7 @@ void suite_nodes(Suite *suite, SFun begin, SFun end)
 	tcase_set_timeout(tc, 30);
 	BOTH(tc, first_registration);
 	BOTH(tc, same_process_registers_again);
+	BOTH(tc, registration_may_be_repeated_until_it_is_used);
 	BOTH(tc, held_node_is_taken);
 	BOTH(tc, replaced_node_begins_anew);
 	BOTH(tc, lost_or_gone_node_is_free);
