@@ -105,7 +105,6 @@ static void take_apart(struct agent *agent)
 	httpd_free(agent->httpd);
 	gate_free(agent->gate);
 	sfu_free(agent->sfu);
-	agent->gate = NULL;
 	rooms_free(agent->rooms);
 	report_free(agent->report);
 	agent->adapter->ops->free(agent->adapter);

@@ -123,6 +123,12 @@ void rooms_report_to(struct rooms *rooms, struct usher_node *node)
 		tell(room);
 }
 
+static void end_here(struct rooms *rooms, struct str name, uint64_t epoch, enum room_end how)
+{
+	if (rooms->conf.ended)
+		rooms->conf.ended(rooms->conf.arg, name, epoch, how);
+}
+
 static void hold(struct room *room, uint64_t epoch, uint64_t participants)
 {
 	struct rooms *rooms = room->rooms;
@@ -134,7 +140,7 @@ static void hold(struct room *room, uint64_t epoch, uint64_t participants)
 	room->epoch = epoch;
 	room->participants = participants;
 	if (before && before < epoch)
-		rooms->conf.ended(rooms->conf.arg, room->link.name, before, END_MOVED);
+		end_here(rooms, room->link.name, before, END_MOVED);
 	tell(room);
 }
 
@@ -143,11 +149,6 @@ static void let_go(struct room *room)
 	room->rooms->held -= room->epoch != 0;
 	room->epoch = room->participants = 0;
 	room->changed = room->rooms->polls;
-}
-
-static void end_here(struct rooms *rooms, struct str name, uint64_t epoch, enum room_end how)
-{
-	rooms->conf.ended(rooms->conf.arg, name, epoch, how);
 }
 
 /* -- jobs --------------------------------------------------------------------------------------------------------------------- */
@@ -489,6 +490,7 @@ void rooms_free(struct rooms *rooms)
 	if (!rooms)
 		return;
 	rooms->node = NULL;
+	rooms->conf.ended = NULL; /* who would have been told may be gone */
 	rooms_forget(rooms);
 	tombs_free(&rooms->tombs);
 	room_map_free(&rooms->map);

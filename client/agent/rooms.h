@@ -33,7 +33,7 @@ struct rooms_conf {
 	void *arg;
 };
 struct rooms *rooms_new(const struct rooms_conf *);
-void rooms_free(struct rooms *);
+void rooms_free(struct rooms *); /* tells nobody */
 /* Tells this node the rooms that are held, and each change from now on. NULL: nobody. */
 void rooms_report_to(struct rooms *, struct usher_node *);
 
