@@ -216,22 +216,22 @@ struct fleet_conf stage_conf(void)
 		                    .allow_cidr = "127.0.0.0/8", .router = "rt", .changed = changed, .breaker_changed = breaker_changed };
 }
 
-void stage_open_with(const struct fleet_conf *conf)
+void stage_open_beside(struct loop *const *readers, size_t n)
 {
+	struct fleet_conf conf = stage_conf();
+
 	stage = (struct stage){ .loop = loop_new(), .now = 1000000, .store_ahead_ms = UINT64_C(1700000000000) };
 	loop_fake_clock(stage.loop, stage.now);
-	stage.retire = retire_new(stage.loop, &stage.loop, 1);
+	stage.retire = n ? retire_new(stage.loop, readers, n) : retire_new(stage.loop, &stage.loop, 1);
 	stage.store = (struct store){ .loop = stage.loop, .ops = &play_ops };
-	stage.fleet = fleet_new(stage.loop, &stage.store, stage.retire, conf);
+	stage.fleet = fleet_new(stage.loop, &stage.store, stage.retire, &conf);
 	fleet_start(stage.fleet);
 	stage_pass(STEP_MS);
 }
 
 void stage_open(void)
 {
-	struct fleet_conf conf = stage_conf();
-
-	stage_open_with(&conf);
+	stage_open_beside(NULL, 0);
 }
 
 void stage_close(void)

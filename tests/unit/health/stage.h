@@ -44,7 +44,7 @@ extern struct stage stage;
 
 struct fleet_conf stage_conf(void);
 void stage_open(void); /* with stage_conf() */
-void stage_open_with(const struct fleet_conf *);
+void stage_open_beside(struct loop *const *readers, size_t n); /* threads that read what the fleet publishes */
 void stage_close(void);
 void stage_pass(uint64_t ms);  /* time goes by in steps of 50 ms */
 void stage_stall(uint64_t ms); /* the loop stands still for so long */
