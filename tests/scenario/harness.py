@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 
+from wire import Wire
 from http1 import call, fetch, read_answer, Answer, Client  # noqa: F401  (handed on to the tests)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -326,6 +327,9 @@ class Stage:
     def node(self, name, *routers, **how):
         return self.add(FakeNode(name, routers, **how))
 
+    def wire(self, port, **how):
+        return self.add(Wire(port, **how))
+
     def process(self, name, argv, **how):
         return self.add(Process(name, argv, self.directory, **how))
 
@@ -339,7 +343,7 @@ class Stage:
     def close(self):
         reports = []
         for thing in reversed(self.things):
-            if isinstance(thing, FakeNode):
+            if isinstance(thing, (FakeNode, Wire)):
                 thing.close()
         for thing in reversed(self.things):
             if isinstance(thing, Process):

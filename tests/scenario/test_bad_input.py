@@ -45,6 +45,13 @@ def test_a_body_too_large(router):
     assert router.get("/livez").status == 200
 
 
+def test_a_chunked_body_too_large(router):
+    part = b"400\r\n" + b" " * 1024 + b"\r\n"
+    head = b"POST /v1/rooms/bad/join HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = asyncio.run(raw(router.url[7:], head + part * 5 + b"0\r\n\r\n"))
+    assert answer.code() == "payload_too_large", answer
+
+
 @pytest.mark.parametrize("name", ["%00", "%0a", "%ff", "%c0%af", "%ed%a0%80", "a" * 257, "%", "%2", "%zz", ".", "..", "%2e%2e", ""])
 def test_names_that_are_none(router, name):
     answer = router.join(name)

@@ -82,6 +82,55 @@ def test_a_cut_link_makes_no_stale_answer_last(pair):
     until("the delete is known here", lambda: router.get("/v1/rooms/moves/route").status == 404, 3)
 
 
+TRUST_MS = 1000
+
+
+@pytest.mark.parametrize("fault", ["cut", "black_hole"])
+def test_stale_answers_last_no_longer_than_trust(stage, fault):
+    """The link that announces changes falls silent (or is reset and cannot come back): what another router changes is known here
+    within rooms.trust_ms, and two more of the link's seconds for noticing."""
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    sets = (f"rooms.trust_ms={TRUST_MS}", "nodes.lease_ms=60000", "server.park_ms=200")
+    router, other = stage.router(f"registry.url=redis://127.0.0.1:{wire.port}", *sets), stage.router(f"registry.url={redis.url}", *sets)
+    stage.node("n1", router)
+    for r in (router, other):
+        r.wait_placeable("n1")
+    _, epoch = owner(router.join("moves"))
+    until("the room is in the table", lambda: router.join("moves").json()["source"] == "table")
+    announces = lambda said: b"SUBSCRIBE" in said.upper()
+    if fault == "cut":
+        wire.cut(announces, refuse=True)
+    else:
+        assert wire.black_hole(announces) >= 1
+    assert other.delete(f"/v1/rooms/moves?epoch={epoch}").status == 204
+    _, newer = owner(other.join("moves"))
+    assert newer > epoch
+    started = time.monotonic()
+    until("the change is known here", lambda: owner(router.join("moves"))[1] == newer, 5)
+    assert time.monotonic() - started < TRUST_MS / 1000 + 2
+    wire.heal()
+    until("announcements are trusted again", lambda: router.join("moves").json()["source"] == "table")
+    assert other.delete(f"/v1/rooms/moves?epoch={newer}").status == 204
+    until("the next change is announced", lambda: router.get("/v1/rooms/moves/route").status == 404, 2)
+
+
+def test_a_store_behind_a_black_hole_costs_one_budget_and_is_found_again(stage):
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    router = stage.router(f"registry.url=redis://127.0.0.1:{wire.port}", "registry.timeout_ms=300", "nodes.lease_ms=60000")
+    stage.node("n1", router)
+    router.wait_placeable("n1")
+    known = owner(router.join("known"))
+    wire.black_hole()
+    started = time.monotonic()
+    assert router.join("new").code() == "store_unavailable"
+    assert time.monotonic() - started < 1.5
+    assert owner(router.join("known")) == known
+    # Connections made from now on work: those that are stuck must be given up, not waited for.
+    until("new rooms again", lambda: router.join("new").status == 200, 5)
+
+
 def test_the_store_down_at_the_start_is_said_and_waited_out(stage):
     redis = stage.redis()
     redis.signal(signal.SIGSTOP)

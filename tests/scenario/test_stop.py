@@ -74,19 +74,3 @@ def test_int_twice_hurries(stage):
     router.event("stopping")
     router.signal(signal.SIGINT)
     assert router.child.wait(10) == 0
-
-
-def test_the_programs_say_what_is_wrong_with_a_configuration(stage, tmp_path):
-    import subprocess
-    from harness import BUILD
-    usherd = BUILD / "router" / "usherd"
-    bad = tmp_path / "bad.ini"
-    bad.write_text("[server]\nlisten = 0.0.0.0:80\nworkerz = 3\n[nodes]\nlease_ms = lots\n")
-    run = subprocess.run([usherd, "-c", bad, "--check"], capture_output=True, text=True)
-    assert run.returncode == 1
-    assert "bad.ini:3" in run.stderr and "workerz" in run.stderr and "lease_ms" in run.stderr, run.stderr
-    good = tmp_path / "good.ini"
-    good.write_text("[nodes]\nlease_ms = 6000\n")
-    assert subprocess.run([usherd, "-c", good, "--check"]).returncode == 0
-    open_listener = subprocess.run([usherd, "--set", "server.listen=0.0.0.0:0", "--check"], capture_output=True, text=True)
-    assert open_listener.returncode == 1 and "auth" in open_listener.stderr
