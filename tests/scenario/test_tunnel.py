@@ -98,10 +98,10 @@ def test_a_slow_reader_stops_the_sender_and_costs_no_memory(pair):
             task.cancel()
         for ws in sockets:
             ws.transport.abort()
-        return grown
-    # Ten tunnels with two full buffers of 64 KiB each, and a good deal for malloc. In the agent the echo SFU has some, too.
-    grown = asyncio.run(run())
-    assert grown[0] < 10 * 2 * 64 + 8192 and grown[1] < 10 * 3 * 64 + 8192, grown
+        return grown, sum(sent)
+    grown, sent = asyncio.run(run())
+    # Ten tunnels with two full buffers of 64 KiB each are little; the rest is malloc's, and a sanitizer's that keeps what was freed.
+    assert max(grown) < 24 << 10 and max(grown) * 4 < sent * 64, (grown, sent)
 
 
 def test_http_is_proxied_with_path_query_and_headers(pair):
