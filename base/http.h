@@ -25,7 +25,7 @@ enum http_outcome { /* what became of a call; health/ judges it */
 	HTTP_TIMEOUT,   /* of the answer, or of the whole call */
 	HTTP_RESET,     /* the connection broke before the answer was whole */
 	HTTP_GARBAGE,   /* not HTTP, or an answer over the limit */
-	HTTP_CANCELLED, /* we or our client left */
+	HTTP_CANCELLED, /* we or our client left; or we had no descriptor left */
 };
 const char *http_outcome_name(enum http_outcome);
 

@@ -4,6 +4,7 @@
  * connection (a POST would be done twice), to follow redirects (an SFU must not choose where we go), and to use proxies. A
  * transfer is never removed from inside its own callback: what ends is collected after curl has returned.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -126,14 +127,17 @@ static int set_timer(CURLM *multi, long timeout_ms, void *arg)
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	struct http *http = arg;
+	struct transfer *t = arg;
+	const struct http_conf *conf = &t->http->conf;
 	struct sockaddr_storage at = { 0 };
 
 	(void)purpose;
 	memcpy(&at, &address->addr, address->addrlen < sizeof(at) ? address->addrlen : sizeof(at));
-	if (http->conf.allowed && !http->conf.allowed(http->conf.arg, &at))
+	if (conf->allowed && !conf->allowed(conf->arg, &at))
 		return CURL_SOCKET_BAD;
-	return socket(address->family, address->socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->protocol);
+	int fd = socket(address->family, address->socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address->protocol);
+	t->starved = t->starved || (fd < 0 && errno != EAFNOSUPPORT);
+	return fd;
 }
 
 /* -- pools --------------------------------------------------------------------------------------------------------- */
@@ -240,7 +244,7 @@ bool transfer_init(struct transfer *t, struct http *http, const char *method, co
 		return false;
 	set_fixed(t);
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, http);
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_URL, url);
 	curl_easy_setopt(t->easy, CURLOPT_NOBODY, !strcmp(method, "HEAD") ? 1L : 0L);
@@ -324,8 +328,9 @@ enum http_outcome transfer_outcome(const struct transfer *t, CURLcode code)
 	switch (code) {
 	case CURLE_OK:
 		return HTTP_ANSWERED;
-	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:
+		return t->starved ? HTTP_CANCELLED : HTTP_REFUSED;
+	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_URL_MALFORMAT:

@@ -33,6 +33,7 @@ struct transfer { /* one easy handle under way; embedded in a fetch or a forward
 	struct curl_slist *headers;
 	unsigned sent; /* how often curl began to send it */
 	bool once;     /* a second sending is refused */
+	bool starved;  /* we had no descriptor for it: not the far side's fault */
 	void (*done)(struct transfer *, CURLcode); /* must call transfer_end(); never from inside one of curl's callbacks */
 };
 /* Takes an easy handle with all that every call needs set. False: out of memory, or closing. */

@@ -37,6 +37,7 @@ struct dial {
 	size_t next_address;
 	uint64_t connect_by_ms, answer_timeout_ms;
 	bool tls, numeric, sending;
+	bool starved; /* we had no descriptor for it: not the far side's fault */
 	enum http_outcome verdict; /* found before anything was begun */
 	char host[256];
 	uint16_t port;
@@ -248,6 +249,7 @@ static bool start_connect(struct dial *d, const struct sockaddr_storage *to, soc
 	int on = 1;
 
 	d->link.fd = socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	d->starved = d->starved || (d->link.fd < 0 && errno != EAFNOSUPPORT);
 	if (d->link.fd < 0)
 		return false;
 	setsockopt(d->link.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -275,7 +277,10 @@ static void try_next(struct dial *d)
 		}
 		drop_link(d);
 	}
-	fail(d, HTTP_REFUSED, "no address that is allowed and accepts");
+	if (d->starved)
+		fail(d, HTTP_CANCELLED, "out of descriptors");
+	else
+		fail(d, HTTP_REFUSED, "no address that is allowed and accepts");
 }
 
 static void name_resolved(struct wait *w, int err)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sys/resource.h>
+
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/http.h"
@@ -129,6 +131,23 @@ START_TEST(refused)
 	fetch_at(&call, "GET", "/", port, true);
 	UNTIL(loop, call.done);
 	ck_assert_int_eq(call.answer.outcome, HTTP_REFUSED);
+}
+END_TEST
+
+/* Out of descriptors, a router must not open the breakers of all its nodes. */
+START_TEST(our_own_shortage_is_not_the_other_sides_fault)
+{
+	struct rlimit before, none;
+	struct call call;
+
+	getrlimit(RLIMIT_NOFILE, &before);
+	none = (struct rlimit){ 3, before.rlim_max };
+	fetch_at(&call, "GET", "/", peer.port, false);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	UNTIL(loop, call.done);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_int_eq(call.answer.outcome, HTTP_CANCELLED);
+	ck_assert_uint_eq(peer.accepted, 0);
 }
 END_TEST
 
@@ -321,6 +340,7 @@ int main(void)
 	tcase_set_timeout(c, 30);
 	tcase_add_loop_test(c, every_outcome_has_its_name, 0, (int)(sizeof(answers) / sizeof(*answers)));
 	tcase_add_test(c, refused);
+	tcase_add_test(c, our_own_shortage_is_not_the_other_sides_fault);
 	tcase_add_test(c, addresses_that_are_not_allowed_are_not_connected);
 	tcase_add_test(c, answer_over_the_limit_is_garbage);
 	tcase_add_test(c, request_is_sent_as_asked);

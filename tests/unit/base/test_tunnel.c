@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 
 #include "base/arena.h"
 #include "base/error.h"
@@ -221,6 +222,24 @@ START_TEST(keys_of_clients_are_keys)
 	plan.nheaders = 2;
 	ck_assert_int_eq(tunnel_dial(set, &plan, &arena, &d.answer, &d.wait), -ERR_BAD_REQUEST);
 	ck_assert(!d.wait.op);
+}
+END_TEST
+
+/* Out of descriptors, a router must not open the breakers of all its nodes. */
+START_TEST(our_own_shortage_is_not_the_other_sides_fault)
+{
+	struct rlimit before, none;
+	struct dialing d;
+	char url[64];
+
+	getrlimit(RLIMIT_NOFILE, &before);
+	none = (struct rlimit){ 3, before.rlim_max };
+	snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", server.port);
+	ck_assert_int_eq(dial_url(&d, url), WAIT);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	UNTIL(loop, d.done);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_int_eq(d.answer.outcome, HTTP_CANCELLED);
 }
 END_TEST
 
@@ -622,6 +641,7 @@ int main(void)
 	tcase_add_test(c, long_refusal_is_cut_and_long_head_is_garbage);
 	tcase_add_test(c, interim_answers_are_bounded);
 	tcase_add_test(c, keys_of_clients_are_keys);
+	tcase_add_test(c, our_own_shortage_is_not_the_other_sides_fault);
 	tcase_add_test(c, refused_dials);
 	tcase_add_test(c, next_address_is_tried);
 	tcase_add_test(c, tunnels_are_counted);
