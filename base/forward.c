@@ -207,7 +207,8 @@ static size_t on_header(char *line, size_t one, size_t len, void *arg)
 		return len;
 	if (!answer_head_line(f->head, line, len))
 		return 0;
-	moved(f);
+	if (!f->head->status || f->head->complete) /* a head, not a line of it: lines may come in drips */
+		moved(f);
 	if (f->head->complete) {
 		f->head_here = true;
 		loop_later(f->loop, &f->told_later, head_later);

@@ -125,7 +125,7 @@ static bool end_of_head(struct answer_head *h)
 	if (h->status < 200) {
 		h->n = h->used = 0;
 		h->status = 0;
-		return true;
+		return ++h->interims <= INTERIMS_MAX;
 	}
 	h->complete = true;
 	return h->status <= 599 && framing_clear(h);

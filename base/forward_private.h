@@ -11,10 +11,12 @@ void forward_request_headers(struct transfer *, const struct exchange *, const s
 
 #define HEAD_LINES 64
 #define HEAD_BYTES 16384
+#define INTERIMS_MAX 16
 struct answer_head { /* of the answer, as it comes in */
 	struct header headers[HEAD_LINES];
 	size_t n, used;
 	int status;     /* 0: not known */
+	unsigned interims; /* 1xx before it */
 	bool complete;  /* and final: not 1xx */
 	int64_t length; /* -1: not said */
 	char bytes[HEAD_BYTES];

@@ -313,6 +313,44 @@ START_TEST(outcomes_of_all_kinds)
 }
 END_TEST
 
+START_TEST(interim_answers_are_bounded)
+{
+	struct buf text = { 0 };
+
+	for (int i = 0; i < (_i ? 17 : 16); i++)
+		buf_adds(&text, "HTTP/1.1 102 Processing\r\nX: y\r\n\r\n");
+	buf_adds(&text, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	struct peer_conn *client = ask(GET, text.at, false);
+	UNTIL(loop, has(&client->in, _i ? BAD : "\r\n\r\nok") && seen.ends);
+	ck_assert_int_eq(seen.outcome, _i ? HTTP_GARBAGE : HTTP_ANSWERED);
+	buf_free(&text);
+}
+END_TEST
+
+/* A line now and then is no head in time. */
+START_TEST(a_head_in_drips_is_late)
+{
+	struct peer_conn *client = client_new();
+	uint64_t now = 1000000;
+
+	loop_fake_clock(loop, now);
+	peer_says(client, GET);
+	while (!sfu.conns || !sfu.conns->in.len) { /* curl's timers for now ring when the clock is set */
+		loop_fake_clock(loop, now);
+		turn(loop);
+	}
+	peer_says(sfu.conns, "HTTP/1.1 200 OK\r\n");
+	for (int i = 0; i < 20 && !seen.ends; i++) {
+		peer_says(sfu.conns, "X: y\r\n");
+		turns(loop, 20);
+		loop_fake_clock(loop, now += response_timeout_ms / 4);
+	}
+	ck_assert_uint_eq(seen.ends, 1);
+	ck_assert_int_eq(seen.outcome, HTTP_TIMEOUT);
+	UNTIL(loop, has(&client->in, BAD));
+}
+END_TEST
+
 START_TEST(discarded_answers_are_the_callers)
 {
 	seen.discard = true;
@@ -642,6 +680,8 @@ int main(void)
 	tcase_add_test(c, own_list_cannot_pass_hop_headers);
 	tcase_add_loop_test(c, bodies_of_every_form, 0, 2 * (int)(sizeof(bodies) / sizeof(*bodies)));
 	tcase_add_loop_test(c, outcomes_of_all_kinds, 0, (int)(sizeof(outcomes) / sizeof(*outcomes)));
+	tcase_add_loop_test(c, interim_answers_are_bounded, 0, 2);
+	tcase_add_test(c, a_head_in_drips_is_late);
 	tcase_add_test(c, discarded_answers_are_the_callers);
 	tcase_add_test(c, stale_connection_gets_no_second_post);
 	tcase_add_test(c, connections_are_reused_after_streams);
