@@ -135,12 +135,19 @@ static void remove_timer(struct loop *loop, struct timer *timer)
 		sift_down(loop, at, last);
 }
 
-/* Those due now; one that sets itself again for now waits for the next turn. */
+static size_t count_due(const struct loop *loop, size_t at, uint64_t now)
+{
+	if (at >= loop->ntimers || loop->heap[at]->due_ms > now)
+		return 0;
+	return 1 + count_due(loop, 2 * at + 1, now) + count_due(loop, 2 * at + 2, now);
+}
+
+/* As many as are due now: those that set themselves again for now do not keep the loop from its descriptors. */
 static void fire_due(struct loop *loop)
 {
 	uint64_t now = loop_now_ms(loop);
 
-	for (size_t most = loop->ntimers; most && loop->ntimers && loop->heap[0]->due_ms <= now; most--) {
+	for (size_t most = count_due(loop, 0, now); most && loop->ntimers && loop->heap[0]->due_ms <= now; most--) {
 		struct timer *timer = loop->heap[0];
 		remove_timer(loop, timer);
 		timer->fire(timer);

@@ -88,9 +88,11 @@ END_TEST
 
 START_TEST(timer_set_for_now_waits_for_the_next_turn)
 {
-	struct bell a = { 0 };
+	struct bell a = { 0 }, others[50] = { 0 };
 
 	loop_fake_clock(loop, 1);
+	for (size_t i = 0; i < 50; i++)
+		timer_set(loop, &others[i].timer, 1000, ring);
 	timer_set(loop, &a.timer, 0, ring_again);
 	loop_fake_clock(loop, 2);
 	ck_assert_uint_eq(a.rung, 1);
