@@ -102,7 +102,7 @@ static struct str without_port(struct str host)
 	if (host.len && host.at[0] == '[') {
 		const char *close = memchr(host.at, ']', host.len);
 		end = close ? (size_t)(close - host.at) + 1 : host.len;
-	} else if (memchr(host.at, ':', host.len)) {
+	} else if (host.len && memchr(host.at, ':', host.len)) {
 		end = (size_t)((const char *)memchr(host.at, ':', host.len) - host.at);
 	}
 	return (struct str){ host.at, end };

@@ -44,8 +44,10 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
-	if (cli.print)
+	if (cli.print) {
+		free(cli.sets);
 		return print_reference(cli.print, stdout);
+	}
 	int faults = conf_load(&conf, cli.file, cli.sets, cli.nsets, stderr);
 	if (!faults)
 		faults = router_conf_check(&router.conf, stderr);
