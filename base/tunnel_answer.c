@@ -13,6 +13,7 @@
 #define HEAD_MAX 16384
 #define BODY_MAX 16384
 #define LINES_MAX 64
+#define INTERIMS_MAX 16
 #define ALL_MAX (8 * BODY_MAX) /* with the framing of small chunks */
 
 struct head {
@@ -156,14 +157,16 @@ int dial_answer_read(struct str bytes, bool ended, struct str key, struct arena 
 	struct head head;
 	struct buf body = { 0 };
 	size_t at = 0;
-	int got;
+	int got, interims = 0;
 
 	do {
 		got = read_head((struct str){ bytes.at + at, bytes.len - at }, &head);
 		if (got <= 0)
-			return bytes.len > ALL_MAX ? -1 : got; /* 100 Continue without end */
+			return got;
 		at += head.size;
-	} while (head.status < 200 && head.status != 101);
+	} while (head.status < 200 && head.status != 101 && interims++ < INTERIMS_MAX);
+	if (head.status < 200 && head.status != 101)
+		return -1; /* 100 Continue without end */
 	*used = at;
 	if (head.status > 599 || (head.status == 101 && !switched(&head, key)))
 		return -1;

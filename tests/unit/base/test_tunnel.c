@@ -196,11 +196,13 @@ START_TEST(interim_answers_are_bounded)
 	struct dialing d;
 	struct buf text = { 0 };
 
-	while (text.len < 200000)
+	for (int i = 0; i < (_i ? 17 : 16); i++)
 		buf_adds(&text, "HTTP/1.1 100 Continue\r\n\r\n");
+	buf_adds(&text, _i ? "" : UPGRADED ACCEPT "\r\n\r\n");
 	words = text.at;
 	dial(&d);
-	ck_assert_int_eq(d.answer.outcome, HTTP_GARBAGE);
+	ck_assert_int_eq(d.answer.outcome, _i ? HTTP_GARBAGE : HTTP_ANSWERED);
+	dialed_free(d.answer.peer);
 	buf_free(&text);
 }
 END_TEST
@@ -639,7 +641,7 @@ int main(void)
 	tcase_add_test(c, handshake_is_sent_as_asked);
 	tcase_add_loop_test(c, answers_are_told_apart, 0, (int)(sizeof(answers) / sizeof(*answers)));
 	tcase_add_test(c, long_refusal_is_cut_and_long_head_is_garbage);
-	tcase_add_test(c, interim_answers_are_bounded);
+	tcase_add_loop_test(c, interim_answers_are_bounded, 0, 2);
 	tcase_add_test(c, keys_of_clients_are_keys);
 	tcase_add_test(c, our_own_shortage_is_not_the_other_sides_fault);
 	tcase_add_test(c, refused_dials);
