@@ -138,11 +138,22 @@ static void free_published(struct retired *retired)
 
 static void read_again(struct timer *timer)
 {
-	struct fleet *fleet = container_of(timer, struct fleet, timer);
+	read_store(container_of(timer, struct fleet, timer));
+}
 
-	if (loop_now_ms(fleet->loop) > timer->due_ms + STALL_MS)
+/* A stall begins anywhere between two ticks: so late, it may have been as long. Asked at a reading, too, which may be first. */
+static bool has_stalled(const struct fleet *fleet, uint64_t now_ms)
+{
+	return now_ms > fleet->ticker.due_ms + STALL_MS - TICK_MS;
+}
+
+static void tick(struct timer *timer)
+{
+	struct fleet *fleet = container_of(timer, struct fleet, ticker);
+
+	if (has_stalled(fleet, loop_now_ms(fleet->loop)))
 		fleet->watching = false;
-	read_store(fleet);
+	timer_set(fleet->loop, timer, TICK_MS, tick);
 }
 
 static void watch_on(struct fleet *fleet, uint64_t now_ms)
@@ -150,7 +161,7 @@ static void watch_on(struct fleet *fleet, uint64_t now_ms)
 	bool in_time = now_ms <= fleet->answered_ms + period_ms(fleet) + STALL_MS;
 	bool same_store = fleet->answer.store_ms >= fleet->store_ms; /* else its clock went back: another one, or one restored */
 
-	if (!fleet->watching || !in_time || !same_store)
+	if (!fleet->watching || !in_time || !same_store || has_stalled(fleet, now_ms))
 		fleet->watched_since_ms = now_ms;
 	fleet->watching = true;
 	fleet->answered_ms = now_ms;
@@ -266,6 +277,7 @@ struct fleet *fleet_new(struct loop *keeper, struct store *store, struct retire 
 
 void fleet_start(struct fleet *fleet)
 {
+	timer_set(fleet->loop, &fleet->ticker, TICK_MS, tick);
 	fleet_refresh(fleet);
 }
 
@@ -281,6 +293,7 @@ void fleet_free(struct fleet *fleet)
 	struct published *p = atomic_load(&fleet->now);
 
 	timer_clear(fleet->loop, &fleet->timer);
+	timer_clear(fleet->loop, &fleet->ticker);
 	wait_drop(&fleet->wait);
 	if (fleet->next)
 		free_published(&fleet->next->retired);

@@ -15,7 +15,8 @@
 #include "health/charges.h"
 #include "health/fleet.h"
 
-#define STALL_MS 500 /* a loop that stood so long was not watching */
+#define STALL_MS 500 /* a loop that stood longer was not watching */
+#define TICK_MS 100  /* how often it shows that it turns */
 #define HITS 2
 
 struct hit { /* a room whose participants' requests failed */
@@ -48,7 +49,7 @@ struct fleet {
 	struct fleet_conf conf;
 	_Atomic(struct published *) now;
 	_Atomic int64_t store_ahead_ms; /* the store's clock minus ours */
-	struct timer timer;
+	struct timer timer, ticker;
 	struct wait wait;
 	struct published *next; /* being filled */
 	struct nodes_all answer;

@@ -166,12 +166,29 @@ START_TEST(silence_counts_only_while_the_store_answers)
 }
 END_TEST
 
+START_TEST(one_failed_reading_begins_silence_anew)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 1000);
+	unsigned readings = stage.readings;
+	stage.away = true;
+	stage_pass(500);
+	stage.away = false;
+	stage_pass(500);
+	ck_assert_uint_ge(stage.readings, readings + 1);
+	stage_pass(FENCED_LIMIT - 1100);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
 START_TEST(silence_counts_only_while_our_loop_turns)
 {
 	stage_ready("a");
-	stage_pass(FENCED_LIMIT - 500);
-	stage_stall(1500);
-	stage_pass(FENCED_LIMIT - 700);
+	stage_pass(FENCED_LIMIT - 1000 + (uint64_t)_i * 50);
+	stage_stall(501 + (uint64_t)_i * 7); /* wherever it begins between two readings */
+	stage_pass(FENCED_LIMIT - 100);
 	ck_assert_uint_eq(stage.losses, 0);
 	stage_pass(1500);
 	ck_assert_uint_eq(stage.losses, 1);
@@ -500,7 +517,8 @@ int main(void)
 	tcase_add_test(tc, the_granted_lease_counts_not_the_configured_one);
 	tcase_add_test(tc, without_a_fence_the_wait_is_longer);
 	tcase_add_test(tc, silence_counts_only_while_the_store_answers);
-	tcase_add_test(tc, silence_counts_only_while_our_loop_turns);
+	tcase_add_test(tc, one_failed_reading_begins_silence_anew);
+	tcase_add_loop_test(tc, silence_counts_only_while_our_loop_turns, 0, 10);
 	tcase_add_test(tc, silence_counts_only_while_answers_come_in_time);
 	tcase_add_test(tc, another_store_begins_silence_anew);
 	tcase_add_test(tc, an_old_record_that_appears_is_watched_first);

@@ -115,6 +115,8 @@ START_TEST(one_broken_room_is_not_a_broken_node)
 	ready_with(5);
 	for (int i = 0; i < 50; i++)
 		call_for(i % 2 ? CALL_PROXY : CALL_TUNNEL, HTTP_ANSWERED, 500, 0, "a room");
+	stage_live(2 * HEARTBEAT_MS, "a"); /* however long it goes on */
+	call_for(CALL_PROXY, HTTP_ANSWERED, 500, 0, "a room");
 	ck_assert_uint_eq(failures(CALL_PROXY), 0);
 	call_for(CALL_PROXY, HTTP_ANSWERED, 500, 0, "another room");
 	ck_assert_uint_eq(failures(CALL_PROXY), 1);
