@@ -130,6 +130,38 @@ START_TEST(a_report_between_turns_is_told_at_once)
 }
 END_TEST
 
+static bool nested;
+static void turn_inside(void *arg, enum usher_node_phase phase, const char *detail)
+{
+	struct usher_node **node = arg;
+
+	(void)detail;
+	if (phase != USHER_NODE_ADMITS)
+		return;
+	usher_node_leave(*node);
+	for (int i = 0; i < 100; i++) {
+		struct pollfd fd = { .fd = usher_node_fd(*node), .events = POLLIN };
+		poll(&fd, 1, 1);
+		usher_node_turn(*node);
+	}
+	nested = usher_node_phase(*node) == USHER_NODE_LEFT;
+}
+
+START_TEST(turning_inside_a_callback_is_nothing)
+{
+	struct usher_node *node = NULL;
+	const struct usher_node_options options = { .size = sizeof(options), .node = "sfu-1", .incarnation = "i", .routers = urls,
+		                                    .nrouters = 1, .signal_url = "ws://127.0.0.1:9000", .changed = turn_inside,
+		                                    .arg = &node };
+
+	node = usher_node_new(&options, NULL);
+	while (usher_node_phase(node) != USHER_NODE_LEFT)
+		owner_turn(node, -1);
+	ck_assert(!nested);
+	usher_node_free(node);
+}
+END_TEST
+
 START_TEST(a_router_that_hangs_holds_nobody_back_from_leaving)
 {
 	struct usher_node *node = new_node();
@@ -199,6 +231,7 @@ int main(void)
 	tcase_set_timeout(all, 60);
 	tcase_add_test(all, a_node_lives_in_a_foreign_loop);
 	tcase_add_test(all, a_report_between_turns_is_told_at_once);
+	tcase_add_test(all, turning_inside_a_callback_is_nothing);
 	tcase_add_test(all, a_router_that_hangs_holds_nobody_back_from_leaving);
 	tcase_add_test(all, a_joiner_lives_in_a_foreign_loop);
 	tcase_add_test(all, bad_options_leave_nothing_behind);

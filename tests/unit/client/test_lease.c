@@ -72,6 +72,18 @@ START_TEST(one_other_word_and_it_carries_nothing)
 }
 END_TEST
 
+/* CLOCK_BOOTTIME begins at 0: "never said" must not look like "said at 0". */
+START_TEST(a_machine_that_has_just_started)
+{
+	lease = (struct lease){ 0 };
+	lease_renew(&lease, 1000, 4000);
+	links[0].degraded_sent_ms = links[1].degraded_sent_ms = 2000;
+	links[2].degraded_sent_ms = 0;
+	lease_degraded(&lease, 2100, links);
+	ck_assert_uint_eq(lease.covered_ms, 0);
+}
+END_TEST
+
 START_TEST(no_routers_carry_nothing)
 {
 	lease_degraded(&lease, 12300, NULL);
@@ -117,6 +129,7 @@ int main(void)
 	tcase_add_test(all, a_lease_shorter_than_its_margin_never_holds);
 	tcase_add_test(all, the_oldest_word_carries);
 	tcase_add_test(all, one_other_word_and_it_carries_nothing);
+	tcase_add_test(all, a_machine_that_has_just_started);
 	tcase_add_test(all, no_routers_carry_nothing);
 	tcase_add_test(all, words_older_than_the_lease_carry_nothing);
 	tcase_add_test(all, after_a_gap_it_does_not_begin);

@@ -529,6 +529,18 @@ START_TEST(a_router_that_falls_silent_ends_the_exception)
 }
 END_TEST
 
+START_TEST(without_the_store_all_are_asked_at_the_same_time)
+{
+	play_start_admitted(3);
+	all_degraded();
+	play_round();
+	routers[0].does = FAKE_SILENT;
+	unsigned before = routers[1].beats + routers[2].beats;
+	pass(1000);
+	PLAY_UNTIL(routers[1].beats + routers[2].beats == before + 2); /* the clock stands: nobody waited for the first */
+}
+END_TEST
+
 START_TEST(the_exception_can_be_switched_off)
 {
 	options.fence_on_store_loss = true;
@@ -601,6 +613,7 @@ int main(void)
 	tcase_add_test(all, every_router_degraded_and_the_node_goes_on);
 	tcase_add_loop_test(all, one_silent_router_and_there_is_no_exception, 0, 3);
 	tcase_add_test(all, a_router_that_falls_silent_ends_the_exception);
+	tcase_add_test(all, without_the_store_all_are_asked_at_the_same_time);
 	tcase_add_test(all, the_exception_can_be_switched_off);
 	tcase_add_test(all, a_listed_router_that_cannot_be_asked_ends_the_exception);
 	tcase_add_test(all, a_router_told_of_by_another_must_be_degraded_too);
