@@ -159,13 +159,16 @@ static void tick(struct timer *timer)
 static void watch_on(struct fleet *fleet, uint64_t now_ms)
 {
 	bool in_time = now_ms <= fleet->answered_ms + period_ms(fleet) + STALL_MS;
-	bool same_store = fleet->answer.store_ms >= fleet->store_ms; /* else its clock went back: another one, or one restored */
+	uint64_t connections = store_connections(fleet->store);
+	/* A clock that went back is another one's, or one restored; another connection may lead to another server. */
+	bool same_store = fleet->answer.store_ms >= fleet->store_ms && connections == fleet->connections;
 
 	if (!fleet->watching || !in_time || !same_store || has_stalled(fleet, now_ms))
 		fleet->watched_since_ms = now_ms;
 	fleet->watching = true;
 	fleet->answered_ms = now_ms;
 	fleet->store_ms = fleet->answer.store_ms;
+	fleet->connections = connections;
 	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - now_ms), memory_order_relaxed);
 }
 

@@ -57,6 +57,7 @@ struct fleet {
 	bool watching;          /* the last reading came, and in time */
 	bool closed;
 	_Atomic size_t refs;    /* the owner, and each report under way */
+	uint64_t connections;   /* of the store, at the last answer */
 	uint64_t answered_ms, watched_since_ms, store_ms, others_ms, version;
 	size_t nseats;
 	struct seat **seats;    /* by id */

@@ -62,6 +62,7 @@ static void conn_up(void *arg)
 {
 	struct redis_conn *conn = arg;
 
+	conn->connections++;
 	scripts_load(conn);
 	command_start(&conn->arm.text, 2);
 	command_z(&conn->arm.text, "INFO");

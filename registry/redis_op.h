@@ -18,6 +18,7 @@ struct redis_conn { /* a data connection, and where what it reads is tracked */
 	struct redis_store *store;
 	struct redis *link;
 	struct redis_call arm; /* INFO, then CLIENT TRACKING each time the invalidation link is a new one */
+	uint64_t connections;  /* so far */
 	uint64_t server;       /* which process this is (reply_run_id); 0: not known yet */
 	uint64_t asked, armed; /* client id of the invalidation link: asked for, and confirmed; 0: none */
 };

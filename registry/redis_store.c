@@ -81,6 +81,11 @@ void redis_store_free(struct redis_store *store)
 	free(store);
 }
 
+uint64_t redis_store_connections(const struct redis_store *store)
+{
+	return store->data.connections;
+}
+
 bool redis_store_up(const struct redis_store *store)
 {
 	return redis_up(store->data.link) && (!store->acked.link || redis_up(store->acked.link));

@@ -35,6 +35,7 @@ bool redis_shared_up(const struct redis_shared *); /* any thread */
 struct redis_store *redis_store_new(const struct redis_shared *, struct loop *);
 void redis_store_free(struct redis_store *);
 bool redis_store_up(const struct redis_store *);
+uint64_t redis_store_connections(const struct redis_store *);
 
 int redis_rooms_find(struct redis_store *, struct str name, uint64_t due_ms, struct room *out, struct wait *);
 int redis_rooms_claim(struct redis_store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out,

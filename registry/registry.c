@@ -116,6 +116,11 @@ bool store_up(const struct store *store)
 	return store->ops->up(store);
 }
 
+uint64_t store_connections(const struct store *store)
+{
+	return store->ops->connections ? store->ops->connections(store) : 0;
+}
+
 /* -- the floor -------------------------------------------------------------------------------------------------------------- */
 
 /* Beyond EPOCH_MAX there is no epoch: such a number comes from a broken node, and would end all claims. */

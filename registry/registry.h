@@ -41,6 +41,7 @@ struct table *registry_table(struct registry *);
 struct store *store_new(struct registry *, struct loop *); /* on that loop's thread, or before it runs */
 void store_free(struct store *);                           /* on that loop's thread: pending calls get -ERR_STORE_UNAVAILABLE */
 bool store_up(const struct store *);                       /* this handle's connection answers */
+uint64_t store_connections(const struct store *);          /* how often it was made; after each it may be another server */
 /* The highest epoch this process ever met; claims pass it as the floor (protocol: records and numbers). Any thread. */
 void registry_met_epoch(struct registry *, uint64_t epoch);
 uint64_t registry_floor(const struct registry *);

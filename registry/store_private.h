@@ -35,6 +35,7 @@ struct store { /* one for each loop that asks; the first member of what the stor
 struct store_ops {
 	void (*free)(struct store *);
 	bool (*up)(const struct store *);
+	uint64_t (*connections)(const struct store *); /* NULL: there is but one */
 
 	int (*find)(struct store *, struct str name, uint64_t due_ms, struct room *out, struct wait *w); /* never the table */
 	int (*claim)(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *w);

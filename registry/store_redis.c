@@ -27,6 +27,11 @@ static bool up(const struct store *store)
 	return redis_store_up(of(store));
 }
 
+static uint64_t connections(const struct store *store)
+{
+	return redis_store_connections(of(store));
+}
+
 /* -- rooms ------------------------------------------------------------------------------------------------------------------- */
 
 static int find(struct store *store, struct str name, uint64_t due_ms, struct room *out, struct wait *w)
@@ -157,7 +162,7 @@ static int all_routers(struct store *store, struct arena *arena, uint64_t due_ms
 }
 
 static const struct store_ops redis_ops = {
-	.free = free_handle, .up = up,
+	.free = free_handle, .up = up, .connections = connections,
 	.find = find, .claim = claim, .publish = publish, .shut = shut, .forget = forget, .list = list, .touch = touch,
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,

@@ -75,7 +75,13 @@ static int play_lose(struct store *store, const char *node, uint64_t registratio
 	return NEXT;
 }
 
-static const struct store_ops play_ops = { .nodes_all = play_nodes_all, .lose = play_lose };
+static uint64_t play_connections(const struct store *store)
+{
+	(void)store;
+	return stage.connections;
+}
+
+static const struct store_ops play_ops = { .connections = play_connections, .nodes_all = play_nodes_all, .lose = play_lose };
 
 /* -- records ----------------------------------------------------------------------------------------------------------------- */
 struct node_record *stage_record(const char *id)

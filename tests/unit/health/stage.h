@@ -27,6 +27,7 @@ struct stage {
 	struct fleet *fleet;
 	struct store store;
 	uint64_t now, store_ahead_ms; /* the store's clock is so far ahead of ours */
+	uint64_t connections;
 	size_t count;
 	struct node_record nodes[STAGE_NODES]; /* what the store says */
 	const char *unread[STAGE_NODES];       /* ids that it cannot read: left out of what it says */

@@ -223,6 +223,19 @@ START_TEST(another_store_begins_silence_anew)
 }
 END_TEST
 
+/* However quick: agents may be slower to find the other primary than we were. */
+START_TEST(a_reconnection_begins_silence_anew)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 500);
+	stage.connections++;
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
 /* A snapshot that was put back says "heard an hour ago": the store's clock is no observer. */
 START_TEST(an_old_record_that_appears_is_watched_first)
 {
@@ -521,6 +534,7 @@ int main(void)
 	tcase_add_loop_test(tc, silence_counts_only_while_our_loop_turns, 0, 10);
 	tcase_add_test(tc, silence_counts_only_while_answers_come_in_time);
 	tcase_add_test(tc, another_store_begins_silence_anew);
+	tcase_add_test(tc, a_reconnection_begins_silence_anew);
 	tcase_add_test(tc, an_old_record_that_appears_is_watched_first);
 	tcase_add_test(tc, heard_between_the_reading_and_the_verdict_lives);
 	tcase_add_test(tc, a_node_may_leave_while_it_is_being_lost);
