@@ -153,6 +153,36 @@ def test_term_deregisters_then_closes_tunnels_politely(stage):
     assert router.node("n1") is None or router.node("n1")["state"] == "lost"
 
 
+def test_of_two_agents_with_one_name_only_one_lets_in(stage):
+    router = stage.router(*SHORT)
+    first = stage.agent("n1", [router])
+    router.wait_placeable("n1")
+    _, epoch = owner(router.join("r"))
+    second = stage.agent("n1", [router])
+    until("the second is refused", lambda: any(e["phase"] == "taken" for e in second.events("node_phase")))
+    other = f"ws://{second.event('started')['listen']}/signal"
+    assert knock(other, "r", epoch) == (503, "lease")
+    assert knock(gate_of(router, "n1"), "r", epoch)[0] == 200
+    assert first.stop() == 0
+    until("the second takes over", lambda: gate_of(router, "n1") == other if router.node("n1") else False)
+
+
+def test_without_a_gate_the_sfu_is_registered_as_it_is(stage):
+    router = stage.router()
+    agent = stage.agent("n1", [router], "agent.gate=false", "agent.labels.gpu=yes", "agent.region=eu", "agent.capacity_rooms=7")
+    router.wait_placeable("n1")
+    node = router.node("n1")
+    assert node["fences"] == "rooms" and node["labels"] == {"gpu": "yes"} and node["region"] == "eu", node
+    assert "listen" not in agent.event("started")
+    assert router.join("r").status == 200
+
+    async def run():
+        async with websockets.connect(signal_url(router, "r")) as ws:
+            await ws.send("x")
+            return await ws.recv()
+    assert asyncio.run(run()) == "x"
+
+
 # -- the control side -----------------------------------------------------------------------------------------------------
 def put(agent, room, epoch, **more):
     return call("PUT", f"{control_of(agent)}/rooms/{room}", {"epoch": epoch, **more})
@@ -339,4 +369,17 @@ def test_janus_tells_participants_when_usher_closes_their_room(stage):
         return closed
     code, reason = asyncio.run(run())
     assert (code, reason) == (1000, "room_closed")
+    assert conf.rooms() == {}
+
+
+def test_janus_whose_node_is_anothers_by_now_is_emptied_and_its_agent_ends(stage):
+    router = stage.router(*SHORT)
+    conf, _ = start_janus(stage, "janus")
+    agent = janus_agent(stage, router, conf, "agent.drain_ms=500")
+    router.wait_placeable("n1")
+    assert router.join("r").status == 200
+    assert set(conf.rooms()) == {"r"}
+    took = router.put("/v1/nodes/n1", {"incarnation": "another", "signal_url": "ws://127.0.0.1:9/", "replaces": router.node("n1")["incarnation"]})
+    assert took.status in (200, 201), took
+    assert agent.child.wait(15) == 1
     assert conf.rooms() == {}

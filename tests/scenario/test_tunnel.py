@@ -46,9 +46,15 @@ def test_messages_of_all_kinds_cross_unchanged(pair):
     assert asyncio.run(run()) == (4321, "so long")
 
 
+def memory_kb(process, line="VmRSS"):
+    with open(f"/proc/{process.child.pid}/status") as status:
+        return next(int(row.split()[1]) for row in status if row.startswith(line))
+
+
 def test_100_mb_each_way_at_once(pair):
-    router, _ = pair
+    router, agent = pair
     size, count = 1 << 20, 100
+    before = [memory_kb(process) for process in (router, agent)]
 
     async def run():
         up, down = hashlib.sha256(), hashlib.sha256()
@@ -64,11 +70,8 @@ def test_100_mb_each_way_at_once(pair):
             await task
         return up.digest() == down.digest()
     assert asyncio.run(run())
-
-
-def memory_kb(process):
-    with open(f"/proc/{process.child.pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    grown = [memory_kb(process, "VmHWM") - kb for process, kb in zip((router, agent), before)]
+    assert max(grown) < 24 << 10, f"200 MB passed through {grown} KB more of memory"
 
 
 def test_a_slow_reader_stops_the_sender_and_costs_no_memory(pair):
