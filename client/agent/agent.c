@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/http.h"
 #include "base/httpd.h"
@@ -158,8 +159,23 @@ static void on_signal(void *arg, int signum)
 	agent_leave(agent, signum == SIGTERM ? "TERM" : "INT", 0);
 }
 
+/* A tunnel has two descriptors; the usual soft limit of 1024 would be five hundred of them. */
+static void raise_descriptors(const struct agent *agent)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max < 2 * agent->conf.connections)
+		log_warn("few_descriptors", "limit", LOG_U(limit.rlim_max), "wanted", LOG_U(2 * agent->conf.connections), "why",
+		         LOG_S("agent.connections tunnels need two each"));
+}
+
 int agent_run(struct agent *agent)
 {
+	raise_descriptors(agent);
 	if (!build(agent))
 		return 1; /* said why; the process ends, so nothing half built is taken apart */
 	loop_on_signal(agent->loop, SIGTERM, on_signal, agent);
