@@ -87,4 +87,9 @@ check shared $(pkg-config --libs usher)
 ldd "$work/join-shared" | grep -q 'libusher.so.0 ' || fail "not linked with libusher.so.0"
 check static "$lib/libusher.a" $(pkg-config --libs $(pkg-config --print-requires-private usher)) -pthread -lm
 ! ldd "$work/join-static" | grep -q libusher || fail "linked with the shared library"
+if command -v c++ >/dev/null; then
+	echo '#include <usher/usher.h>
+	int main() { return usher_node_phase_name(USHER_NODE_ADMITS) == nullptr; }' >"$work/plus.cc"
+	c++ -Wall -Wextra -Werror $sanitize "$work/plus.cc" -o "$work/plus" $(pkg-config --cflags --libs usher) && "$work/plus" || fail "not for C++"
+fi
 echo "pkgconfig: ok"

@@ -6,7 +6,8 @@
  *
  *	poll usher_node_fd() for reading, at most usher_node_timeout_ms() long (-1: no limit), then call usher_node_turn()
  *
- * Callbacks come from within usher_node_turn(), on the caller's thread; all calls but usher_node_free() are allowed in them.
+ * Callbacks come from within usher_node_turn(), on the caller's thread; all calls but usher_node_free() are allowed in them,
+ * and another usher_node_turn() does nothing there.
  * Strings given are copied; strings handed out live until the callback returns. An object is for one thread at a time.
  */
 #pragma once
@@ -112,7 +113,8 @@ struct usher_joined {
 	const char *hints;      /* JSON object */
 	const char *body;       /* the whole answer */
 };
-/* `done` is called once, from usher_join_turn(); refusals that pass (503 with a wait) are tried again until timeout_ms. */
+/* `done` is called once, from usher_join_turn(). Routers that are not reached or cannot tell make way for the next at once;
+ * refusals that pass (503 with a wait) are tried again until timeout_ms, but no wait is begun that would not end by then. */
 struct usher_join *usher_join(const struct usher_join_options *, void (*done)(void *arg, const struct usher_joined *), const char **why);
 int usher_join_fd(struct usher_join *);
 int usher_join_timeout_ms(struct usher_join *);
