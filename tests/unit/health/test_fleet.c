@@ -95,7 +95,7 @@ END_TEST
 
 /* -- silence ------------------------------------------------------------------------------------------------------------------- */
 /* colyseus#968: one missed heartbeat takes nothing away; jicofo#1143: it comes back by itself. */
-START_TEST(half_an_interval_late_and_back_again)
+START_TEST(jicofo_1143_half_an_interval_late_and_back_again)
 {
 	stage_ready("a");
 	stage_pass(HEARTBEAT_MS + HEARTBEAT_MS / 2 - 100);
@@ -423,7 +423,7 @@ END_TEST
 
 /* -- charges ------------------------------------------------------------------------------------------------------------------------ */
 /* scalelite#1048: a report that was sampled before a placement does not erase its charge. */
-START_TEST(an_older_report_does_not_erase_a_charge)
+START_TEST(scalelite_1048_an_older_report_does_not_erase_a_charge)
 {
 	struct charge charge = { .number = 500, .cost = 0.2 };
 	struct node_record *record = stage_ready("a");
@@ -525,7 +525,7 @@ int main(void)
 	tcase_add_test(tc, a_view_is_not_ready_before_the_first_answer);
 	tcase_add_test(tc, asked_for_while_one_is_under_way_is_once_more);
 	tcase_add_test(tc, a_node_is_joining_until_it_was_heard);
-	tcase_add_test(tc, half_an_interval_late_and_back_again);
+	tcase_add_test(tc, jicofo_1143_half_an_interval_late_and_back_again);
 	tcase_add_test(tc, silent_for_lease_and_grace_is_lost_in_the_store);
 	tcase_add_test(tc, the_granted_lease_counts_not_the_configured_one);
 	tcase_add_test(tc, without_a_fence_the_wait_is_longer);
@@ -545,7 +545,7 @@ int main(void)
 	tcase_add_test(tc, an_operators_reset_closes);
 	tcase_add_test(tc, past_max_ejected_breakers_steer_nothing);
 	tcase_add_test(tc, a_full_node_gets_no_rooms_for_the_time_it_said);
-	tcase_add_test(tc, an_older_report_does_not_erase_a_charge);
+	tcase_add_test(tc, scalelite_1048_an_older_report_does_not_erase_a_charge);
 	tcase_add_test(tc, others_charges_are_told_from_ours);
 	tcase_add_test(tc, reports_may_arrive_after_the_fleet);
 	tcase_add_test(tc, a_fleet_may_end_while_it_asks);

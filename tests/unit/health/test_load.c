@@ -39,7 +39,7 @@ START_TEST(the_fullest_resource_is_the_score)
 }
 END_TEST
 
-START_TEST(scores_are_not_clamped)
+START_TEST(jicofo_454_scores_are_not_clamped)
 {
 	struct capacity none = { 0 };
 
@@ -59,7 +59,7 @@ START_TEST(what_says_too_little_is_not_known)
 }
 END_TEST
 
-START_TEST(nonsense_is_refused_by_name)
+START_TEST(colyseus_649_nonsense_is_refused_by_name)
 {
 	static const char *const bad[] = { "{\"cpu\":-0.1}", "{\"cpu\":null}", "{\"cpu\":1e10}", "{\"cpu\":\"1\"}" };
 	struct load load;
@@ -114,9 +114,9 @@ int main(void)
 
 	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, the_fullest_resource_is_the_score);
-	tcase_add_test(tc, scores_are_not_clamped);
+	tcase_add_test(tc, jicofo_454_scores_are_not_clamped);
 	tcase_add_test(tc, what_says_too_little_is_not_known);
-	tcase_add_test(tc, nonsense_is_refused_by_name);
+	tcase_add_test(tc, colyseus_649_nonsense_is_refused_by_name);
 	tcase_add_test(tc, info_survives_the_way_through_the_registry);
 	tcase_add_test(tc, load_survives_too);
 	SRunner *runner = srunner_create(suite);

@@ -138,7 +138,7 @@ START_TEST(each_interval_a_node_is_asked_for_its_health)
 END_TEST
 
 /* jicofo#1143, videobridge#2112: one slow or failed check removes nothing for ever. */
-START_TEST(an_unhealthy_node_is_held_back_and_comes_back_by_itself)
+START_TEST(jicofo_1143_an_unhealthy_node_comes_back_by_itself)
 {
 	add("a", 0, play.peer.port);
 	play.answer = "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n";
@@ -294,7 +294,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, each_interval_a_node_is_asked_for_its_health);
-	tcase_add_test(tc, an_unhealthy_node_is_held_back_and_comes_back_by_itself);
+	tcase_add_test(tc, jicofo_1143_an_unhealthy_node_comes_back_by_itself);
 	tcase_add_test(tc, a_4xx_is_an_answer);
 	tcase_add_test(tc, a_silent_check_is_a_failure_after_its_time);
 	tcase_add_test(tc, a_good_check_allows_the_trial_before_the_wait_is_over);

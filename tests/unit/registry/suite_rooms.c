@@ -201,7 +201,7 @@ START_TEST(shut_is_by_epoch)
 }
 END_TEST
 
-START_TEST(forget_is_by_epoch)
+START_TEST(livekit_4797_an_old_epoch_deletes_nothing)
 {
 	struct claimed got;
 	uint64_t epoch;
@@ -365,7 +365,7 @@ void suite_rooms(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, publish_elsewhere_loses);
 	BOTH(tc, longest_hints_come_back);
 	BOTH(tc, shut_is_by_epoch);
-	BOTH(tc, forget_is_by_epoch);
+	BOTH(tc, livekit_4797_an_old_epoch_deletes_nothing);
 	BOTH(tc, names_are_bytes);
 	BOTH(tc, known_room_needs_no_store);
 	BOTH(tc, opening_rooms_are_not_in_the_table);

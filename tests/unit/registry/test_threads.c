@@ -194,14 +194,14 @@ static void check_one_owner_each(void)
 	}
 }
 
-START_TEST(one_claim_wins_in_memory)
+START_TEST(livekit_1645_one_claim_wins_in_memory)
 {
 	race("memory:");
 	check_one_owner_each();
 }
 END_TEST
 
-START_TEST(one_claim_wins_in_redis)
+START_TEST(livekit_1645_one_claim_wins_in_redis)
 {
 	struct redis_server server;
 	char url[64];
@@ -223,8 +223,8 @@ int main(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	tcase_set_timeout(tc, 30);
-	tcase_add_test(tc, one_claim_wins_in_memory);
-	tcase_add_test(tc, one_claim_wins_in_redis);
+	tcase_add_test(tc, livekit_1645_one_claim_wins_in_memory);
+	tcase_add_test(tc, livekit_1645_one_claim_wins_in_redis);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
