@@ -28,7 +28,8 @@ static const char *const words[] = { "red", "green", "blue", NULL };
 static const struct conf_key keys[] = {
 	{ "main.flag", CONF_BOOL, AT(flag), .def = "false", .help = "a flag" },
 	{ "main.count", CONF_INT, AT(count), .min = 1, .max = 1000, .def = "10", .help = "a count", .reloadable = true },
-	{ "main.big", CONF_INT, AT(big), .min = 0, .max = 1e15, .def = "0", .def_words = "number of cores", .help = "a big one" },
+	{ "main.big", CONF_INT, AT(big), .min = 0, .max = 1e15, .def = "0", .def_words = "number of cores",
+	  .help = "a big one" },
 	{ "main.real", CONF_REAL, AT(real), .min = 0, .max = 1, .def = "0.5", .help = "a fraction" },
 	{ "main.text", CONF_TEXT, AT(text), .help = "a text" },
 	{ "main.secret", CONF_TEXT, AT(secret), .def = "", .help = "a secret", .secret = true, .check = even },
@@ -85,7 +86,8 @@ static const char *source_of(const char *name)
 START_TEST(defaults_stand_alone)
 {
 	ck_assert_int_eq(conf_load(&conf, NULL, NULL, 0, stderr), 0);
-	ck_assert(!settings.flag && settings.count == 10 && settings.real > 0.49 && settings.real < 0.51 && settings.word == 0);
+	ck_assert(!settings.flag && settings.count == 10 && settings.real > 0.49 && settings.real < 0.51 &&
+	          settings.word == 0);
 	ck_assert_str_eq(settings.text, "");
 	ck_assert_str_eq(settings.checked, "ab");
 	ck_assert_uint_eq(settings.labels.count, 0);
@@ -159,16 +161,26 @@ END_TEST
 static const struct {
 	const char *text, *fault;
 } wrong[] = {
-	{ "[main]\nnope = 1\n", ":2: main.nope: unknown key" }, { "count = 1\n", ":1: count: unknown key" }, { "[Main]\ncount = 1\n", ":2: Main.count: unknown key" },
-	{ "[other]\nlabels = 1\n", ":2: other.labels: unknown key" }, { "[other]\nlabels. = 1\n", ":2: other.labels.: unknown key" },
-	{ "[main]\ncount = 0\n", ":2: main.count = 0: must be a whole number from 1 to 1000" }, { "[main]\ncount = 1001\n", "must be a whole number" },
-	{ "[main]\ncount = 1.5\n", "must be a whole number" }, { "[main]\ncount = 1s\n", "must be a whole number" }, { "[main]\ncount = -1\n", "must be a whole number" },
-	{ "[main]\ncount =\n", ":2: main.count = : must be a whole number" }, { "[main]\ncount = 99999999999999999999\n", "must be a whole number" },
-	{ "[main]\nreal = 1.1\n", ":2: main.real = 1.1: must be a number from 0 to 1" }, { "[main]\nreal = nan\n", "must be a number" },
-	{ "[main]\nreal = inf\n", "must be a number" }, { "[main]\nreal = 0.5x\n", "must be a number" }, { "[main]\nreal =\n", "must be a number" },
-	{ "[main]\nflag = maybe\n", ":2: main.flag = maybe: must be true or false" }, { "[main]\nflag = TRUE\n", "must be true or false" },
-	{ "[other]\nword = pink\n", ":2: other.word = pink: must be one of red, green, blue" }, { "[other]\nchecked = abc\n", "other.checked = abc: must have an even length" },
-	{ "[main]\nsecret = hush!\n", ":2: main.secret: must have" }, { "[main\ncount = 5\n", ":1: this line: must be [section]" }, { "[main]\n\nwords\n", ":3: this line: must be" },
+	{ "[main]\nnope = 1\n", ":2: main.nope: unknown key" }, { "count = 1\n", ":1: count: unknown key" },
+	{ "[Main]\ncount = 1\n", ":2: Main.count: unknown key" },
+	{ "[other]\nlabels = 1\n", ":2: other.labels: unknown key" },
+	{ "[other]\nlabels. = 1\n", ":2: other.labels.: unknown key" },
+	{ "[main]\ncount = 0\n", ":2: main.count = 0: must be a whole number from 1 to 1000" },
+	{ "[main]\ncount = 1001\n", "must be a whole number" },
+	{ "[main]\ncount = 1.5\n", "must be a whole number" }, { "[main]\ncount = 1s\n", "must be a whole number" },
+	{ "[main]\ncount = -1\n", "must be a whole number" },
+	{ "[main]\ncount =\n", ":2: main.count = : must be a whole number" },
+	{ "[main]\ncount = 99999999999999999999\n", "must be a whole number" },
+	{ "[main]\nreal = 1.1\n", ":2: main.real = 1.1: must be a number from 0 to 1" },
+	{ "[main]\nreal = nan\n", "must be a number" },
+	{ "[main]\nreal = inf\n", "must be a number" }, { "[main]\nreal = 0.5x\n", "must be a number" },
+	{ "[main]\nreal =\n", "must be a number" },
+	{ "[main]\nflag = maybe\n", ":2: main.flag = maybe: must be true or false" },
+	{ "[main]\nflag = TRUE\n", "must be true or false" },
+	{ "[other]\nword = pink\n", ":2: other.word = pink: must be one of red, green, blue" },
+	{ "[other]\nchecked = abc\n", "other.checked = abc: must have an even length" },
+	{ "[main]\nsecret = hush!\n", ":2: main.secret: must have" },
+	{ "[main\ncount = 5\n", ":1: this line: must be [section]" }, { "[main]\n\nwords\n", ":3: this line: must be" },
 };
 
 START_TEST(faults_say_where_and_what)
@@ -186,7 +198,8 @@ START_TEST(all_faults_are_told_at_once)
 {
 	setenv("USHER_MAIN_REAL", "2", 1);
 	ck_assert_int_eq(load("[main]\ncount=0\nnope=1\n", "main.flag=maybe", "nonsense"), 5);
-	ck_assert(strstr(faults, "USHER_MAIN_REAL: main.real = 2: ") && strstr(faults, "--set: main.flag = maybe: ") && strstr(faults, "--set: nonsense: must be section.key=value"));
+	ck_assert(strstr(faults, "USHER_MAIN_REAL: main.real = 2: ") && strstr(faults, "--set: main.flag = maybe: ") &&
+	          strstr(faults, "--set: nonsense: must be section.key=value"));
 	unsetenv("USHER_MAIN_REAL");
 	ck_assert_int_eq(load("", "=1", "main.nope=1"), 2);
 	ck_assert_ptr_nonnull(strstr(faults, "--set: main.nope: unknown key"));
@@ -262,7 +275,8 @@ START_TEST(options_that_end_it)
 	static const struct {
 		const char *a, *b;
 		int code;
-	} ends[] = { { "--help", NULL, 0 }, { "-h", NULL, 0 }, { "--version", NULL, 0 }, { "--nope", NULL, 2 }, { "-c", NULL, 2 }, { "extra", NULL, 2 }, { "--check", "extra", 2 } };
+	} ends[] = { { "--help", NULL, 0 }, { "-h", NULL, 0 }, { "--version", NULL, 0 }, { "--nope", NULL, 2 },
+	             { "-c", NULL, 2 }, { "extra", NULL, 2 }, { "--check", "extra", 2 } };
 
 	ck_assert_ptr_nonnull(freopen("/dev/null", "w", stdout));
 	ck_assert_ptr_nonnull(freopen("/dev/null", "w", stderr));

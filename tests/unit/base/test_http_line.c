@@ -8,8 +8,10 @@
 
 START_TEST(status_lines_are_http_1)
 {
-	static const char *const bad[] = { "", "HTTP/1.1", "HTTP/1.1 20", "HTTP/2.0 200 OK", "HTTP/1.x 200 OK", "HTTP/1.1  200 OK", "HTTP/1.1 2x0 OK",
-		                           "HTTP/1.1 2000 OK", "http/1.1 200 OK", "HTTP/1.1200 OK", "ICY 200 OK    ", "HTTP/1.1 -20 OK" };
+	static const char *const bad[] = { "", "HTTP/1.1", "HTTP/1.1 20", "HTTP/2.0 200 OK", "HTTP/1.x 200 OK",
+	                                   "HTTP/1.1  200 OK", "HTTP/1.1 2x0 OK",
+		                           "HTTP/1.1 2000 OK", "http/1.1 200 OK", "HTTP/1.1200 OK", "ICY 200 OK    ",
+		        "HTTP/1.1 -20 OK" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		ck_assert_msg(!status_line(bad[i], strlen(bad[i])), "%s", bad[i]);
@@ -23,10 +25,14 @@ END_TEST
 static const struct {
 	const char *line, *name, *value; /* name NULL: no header */
 } lines[] = {
-	{ "A: b\r\n", "A", "b" }, { "A:b\r\n", "A", "b" }, { "A:\r\n", "A", "" }, { "A: \t \r\n", "A", "" }, { "A: \t b c \t\r\n", "A", "b c" },
-	{ "X-1_~: a:b\r\n", "X-1_~", "a:b" }, { "A: \xc3\xbc\r\n", "A", "\xc3\xbc" }, { "A: b\tc\r\n", "A", "b\tc" }, { "A: b", "A", "b" },
-	{ "\r\n", NULL, NULL }, { "", NULL, NULL }, { "A\r\n", NULL, NULL }, { ": b\r\n", NULL, NULL }, { "A : b\r\n", NULL, NULL },
-	{ " A: b\r\n", NULL, NULL }, { "A(: b\r\n", NULL, NULL }, { "A\x01: b\r\n", NULL, NULL }, { "A: b\x01\r\n", NULL, NULL },
+	{ "A: b\r\n", "A", "b" }, { "A:b\r\n", "A", "b" }, { "A:\r\n", "A", "" }, { "A: \t \r\n", "A", "" },
+	{ "A: \t b c \t\r\n", "A", "b c" },
+	{ "X-1_~: a:b\r\n", "X-1_~", "a:b" }, { "A: \xc3\xbc\r\n", "A", "\xc3\xbc" }, { "A: b\tc\r\n", "A", "b\tc" },
+	{ "A: b", "A", "b" },
+	{ "\r\n", NULL, NULL }, { "", NULL, NULL }, { "A\r\n", NULL, NULL }, { ": b\r\n", NULL, NULL },
+	{ "A : b\r\n", NULL, NULL },
+	{ " A: b\r\n", NULL, NULL }, { "A(: b\r\n", NULL, NULL }, { "A\x01: b\r\n", NULL, NULL },
+	{ "A: b\x01\r\n", NULL, NULL },
 	{ "A: b\x7f\r\n", NULL, NULL }, { "A: b\rc\r\n", NULL, NULL }, { "\xc3\xbc: b\r\n", NULL, NULL },
 };
 
@@ -50,8 +56,10 @@ END_TEST
 
 START_TEST(lists_name_words)
 {
-	ck_assert(header_names(STR("keep-alive, Upgrade"), STR("upgrade")) && header_names(STR("\tUPGRADE ,x"), STR("upgrade")));
-	ck_assert(!header_names(STR("upgraded"), STR("upgrade")) && !header_names(STR(""), STR("upgrade")) && !header_names(STR("up grade"), STR("upgrade")));
+	ck_assert(header_names(STR("keep-alive, Upgrade"), STR("upgrade")) && header_names(STR("\tUPGRADE ,x"),
+	        STR("upgrade")));
+	ck_assert(!header_names(STR("upgraded"), STR("upgrade")) && !header_names(STR(""), STR("upgrade")) &&
+	          !header_names(STR("up grade"), STR("upgrade")));
 	ck_assert(str_is(str_trim(STR(" \ta b\t ")), "a b") && !str_trim(STR(" \t")).len);
 }
 END_TEST

@@ -110,38 +110,64 @@ END_TEST
 static const struct {
 	const char *text, *fault;
 } refused[] = {
-	{ "", "empty" }, { " ", "not valid" }, { "null", "must be an object" }, { "[]", "must be an object" }, { "{", "not valid" }, { "{}x", "not valid" },
-	{ "{}{}", "not valid" }, { "{\"n\":1,}", "not valid" }, { "{n:1}", "not valid" }, { "{'n':1}", "not valid" }, { "{\"n\" 1}", "not valid" },
-	{ "{\"n\":01}", "malformed number" }, { "{\"n\":-01}", "malformed number" }, { "{\"n\":00}", "malformed number" }, { "{\"n\":1.}", "malformed number" },
-	{ "{\"n\":.5}", "not valid" }, { "{\"n\":+1}", "not valid" }, { "{\"n\":1e}", "malformed number" }, { "{\"n\":1e+}", "malformed number" },
-	{ "{\"n\":--1}", "malformed number" }, { "{\"n\":1-1}", "malformed number" }, { "{\"n\":0x1}", "not valid" }, { "{\"n\":1 1}", "not valid" },
-	{ "{\"n\":NaN}", "not valid" }, { "{\"n\":Infinity}", "not valid" }, { "{\"n\":nul}", "not valid" }, { "{\"n\":True}", "not valid" },
+	{ "", "empty" }, { " ", "not valid" }, { "null", "must be an object" }, { "[]", "must be an object" },
+	{ "{", "not valid" }, { "{}x", "not valid" },
+	{ "{}{}", "not valid" }, { "{\"n\":1,}", "not valid" }, { "{n:1}", "not valid" }, { "{'n':1}", "not valid" },
+	{ "{\"n\" 1}", "not valid" },
+	{ "{\"n\":01}", "malformed number" }, { "{\"n\":-01}", "malformed number" },
+	{ "{\"n\":00}", "malformed number" }, { "{\"n\":1.}", "malformed number" },
+	{ "{\"n\":.5}", "not valid" }, { "{\"n\":+1}", "not valid" }, { "{\"n\":1e}", "malformed number" },
+	{ "{\"n\":1e+}", "malformed number" },
+	{ "{\"n\":--1}", "malformed number" }, { "{\"n\":1-1}", "malformed number" }, { "{\"n\":0x1}", "not valid" },
+	{ "{\"n\":1 1}", "not valid" },
+	{ "{\"n\":NaN}", "not valid" }, { "{\"n\":Infinity}", "not valid" }, { "{\"n\":nul}", "not valid" },
+	{ "{\"n\":True}", "not valid" },
 	{ "{\"unknown\":01}", "malformed number" },
-	{ "{\"text\":\"a\nb\"}", "control character" }, { "{\"text\":\"a\x01\"}", "control character" }, { "{\"te\txt\":1}", "control character" },
-	{ "{\"n\":1\x0b}", "control character" }, { "{\"text\":\"\\u0000\"}", "U+0000" }, { "{\"a\\u0000\":1}", "U+0000" }, { "{\"text\":\"\\x\"}", "not valid" },
-	{ "{\"text\":\"\\ud800\"}", "not valid" }, { "{\"text\":\"\\udc00\"}", "not valid" }, { "{\"text\":\"\\ud800\\u0041\"}", "not valid" },
-	{ "{\"text\":\"\\u12g4\"}", "four hex digits" }, { "{\"text\":\"ab\\u00\"}", "four hex digits" }, { "{\"\\u+123\":1}", "four hex digits" }, { "{\"text\":\"abc}", "not valid" }, { "{\"text\":\"\\", "not valid" }, { "{\"text\":\"\\u000", "not valid" },
-	{ "{\"text\":\"\xff\"}", "UTF-8" }, { "{\"text\":\"\xed\xa0\x80\"}", "UTF-8" }, { "{\"text\":\"\xc3\"}", "UTF-8" }, { "\xff{}", "UTF-8" },
-	{ "{\"n\":1,\"n\":1}", "n: given twice" }, { "{\"n\":1,\"\\u006e\":1}", "n: given twice" }, { "{\"n\":null,\"n\":1}", "n: given twice" },
-	{ "{\"inner\":{\"n\":1,\"n\":2}}", "inner.n: given twice" }, { "{\"map\":{\"a\":\"1\",\"a\":\"2\"}}", "map.a: given twice" },
-	{ "{\"flag\":null}", "flag: must be true or false" }, { "{\"flag\":1}", "flag: must be" }, { "{\"flag\":\"true\"}", "flag: must be" },
-	{ "{\"n\":-1}", "n: must be a whole number from 0 to 9007199254740991" }, { "{\"n\":1.5}", "n: must be" }, { "{\"n\":\"1\"}", "n: must be" },
-	{ "{\"n\":9007199254740992}", "n: must be" }, { "{\"n\":9007199254740993}", "n: must be" }, { "{\"n\":18446744073709551616}", "n: must be" },
+	{ "{\"text\":\"a\nb\"}", "control character" }, { "{\"text\":\"a\x01\"}", "control character" },
+	{ "{\"te\txt\":1}", "control character" },
+	{ "{\"n\":1\x0b}", "control character" }, { "{\"text\":\"\\u0000\"}", "U+0000" },
+	{ "{\"a\\u0000\":1}", "U+0000" }, { "{\"text\":\"\\x\"}", "not valid" },
+	{ "{\"text\":\"\\ud800\"}", "not valid" }, { "{\"text\":\"\\udc00\"}", "not valid" },
+	{ "{\"text\":\"\\ud800\\u0041\"}", "not valid" },
+	{ "{\"text\":\"\\u12g4\"}", "four hex digits" }, { "{\"text\":\"ab\\u00\"}", "four hex digits" },
+	{ "{\"\\u+123\":1}", "four hex digits" }, { "{\"text\":\"abc}", "not valid" },
+	{ "{\"text\":\"\\", "not valid" }, { "{\"text\":\"\\u000", "not valid" },
+	{ "{\"text\":\"\xff\"}", "UTF-8" }, { "{\"text\":\"\xed\xa0\x80\"}", "UTF-8" },
+	{ "{\"text\":\"\xc3\"}", "UTF-8" }, { "\xff{}", "UTF-8" },
+	{ "{\"n\":1,\"n\":1}", "n: given twice" }, { "{\"n\":1,\"\\u006e\":1}", "n: given twice" },
+	{ "{\"n\":null,\"n\":1}", "n: given twice" },
+	{ "{\"inner\":{\"n\":1,\"n\":2}}", "inner.n: given twice" },
+	{ "{\"map\":{\"a\":\"1\",\"a\":\"2\"}}", "map.a: given twice" },
+	{ "{\"flag\":null}", "flag: must be true or false" }, { "{\"flag\":1}", "flag: must be" },
+	{ "{\"flag\":\"true\"}", "flag: must be" },
+	{ "{\"n\":-1}", "n: must be a whole number from 0 to 9007199254740991" }, { "{\"n\":1.5}", "n: must be" },
+	{ "{\"n\":\"1\"}", "n: must be" },
+	{ "{\"n\":9007199254740992}", "n: must be" }, { "{\"n\":9007199254740993}", "n: must be" },
+	{ "{\"n\":18446744073709551616}", "n: must be" },
 	{ "{\"n\":1e400}", "n: must be" }, { "{\"n\":true}", "n: must be" }, { "{\"n\":[1]}", "n: must be" },
-	{ "{\"real\":-0.1}", "real: must be a number from 0 to 1000000000" }, { "{\"real\":1e10}", "real: must be" }, { "{\"real\":1e999}", "real: must be" },
+	{ "{\"real\":-0.1}", "real: must be a number from 0 to 1000000000" }, { "{\"real\":1e10}", "real: must be" },
+	{ "{\"real\":1e999}", "real: must be" },
 	{ "{\"real\":null}", "real: must be" }, { "{\"real\":\"1\"}", "real: must be" },
-	{ "{\"text\":\"\"}", "text: must be a string of 1 to 8 bytes" }, { "{\"text\":\"123456789\"}", "text: must be" },
-	{ "{\"text\":\"\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\"}", "text: must be" }, { "{\"text\":1}", "text: must be a string" },
+	{ "{\"text\":\"\"}", "text: must be a string of 1 to 8 bytes" },
+	{ "{\"text\":\"123456789\"}", "text: must be" },
+	{ "{\"text\":\"\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc\"}", "text: must be" },
+	{ "{\"text\":1}", "text: must be a string" },
 	{ "{\"text\":null}", "text: must be a string" }, { "{\"text\":\"x\"}", "text: must not be x" },
-	{ "{\"word\":\"blue\"}", "word: must be one of red, green" }, { "{\"word\":1}", "word: must be one of" }, { "{\"word\":\"Red\"}", "word: must be one of" },
-	{ "{\"inner\":1}", "inner: must be an object" }, { "{\"inner\":{}}", "inner.n: required" }, { "{\"inner\":{\"n\":11}}", "inner.n: must be" },
-	{ "{\"inner\":[]}", "inner: must be an object" }, { "{\"items\":{}}", "items: must be a list" }, { "{\"items\":[{\"n\":1},{}]}", "items[1].n: required" },
+	{ "{\"word\":\"blue\"}", "word: must be one of red, green" }, { "{\"word\":1}", "word: must be one of" },
+	{ "{\"word\":\"Red\"}", "word: must be one of" },
+	{ "{\"inner\":1}", "inner: must be an object" }, { "{\"inner\":{}}", "inner.n: required" },
+	{ "{\"inner\":{\"n\":11}}", "inner.n: must be" },
+	{ "{\"inner\":[]}", "inner: must be an object" }, { "{\"items\":{}}", "items: must be a list" },
+	{ "{\"items\":[{\"n\":1},{}]}", "items[1].n: required" },
 	{ "{\"items\":[1]}", "items[0]: must be an object" }, { "{\"items\":[null]}", "items[0]: must be an object" },
 	{ "{\"items\":[{\"n\":1},{\"n\":1},{\"n\":1},{\"n\":1}]}", "items: must have at most 3 items" },
 	{ "{\"strings\":[1]}", "strings[0]: must be a string" }, { "{\"strings\":\"a\"}", "strings: must be a list" },
-	{ "{\"strings\":[\"\",\"\",\"\",\"\"]}", "strings: must have at most 3" }, { "{\"numbers\":[1,-1]}", "numbers[1]: must be" },
-	{ "{\"numbers\":[9007199254740992]}", "numbers[0]: must be" }, { "{\"map\":[]}", "map: must be an object of strings" },
-	{ "{\"map\":{\"a\":1}}", "map.a: must be a string" }, { "{\"map\":{\"a\":\"\",\"b\":\"\",\"c\":\"\",\"d\":\"\"}}", "map: must have at most 3" },
+	{ "{\"strings\":[\"\",\"\",\"\",\"\"]}", "strings: must have at most 3" },
+	{ "{\"numbers\":[1,-1]}", "numbers[1]: must be" },
+	{ "{\"numbers\":[9007199254740992]}", "numbers[0]: must be" },
+	{ "{\"map\":[]}", "map: must be an object of strings" },
+	{ "{\"map\":{\"a\":1}}", "map.a: must be a string" },
+	{ "{\"map\":{\"a\":\"\",\"b\":\"\",\"c\":\"\",\"d\":\"\"}}", "map: must have at most 3" },
 };
 
 START_TEST(faults_are_named_and_change_nothing)
@@ -192,7 +218,8 @@ START_TEST(nesting_is_bounded)
 	ck_assert_ptr_nonnull(strstr(fault, "nested deeper than 16"));
 	memset(deep, '[', 2000000);
 	ck_assert_int_eq(read_bytes(deep, 2000000), -ERR_BAD_REQUEST);
-	ck_assert_int_eq(read_text("{\"text\":\"[[[[[[[[\",\"u\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[\"}"), 0); /* in strings they are text */
+	ck_assert_int_eq(read_text("{\"text\":\"[[[[[[[[\",\"u\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[\"}"),
+	                 0); /* in strings they are text */
 	free(deep);
 }
 END_TEST
@@ -229,8 +256,10 @@ START_TEST(members_are_passed_on)
 
 	ck_assert(str_is(json_member(text, "a", &arena), "{\"b\":[1,2.5,\"\xc3\xbc\"]}"));
 	ck_assert(str_is(json_member(text, "c", &arena), "null"));
-	ck_assert(!json_member(text, "d", &arena).len && !json_member(text, "x", &arena).len && !json_member(text, "A", &arena).len);
-	ck_assert(!json_member(STR("[1]"), "a", &arena).len && !json_member(STR("{"), "a", &arena).len && !json_member((struct str){ 0 }, "a", &arena).len);
+	ck_assert(!json_member(text, "d", &arena).len && !json_member(text, "x", &arena).len && !json_member(text,
+	        "A", &arena).len);
+	ck_assert(!json_member(STR("[1]"), "a", &arena).len && !json_member(STR("{"), "a", &arena).len &&
+	          !json_member((struct str){ 0 }, "a", &arena).len);
 }
 END_TEST
 
@@ -258,7 +287,8 @@ START_TEST(what_is_written_parses)
 	json_close(&json, ']');
 	json_str(&json, "na\"me", "x");
 	json_close(&json, '}');
-	ck_assert_str_eq(text.at, "{\"s\":\"a\\\"b\\\\c\\u000a\\u0001\x7f/\xc3\xbc\",\"null\":null,\"empty\":\"\",\"zero\":\"a\\u0000b\",\"broken\":\"a\xef\xbf\xbd\xef\xbf\xbd\","
+	ck_assert_str_eq(text.at,
+	                 "{\"s\":\"a\\\"b\\\\c\\u000a\\u0001\x7f/\xc3\xbc\",\"null\":null,\"empty\":\"\",\"zero\":\"a\\u0000b\",\"broken\":\"a\xef\xbf\xbd\xef\xbf\xbd\","
 	                          "\"n\":18446744073709551615,\"t\":true,\"f\":false,\"list\":[1,{},null,[2]],\"na\\\"me\":\"x\"}");
 	buf_free(&text);
 }
@@ -269,7 +299,8 @@ START_TEST(reals_are_short_and_never_in_e_form)
 	static const struct {
 		double value;
 		const char *text;
-	} reals[] = { { 0, "0" }, { 1, "1" }, { 0.5, "0.5" }, { -2.25, "-2.25" }, { 100, "100" }, { 1.0 / 3, "0.333333" }, { 1e-9, "0" }, { 1e15, "1000000000000000" },
+	} reals[] = { { 0, "0" }, { 1, "1" }, { 0.5, "0.5" }, { -2.25, "-2.25" }, { 100, "100" }, { 1.0 / 3,
+	        "0.333333" }, { 1e-9, "0" }, { 1e15, "1000000000000000" },
 		      { 1795328740704, "1795328740704" }, { 0.1 + 0.2, "0.3" } };
 
 	for (size_t i = 0; i < sizeof(reals) / sizeof(*reals); i++) {

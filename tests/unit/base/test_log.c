@@ -51,11 +51,13 @@ static void teardown(void)
 START_TEST(logfmt_is_bare_where_it_can_be)
 {
 	open_pipe(LOG_INFO, LOG_LOGFMT);
-	log_info("room_placed", "room", LOG_S("standup"), "epoch", LOG_U(UINT64_MAX), "delta", LOG_I(-5), "load", LOG_F(0.25), "words", LOG_S("two words"),
+	log_info("room_placed", "room", LOG_S("standup"), "epoch", LOG_U(UINT64_MAX), "delta", LOG_I(-5), "load",
+	         LOG_F(0.25), "words", LOG_S("two words"),
 	         "none", LOG_S(NULL), "empty", LOG_S(""), "view", LOG_B("abcdef", 3));
 	const char *line = close_and_read();
 	ck_assert_int_eq(strncmp(line, "t=20", 4), 0);
-	ck_assert_str_eq(line + 26, " level=info event=room_placed room=standup epoch=18446744073709551615 delta=-5 load=0.25 words=\"two words\" view=abc\n");
+	ck_assert_str_eq(line + 26,
+	                 " level=info event=room_placed room=standup epoch=18446744073709551615 delta=-5 load=0.25 words=\"two words\" view=abc\n");
 }
 END_TEST
 
@@ -67,7 +69,8 @@ START_TEST(json_is_one_object_a_line)
 	const char *line = close_and_read();
 	ck_assert_int_eq(strncmp(line, "{\"time\":\"20", 11), 0);
 	ck_assert_str_eq(strstr(line, ",\"level\""), strchr(line, ','));
-	ck_assert_ptr_nonnull(strstr(line, "Z\",\"level\":\"warn\",\"event\":\"a\",\"s\":\"x\",\"n\":1,\"f\":0.5}\n{\"time\":\""));
+	ck_assert_ptr_nonnull(strstr(line,
+	                             "Z\",\"level\":\"warn\",\"event\":\"a\",\"s\":\"x\",\"n\":1,\"f\":0.5}\n{\"time\":\""));
 	ck_assert_ptr_nonnull(strstr(line, "Z\",\"level\":\"error\",\"event\":\"b\"}\n"));
 }
 END_TEST
@@ -75,10 +78,14 @@ END_TEST
 static const struct {
 	const char *value, *logfmt, *json;
 } values[] = {
-	{ "a\nb", "\"a\\u000ab\"", "\"a\\u000ab\"" }, { "a\" x=\"y", "\"a\\\" x=\\\"y\"", "\"a\\\" x=\\\"y\"" }, { "a\\b", "\"a\\\\b\"", "\"a\\\\b\"" },
-	{ "a=b", "\"a=b\"", "\"a=b\"" }, { "\x1b[31m", "\"\\u001b[31m\"", "\"\\u001b[31m\"" }, { "\x7f", "\"\\u007f\"", "\"\\u007f\"" },
-	{ "gr\xc3\xbc\xc3\x9f", "\"gr\xc3\xbc\xc3\x9f\"", "\"gr\xc3\xbc\xc3\x9f\"" }, { "\xff\xc3", "\"\\u00ff\\u00c3\"", "\"\\u00ff\\u00c3\"" },
-	{ "\xc2\x9b" "31m", "\"\\u009b31m\"", "\"\\u009b31m\"" }, { "\xc2\xa0", "\"\xc2\xa0\"", "\"\xc2\xa0\"" }, { "/v1/rooms?x", "/v1/rooms?x", "\"/v1/rooms?x\"" },
+	{ "a\nb", "\"a\\u000ab\"", "\"a\\u000ab\"" }, { "a\" x=\"y", "\"a\\\" x=\\\"y\"", "\"a\\\" x=\\\"y\"" },
+	{ "a\\b", "\"a\\\\b\"", "\"a\\\\b\"" },
+	{ "a=b", "\"a=b\"", "\"a=b\"" }, { "\x1b[31m", "\"\\u001b[31m\"", "\"\\u001b[31m\"" },
+	{ "\x7f", "\"\\u007f\"", "\"\\u007f\"" },
+	{ "gr\xc3\xbc\xc3\x9f", "\"gr\xc3\xbc\xc3\x9f\"", "\"gr\xc3\xbc\xc3\x9f\"" },
+	{ "\xff\xc3", "\"\\u00ff\\u00c3\"", "\"\\u00ff\\u00c3\"" },
+	{ "\xc2\x9b" "31m", "\"\\u009b31m\"", "\"\\u009b31m\"" }, { "\xc2\xa0", "\"\xc2\xa0\"", "\"\xc2\xa0\"" },
+	{ "/v1/rooms?x", "/v1/rooms?x", "\"/v1/rooms?x\"" },
 };
 
 START_TEST(no_value_forges_a_line_or_a_field)
@@ -88,7 +95,8 @@ START_TEST(no_value_forges_a_line_or_a_field)
 	open_pipe(LOG_INFO, _i & 1 ? LOG_JSON : LOG_LOGFMT);
 	log_info("e", "v", LOG_S(values[_i / 2].value));
 	const char *line = close_and_read();
-	buf_printf(&wanted, _i & 1 ? ",\"event\":\"e\",\"v\":%s}\n" : " event=e v=%s\n", _i & 1 ? values[_i / 2].json : values[_i / 2].logfmt);
+	buf_printf(&wanted, _i & 1 ? ",\"event\":\"e\",\"v\":%s}\n" : " event=e v=%s\n",
+	           _i & 1 ? values[_i / 2].json : values[_i / 2].logfmt);
 	ck_assert_uint_gt(strlen(line), wanted.len);
 	ck_assert_str_eq(line + strlen(line) - wanted.len, wanted.at);
 	buf_free(&wanted);
@@ -119,7 +127,8 @@ START_TEST(long_lines_are_cut_but_whole)
 	while (value.len < 600)
 		buf_adds(&value, fills[_i / 2]);
 	for (size_t len = 480; len < 560; len += 7)
-		log_info("e", "1", LOG_B(value.at, len), "2", LOG_S(value.at), "3", LOG_S(value.at), "4", LOG_S(value.at), "5", LOG_B(value.at, len + 3),
+		log_info("e", "1", LOG_B(value.at, len), "2", LOG_S(value.at), "3", LOG_S(value.at), "4",
+		         LOG_S(value.at), "5", LOG_B(value.at, len + 3),
 		         "6", LOG_B(value.at, len), "7", LOG_S(value.at), "8", LOG_S(value.at));
 	struct str rest = str_of(close_and_read()), line;
 	while (str_cut(&rest, '\n', &line)) {
@@ -147,7 +156,8 @@ START_TEST(full_lines_end_with_a_character)
 		memset(mixed, 1, controls);
 		for (size_t i = controls; i + 3 < sizeof(mixed); i += 3)
 			memcpy(mixed + i, "\xe2\x82\xac", 3);
-		log_info("e", "pad", LOG_B("xxx", 1 + controls % 3), "full", LOG_B(full, sizeof(full)), "mixed", LOG_S(mixed));
+		log_info("e", "pad", LOG_B("xxx", 1 + controls % 3), "full", LOG_B(full, sizeof(full)), "mixed",
+		         LOG_S(mixed));
 	}
 	close_and_read();
 	ck_assert_uint_gt(text.len, 100 * 4000);
@@ -275,7 +285,8 @@ START_TEST(lines_of_threads_do_not_mix)
 	while (str_cut(&rest, '\n', &line)) {
 		char name;
 		unsigned i;
-		ck_assert_msg(sscanf(line.at + 26, " level=info event=many thread=%c i=%u", &name, &i) == 2, "%.*s", STR_ARG(line));
+		ck_assert_msg(sscanf(line.at + 26, " level=info event=many thread=%c i=%u", &name, &i) == 2, "%.*s",
+		              STR_ARG(line));
 		ck_assert_uint_eq(counts[name - 'a']++, i); /* each thread's in order */
 	}
 	for (int i = 0; i < 4; i++)

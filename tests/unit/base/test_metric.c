@@ -178,14 +178,16 @@ START_TEST(histograms_are_cumulative)
 	}
 	metric_time(sheet, TIMES, "x", NULL, 5000);
 	expose();
-	ck_assert(has_line("times_seconds_bucket{a=\"x\",le=\"1.6e-05\"} 1") && has_line("times_seconds_sum{a=\"x\"} 5e-06"));
+	ck_assert(has_line("times_seconds_bucket{a=\"x\",le=\"1.6e-05\"} 1") &&
+	          has_line("times_seconds_sum{a=\"x\"} 5e-06"));
 }
 END_TEST
 
 START_TEST(the_reference_is_printed_from_the_table)
 {
 	metrics_print_reference(defs, COUNT, &text);
-	ck_assert(has_line("| `plain_total` | counter |  | A plain one |") && has_line("| `two_total` | counter | a, b | With two |"));
+	ck_assert(has_line("| `plain_total` | counter |  | A plain one |") &&
+	          has_line("| `two_total` | counter | a, b | With two |"));
 	ck_assert(has_line("| `times_seconds` | histogram | a | Times |"));
 }
 END_TEST

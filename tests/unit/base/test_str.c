@@ -10,7 +10,8 @@ START_TEST(views_compare_as_bytes)
 	ck_assert(str_eq(STR("a"), STR("a")) && !str_eq(STR("a"), STR("A")) && !str_eq(STR("a"), STR("ab")));
 	ck_assert(str_eq((struct str){ 0 }, STR("")) && str_is(str_of(NULL), ""));
 	ck_assert(str_eq(STR("a\0b"), STR("a\0b")) && !str_eq(STR("a\0b"), STR("a\0c")));
-	ck_assert(str_is_nocase(STR("HoSt"), "host") && !str_is_nocase(STR("Hos"), "host") && !str_is_nocase(STR("Hostx"), "host"));
+	ck_assert(str_is_nocase(STR("HoSt"), "host") && !str_is_nocase(STR("Hos"), "host") &&
+	          !str_is_nocase(STR("Hostx"), "host"));
 	ck_assert(str_is_nocase((struct str){ 0 }, "") && !str_is_nocase((struct str){ 0 }, "x"));
 	ck_assert_ptr_null(str_of(NULL).at);
 }

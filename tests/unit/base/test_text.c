@@ -9,13 +9,17 @@ static const struct {
 	const char *bytes;
 	bool valid;
 } utf8[] = {
-	{ "", true }, { "a", true }, { "\x7f", true }, { "\xc2\x80", true }, { "\xdf\xbf", true }, { "\xe0\xa0\x80", true },
+	{ "", true }, { "a", true }, { "\x7f", true }, { "\xc2\x80", true }, { "\xdf\xbf", true },
+	{ "\xe0\xa0\x80", true },
 	{ "\xed\x9f\xbf", true }, { "\xee\x80\x80", true }, { "\xef\xbf\xbf", true }, { "\xf0\x90\x80\x80", true },
 	{ "\xf4\x8f\xbf\xbf", true }, { "gr\xc3\xbc\xc3\x9f \xf0\x9f\x8e\x89", true },
-	{ "\x80", false }, { "\xbf", false }, { "\xc0\x80", false }, { "\xc1\xbf", false }, { "\xc2", false }, { "\xc2g", false },
-	{ "\xc2\xc2", false }, { "\xe0\x9f\xbf", false }, { "\xe0\xa0", false }, { "\xed\xa0\x80", false }, { "\xed\xbf\xbf", false },
+	{ "\x80", false }, { "\xbf", false }, { "\xc0\x80", false }, { "\xc1\xbf", false }, { "\xc2", false },
+	{ "\xc2g", false },
+	{ "\xc2\xc2", false }, { "\xe0\x9f\xbf", false }, { "\xe0\xa0", false }, { "\xed\xa0\x80", false },
+	{ "\xed\xbf\xbf", false },
 	{ "\xe1\x80g", false }, { "\xf0\x8f\xbf\xbf", false }, { "\xf0\x90\x80", false }, { "\xf0\x90\x80g", false },
-	{ "\xf4\x90\x80\x80", false }, { "\xf5\x80\x80\x80", false }, { "\xfe", false }, { "\xff", false }, { "ok\xc3", false },
+	{ "\xf4\x90\x80\x80", false }, { "\xf5\x80\x80\x80", false }, { "\xfe", false }, { "\xff", false },
+	{ "ok\xc3", false },
 };
 
 /* From the heap and exactly as long, so that ASan sees a look beyond. */
@@ -42,8 +46,10 @@ END_TEST
 static const struct {
 	const char *in, *out; /* out NULL: refused */
 } escapes[] = {
-	{ "", "" }, { "abc", "abc" }, { "a%2Fb", "a/b" }, { "a%2fb", "a/b" }, { "%25%32%35", "%25" }, { "+", "+" }, { "%C3%BC", "\xc3\xbc" },
-	{ "%", NULL }, { "%2", NULL }, { "a%", NULL }, { "%2g", NULL }, { "%g2", NULL }, { "%%41", NULL }, { "% 41", NULL }, { "%-1", NULL },
+	{ "", "" }, { "abc", "abc" }, { "a%2Fb", "a/b" }, { "a%2fb", "a/b" }, { "%25%32%35", "%25" }, { "+", "+" },
+	{ "%C3%BC", "\xc3\xbc" },
+	{ "%", NULL }, { "%2", NULL }, { "a%", NULL }, { "%2g", NULL }, { "%g2", NULL }, { "%%41", NULL },
+	{ "% 41", NULL }, { "%-1", NULL },
 };
 
 START_TEST(percents_are_decoded_once)
@@ -56,7 +62,8 @@ START_TEST(percents_are_decoded_once)
 			ck_assert_msg(n == -1, "%s", escapes[i].in);
 			continue;
 		}
-		ck_assert_msg(n == (long)strlen(escapes[i].out) && !memcmp(out, escapes[i].out, (size_t)n), "%s", escapes[i].in);
+		ck_assert_msg(n == (long)strlen(escapes[i].out) && !memcmp(out, escapes[i].out, (size_t)n), "%s",
+		              escapes[i].in);
 	}
 	ck_assert_int_eq(percent_decode(STR("a%00b"), out), 3);
 	ck_assert(!memcmp(out, "a\0b", 3));
@@ -84,7 +91,8 @@ END_TEST
 
 START_TEST(numbers_are_digits_and_fit)
 {
-	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "0x1", "1e3", "1.0", "18446744073709551616", "99999999999999999999999" };
+	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "0x1", "1e3", "1.0", "18446744073709551616",
+	                                   "99999999999999999999999" };
 	uint64_t n = 7;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -102,8 +110,10 @@ END_TEST
 START_TEST(tokens_are_safe_everywhere)
 {
 	ck_assert(glob_free_token(STR("Az09._:-")));
-	ck_assert(!glob_free_token(STR("")) && !glob_free_token(STR("a b")) && !glob_free_token(STR("a*")) && !glob_free_token(STR("a\0")));
-	ck_assert(!glob_free_token(STR("a/b")) && !glob_free_token(STR("\xc3\xbc")) && !glob_free_token(STR("a\n")) && !glob_free_token(STR("{a}")));
+	ck_assert(!glob_free_token(STR("")) && !glob_free_token(STR("a b")) && !glob_free_token(STR("a*")) &&
+	          !glob_free_token(STR("a\0")));
+	ck_assert(!glob_free_token(STR("a/b")) && !glob_free_token(STR("\xc3\xbc")) && !glob_free_token(STR("a\n")) &&
+	          !glob_free_token(STR("{a}")));
 }
 END_TEST
 
@@ -117,7 +127,8 @@ START_TEST(queries_are_read_raw)
 	ck_assert(query_get(query, "c", &value) && !value.len);
 	ck_assert(query_get(query, "d", &value) && str_is(value, "x%26y"));
 	ck_assert(query_get(query, "e", &value) && str_is(value, "1=2"));
-	ck_assert(!query_get(query, "x", &value) && !query_get(query, "A", &value) && !query_get((struct str){ 0 }, "a", &value));
+	ck_assert(!query_get(query, "x", &value) && !query_get(query, "A", &value) && !query_get((struct str){ 0 },
+	        "a", &value));
 }
 END_TEST
 

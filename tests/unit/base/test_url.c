@@ -20,9 +20,12 @@ static const struct {
 	{ "ws://[fe80::1]:8188/a//b/../c%2F?a?b", "fe80::1", 8188, "[fe80::1]:8188", "/a//b/../c%2F", "a?b", true, false },
 };
 static const char *const bad[] = {
-	"", "a", "ftp://a", "HTTP://a", "http:/a", "http://", "http:///x", "http://?x", "http://:80", "http://a:", "http://a:0",
-	"http://a:65536", "http://a:x", "http://a:-1", "http://a:80:80", "http://a b", "http://a\n", "http://a\x7f", "http://\xc3\xbc",
-	"http://u@a", "http://u:p@a", "http://a#f", "http://a/#f", "http://[::1", "http://::1", "http://[]", "http://[::1]x", "http://[::1]:",
+	"", "a", "ftp://a", "HTTP://a", "http:/a", "http://", "http:///x", "http://?x", "http://:80", "http://a:",
+	        "http://a:0",
+	"http://a:65536", "http://a:x", "http://a:-1", "http://a:80:80", "http://a b", "http://a\n", "http://a\x7f",
+	        "http://\xc3\xbc",
+	"http://u@a", "http://u:p@a", "http://a#f", "http://a/#f", "http://[::1", "http://::1", "http://[]",
+	        "http://[::1]x", "http://[::1]:",
 	"http://a/\"", "http://a/\\", "http://a/<", "http://a/{", "http://a%41", "http://a,b", " http://a", "http://a\t/",
 };
 
@@ -32,7 +35,8 @@ START_TEST(urls_are_taken_apart)
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
 		ck_assert_msg(url_parse(good[i].text, &url, NULL), "%s", good[i].text);
-		ck_assert(str_is(url.host, good[i].host) && url.port == good[i].port && str_is(url.authority, good[i].authority));
+		ck_assert(str_is(url.host, good[i].host) && url.port == good[i].port && str_is(url.authority,
+		        good[i].authority));
 		ck_assert(str_is(url.path, good[i].path) && str_is(url.query, good[i].query));
 		ck_assert(url.websocket == good[i].websocket && url.tls == good[i].tls);
 	}
@@ -76,12 +80,16 @@ static const struct {
 	bool contains;
 } networks[] = {
 	{ "10.0.0.0/8", "10.255.0.1", true }, { "10.0.0.0/8", "11.0.0.1", false }, { "10.0.0.1", "10.0.0.1", true },
-	{ "10.0.0.1", "10.0.0.2", false }, { "10.0.0.128/25", "10.0.0.127", false }, { "10.0.0.128/25", "10.0.0.200", true },
-	{ "0.0.0.0/0", "1.2.3.4", true }, { "0.0.0.0/0", "::1", false }, { "::/0", "1.2.3.4", false }, { "::/0", "2001:db8::1", true },
-	{ "fd00::/8", "fdff::1", true }, { "fd00::/8", "fe80::1", false }, { "fe80::/10", "febf::1", true }, { "::1/128", "::1", true },
+	{ "10.0.0.1", "10.0.0.2", false }, { "10.0.0.128/25", "10.0.0.127", false },
+	{ "10.0.0.128/25", "10.0.0.200", true },
+	{ "0.0.0.0/0", "1.2.3.4", true }, { "0.0.0.0/0", "::1", false }, { "::/0", "1.2.3.4", false },
+	{ "::/0", "2001:db8::1", true },
+	{ "fd00::/8", "fdff::1", true }, { "fd00::/8", "fe80::1", false }, { "fe80::/10", "febf::1", true },
+	{ "::1/128", "::1", true },
 	{ "127.0.0.0/8, 10.0.0.0/8 ,::1", "10.1.1.1", true }, { "127.0.0.0/8, 10.0.0.0/8 ,::1", "::1", true },
 	/* An IPv4 address in IPv6 clothes is judged as the IPv4 one. */
-	{ "10.0.0.0/8", "::ffff:10.0.0.1", true }, { "10.0.0.0/8", "64:ff9b::10.0.0.1", true }, { "10.0.0.0/8", "2002:a00:1::", true },
+	{ "10.0.0.0/8", "::ffff:10.0.0.1", true }, { "10.0.0.0/8", "64:ff9b::10.0.0.1", true },
+	{ "10.0.0.0/8", "2002:a00:1::", true },
 	{ "2000::/3", "2002:7f00:1::", false }, { "::/0", "::ffff:169.254.169.254", false },
 	/* One bad entry, and the list allows nothing. */
 	{ "10.0.0.0/8,x", "10.0.0.1", false }, { "", "10.0.0.1", false }, { "10.0.0.0/33", "10.0.0.1", false },
@@ -91,7 +99,8 @@ START_TEST(networks_contain_addresses)
 {
 	for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++) {
 		struct sockaddr_storage at = address(networks[i].address);
-		ck_assert_msg(cidr_contains(networks[i].list, &at) == networks[i].contains, "%s in %s", networks[i].address, networks[i].list);
+		ck_assert_msg(cidr_contains(networks[i].list, &at) == networks[i].contains, "%s in %s",
+		              networks[i].address, networks[i].list);
 	}
 	struct sockaddr_storage local = { .ss_family = AF_UNIX };
 	ck_assert(!cidr_contains("0.0.0.0/0,::/0", &local));
@@ -100,7 +109,8 @@ END_TEST
 
 START_TEST(lists_of_networks_are_checked)
 {
-	static const char *const refused[] = { "", ",", "x", "10.0.0.0/", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0/8", "::/129", "/8", "10.0.0.0/8 x" };
+	static const char *const refused[] = { "", ",", "x", "10.0.0.0/", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0/8",
+	                                       "::/129", "/8", "10.0.0.0/8 x" };
 
 	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
 		ck_assert_msg(!cidr_valid(refused[i]), "%s", refused[i]);
