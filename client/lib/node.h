@@ -30,6 +30,7 @@ struct router_link {
 	struct buf *parts; /* of a full list under way: each a JSON array */
 	size_t nparts, part;
 	uint64_t parts_upto;
+	bool wanted, unchecked; /* one of these parts was answered with want_rooms; or without a renewal */
 
 	struct wait wait; /* for the heartbeat in flight */
 	struct arena arena;

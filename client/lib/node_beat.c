@@ -30,6 +30,7 @@ void link_forget_parts(struct router_link *link)
 	free(link->parts);
 	link->parts = NULL;
 	link->nparts = link->part = 0;
+	link->wanted = link->unchecked = false;
 }
 
 static bool needs_full(const struct usher_node *node, const struct router_link *link)
@@ -146,21 +147,30 @@ static void end_round(struct usher_node *node)
 	node_judge_phase(node, node->renewed ? "lease renewed" : node->degraded ? "no store" : "no router renewed the lease");
 }
 
+/* A list confirms when each of its parts was answered by a renewal, and none is wanted again: else rooms that were taken are
+ * still unnamed. */
+static void end_list(struct router_link *link)
+{
+	if (!link->unchecked)
+		link->node->lease.confirmed = true;
+	link_forget_parts(link);
+	link->full = false;
+}
+
 /* The lists that this answer acknowledges. True: the next part, or a list asked for, goes out to the same router now. */
 static bool take_ack(struct router_link *link, const struct beat_answer *answer)
 {
-	struct usher_node *node = link->node;
+	bool wanted = link->wanted || answer->want_rooms;
 
+	link->wanted = wanted;
+	link->unchecked = link->unchecked || wanted || !answer->renewed;
 	if (link->parts && ++link->part < link->nparts)
 		return true;
 	link->acked = link->upto;
-	if (link->parts) {
-		link_forget_parts(link);
-		link->full = false;
-		if (answer->renewed && !answer->want_rooms)
-			node->lease.confirmed = true;
-	}
-	if (answer->want_rooms && !link->asked_again) {
+	if (link->parts)
+		end_list(link);
+	link->wanted = link->unchecked = false;
+	if (wanted && !link->asked_again) {
 		link->asked_again = link->full = true;
 		return true;
 	}

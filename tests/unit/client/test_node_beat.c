@@ -234,6 +234,42 @@ START_TEST(a_list_that_is_wanted_again_confirms_nothing)
 }
 END_TEST
 
+static void wants_the_first_part_again(struct fake_router *f)
+{
+	f->want_rooms = f->beats == 1;
+}
+
+START_TEST(a_part_that_is_wanted_again_confirms_nothing)
+{
+	routers[0].seen = wants_the_first_part_again;
+	play_start(1);
+	set_rooms(ROOMS_PART_MAX + 1, 6);
+	PLAY_UNTIL(routers[0].beats == 3);
+	ck_assert(!usher_node_admits(node));
+	CK_HAS(LAST(&routers[0]), "\"rooms_part\":[1,2]}"); /* all of it again, and now */
+	PLAY_UNTIL(usher_node_admits(node));
+	ck_assert_uint_eq(routers[0].beats, 4);
+}
+END_TEST
+
+static void loses_the_store_for_the_first_part(struct fake_router *f)
+{
+	f->degraded = f->beats == 1;
+}
+
+START_TEST(a_part_without_the_store_confirms_nothing)
+{
+	routers[0].seen = loses_the_store_for_the_first_part;
+	play_start(1);
+	set_rooms(ROOMS_PART_MAX + 1, 6);
+	PLAY_UNTIL(routers[0].beats == 2 && !node->in_round);
+	ck_assert(!usher_node_admits(node)); /* the rooms of the first part were compared with nothing */
+	play_round();
+	ck_assert(usher_node_admits(node));
+	ck_assert_uint_eq(routers[0].beats, 4);
+}
+END_TEST
+
 START_TEST(taken_rooms_are_evicted)
 {
 	play_start_admitted(1);
@@ -600,6 +636,8 @@ int main(void)
 	tcase_add_test(all, many_changes_make_a_full_list);
 	tcase_add_test(all, a_wanted_list_is_sent_now_and_once);
 	tcase_add_test(all, a_list_that_is_wanted_again_confirms_nothing);
+	tcase_add_test(all, a_part_that_is_wanted_again_confirms_nothing);
+	tcase_add_test(all, a_part_without_the_store_confirms_nothing);
 	tcase_add_test(all, taken_rooms_are_evicted);
 	tcase_add_loop_test(all, others_are_tried_at_once, 0, 7);
 	tcase_add_test(all, a_part_that_is_not_heard_goes_to_others);
