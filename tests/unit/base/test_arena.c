@@ -2,10 +2,19 @@
 #include <check.h>
 #include <signal.h>
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/arena.h"
+
+static bool all_are(const char *at, size_t len, int value)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)at[i] != (value & 0xff))
+			return false;
+	return true;
+}
 
 START_TEST(allocations_are_zeroed_aligned_and_apart)
 {
@@ -15,14 +24,12 @@ START_TEST(allocations_are_zeroed_aligned_and_apart)
 	for (size_t i = 0; i < 300; i++) {
 		all[i] = arena_alloc(&arena, i * 7);
 		ck_assert_uint_eq((uintptr_t)all[i] % alignof(max_align_t), 0);
-		for (size_t b = 0; b < i * 7; b++)
-			ck_assert_int_eq(all[i][b], 0);
+		ck_assert(all_are(all[i], i * 7, 0));
 		memset(all[i], (int)i, i * 7);
 		arena_copy(&arena, "x", 1); /* so that the next place is odd */
 	}
 	for (size_t i = 0; i < 300; i++)
-		for (size_t b = 0; b < i * 7; b++)
-			ck_assert_int_eq((unsigned char)all[i][b], i & 0xff);
+		ck_assert(all_are(all[i], i * 7, (int)i));
 	arena_reset(&arena);
 }
 END_TEST
