@@ -39,7 +39,7 @@ struct heartbeat_body {
 struct heartbeat {
 	struct renewed renewed;
 	struct str load;
-	bool degraded;
+	bool degraded, unchecked;
 	size_t checked, forgotten; /* rooms of the report done with */
 	struct room room;
 	struct claimed closed;
@@ -251,10 +251,14 @@ static int checked_room(struct request *rq)
 	return check_rooms(rq);
 }
 
-/* The store's budget is used up, or the store has gone: the next report brings the rest. */
+/* The store's budget is used up, or the store has gone. A node takes the answer to its full list as "all else is yours", so it
+ * must send that list again; changes are checked when they come again, or with the next full list. */
 static int unchecked_rooms(struct request *rq, int err)
 {
-	(void)rq, (void)err;
+	struct heartbeat *hb = rq->state;
+
+	(void)err;
+	hb->unchecked = true;
 	return NEXT;
 }
 
@@ -311,7 +315,7 @@ static int answer(struct request *rq)
 		json_close(&json, '}');
 	}
 	json_close(&json, ']');
-	json_bool(&json, "want_rooms", false);
+	json_bool(&json, "want_rooms", hb->unchecked && ((const struct heartbeat_body *)rq->body)->has_rooms);
 	json_bool(&json, "degraded", hb->degraded);
 	peers_write_urls(router->peers, &json);
 	json_close(&json, '}');
