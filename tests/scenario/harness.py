@@ -133,7 +133,11 @@ class Router(Process):
         sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *sets]
         argv = [build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
         super().__init__(f"usherd-{Router.count}", argv, directory, env)
-        self.url = "http://" + self.event("started")["listen"]
+        try:
+            self.url = "http://" + self.event("started")["listen"]
+        except AssertionError:
+            self.kill()  # nobody else knows of it yet
+            raise
 
     def get(self, path, **more):
         return call("GET", self.url + path, **more)
