@@ -247,21 +247,23 @@ void memory_release(struct store *store, const char *node, struct str room, cons
 
 /* -- what is known of a room on its node --------------------------------------------------------------------------------------- */
 
+void memory_entry_index(struct memory_entry *entry, uint64_t epoch)
+{
+	if (epoch <= entry->epoch)
+		return;
+	entry->epoch = epoch;
+	entry->participants = -1;
+	entry->uses++;
+}
+
 /* An older epoch than is known changes nothing, nor does it for a node that left. */
 static int index_run(struct memory *memory, struct memory_call *base)
 {
 	struct place_call *call = place_call(base);
 	struct memory_node *node = place_node(memory, call);
-	struct memory_entry *entry;
 
-	if (!node || !node->record.incarnation[0])
-		return 0;
-	entry = entry_make(node, call->room);
-	if (call->epoch > entry->epoch) {
-		entry->epoch = call->epoch;
-		entry->participants = -1;
-		entry->uses++;
-	}
+	if (node && node->record.incarnation[0])
+		memory_entry_index(entry_make(node, call->room), call->epoch);
 	return 0;
 }
 

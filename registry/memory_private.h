@@ -69,6 +69,7 @@ struct memory_node {
 struct memory_node *memory_node_find(struct memory *, const char *id);
 bool memory_room_read(struct memory *, struct str name, struct room *out); /* false: no record; the state says so too */
 struct memory_entry *memory_entry_find(const struct memory_node *, struct str room);
+void memory_entry_index(struct memory_entry *, uint64_t epoch); /* held at this epoch, unless a higher one is known */
 void memory_entry_drop(struct memory_node *, struct memory_entry *);
 bool memory_entry_is_stale(const struct memory_entry *, uint64_t up_to_epoch); /* by the rule of nodes_unindex() */
 void memory_places_clear(struct memory_node *); /* charges, index, exclusiveness: another process begins */

@@ -300,6 +300,8 @@ static bool row_fill(struct memory *memory, const struct list_call *call, struct
 	recorded = memory_room_read(memory, item->name, &row->room);
 	if (entry && (!recorded || strcmp(row->room.node, call->node) != 0))
 		return row_orphan(memory_node_find(memory, call->node), entry);
+	if (entry && row->room.state == ROOM_OPEN)
+		memory_entry_index(entry, row->room.epoch);
 	if (entry && entry->epoch == row->room.epoch)
 		row->participants = entry->participants;
 	return recorded;

@@ -93,7 +93,7 @@ void nodes_report_rooms(struct store *, const char *node, const struct room_repo
 /* One entry of the index: -ERR_NOT_FOUND when there is none. */
 int nodes_room(struct store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out, struct wait *);
 /* The node does not hold this room at this epoch any more. Tell-only. With epoch 0: a reservation that nobody gave back for
- * RESERVED_MAX_MS. rooms_list() by node does so with the entries it meets that no record answers for. */
+ * RESERVED_MAX_MS. rooms_list() by node does so with the entries it meets that no record answers for, and mends the others. */
 #define RESERVED_MAX_MS 60000
 void nodes_unindex(struct store *, const char *node, struct str room, uint64_t epoch);
 

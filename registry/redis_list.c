@@ -78,19 +78,27 @@ static void list_finish(struct list_op *op, int err)
 	wait_wake(w, err);
 }
 
-/* Rows whose record is gone, or names another node, leave the page, and the index: who should have told it so died, or was
- * not heard. A room that comes back meanwhile does so at a higher epoch. */
+/* The index is told of changes by whoever makes them, who may die before, or not be heard. What a room's record says otherwise
+ * is mended here; a room that comes back, or moves on, meanwhile does so at a higher epoch. */
+static void index_mend(const struct list_op *op, const struct list_fetch *fetch)
+{
+	const struct room *room = &fetch->row->room;
+
+	if (fetch->orphan)
+		redis_nodes_unindex(op->store, op->node, fetch->row->name, fetch->indexed);
+	else if (op->node[0] && room->state == ROOM_OPEN && room->epoch > fetch->indexed)
+		redis_nodes_index(op->store, op->node, fetch->row->name, room->epoch);
+}
+
+/* Rows whose record is gone, or names another node, leave the page. */
 static void rows_settle(struct list_op *op)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < op->page.count; i++) {
-		struct rooms_row *row = &op->page.rows[i];
-
-		if (op->fetches[i].orphan)
-			redis_nodes_unindex(op->store, op->node, row->name, op->fetches[i].indexed);
-		else if (row->room.state != ROOM_NONE)
-			op->page.rows[kept++] = *row;
+		index_mend(op, &op->fetches[i]);
+		if (!op->fetches[i].orphan && op->page.rows[i].room.state != ROOM_NONE)
+			op->page.rows[kept++] = op->page.rows[i];
 	}
 	op->page.count = kept;
 }

@@ -227,6 +227,28 @@ START_TEST(listing_clears_entries_that_no_record_answers_for)
 }
 END_TEST
 
+/* Whoever published the room was not heard: else its participants would never be counted. */
+START_TEST(listing_mends_entries_that_are_behind_their_record)
+{
+	struct room_report use, report = { .room = STR("a"), .participants = 5 };
+	struct rooms_row row;
+	uint64_t r, epoch;
+
+	FROM_HERE(_i);
+	r = do_register("n1", "i1", "").registration;
+	ck_assert(do_reserve("n1", r, "a", 0.1, 0, true).granted);
+	epoch = do_claim("a", 0, "n1").room.epoch;
+	ck_assert(row_of("n1", "a", &row) && row.room.state == ROOM_OPENING);
+	ck_assert(has_entry("n1", "a", &use) && use.epoch == 0); /* not held yet */
+	ck_assert(do_publish("a", epoch, "").won);
+	ck_assert(row_of("n1", "a", &row) && row.participants == -1);
+	ck_assert(has_entry("n1", "a", &use) && use.epoch == epoch && do_look("n1")->exclusive);
+	report.epoch = epoch;
+	nodes_report_rooms(s, "n1", &report, 1);
+	ck_assert(row_of("n1", "a", &row) && row.participants == 5);
+}
+END_TEST
+
 START_TEST(reports_without_an_epoch_leave_reservations_alone)
 {
 	struct room_report report = { .room = STR("a"), .epoch = 0, .participants = 5 }, use;
@@ -336,6 +358,7 @@ void suite_places(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, loser_gives_back_its_own_place_only);
 	BOTH(tc, a_node_that_left_has_no_index);
 	BOTH(tc, listing_clears_entries_that_no_record_answers_for);
+	BOTH(tc, listing_mends_entries_that_are_behind_their_record);
 	BOTH(tc, reports_without_an_epoch_leave_reservations_alone);
 	BOTH(tc, index_knows_the_newest_epoch);
 	BOTH(tc, unindex_frees_the_node);
