@@ -382,6 +382,18 @@ START_TEST(a_client_that_leaves_during_the_handshake_leaves_nothing)
 }
 END_TEST
 
+START_TEST(a_client_that_leaves_just_as_the_sfu_agrees_leaves_nothing)
+{
+	sfu_says = NULL;
+	struct peer_conn *client = asks("GET", GATE_PATH, ROOM HANDSHAKE, NULL);
+	UNTIL(loop, sfu.conns && has(sfu.conns, "\r\n\r\n"));
+	peer_says(sfu.conns, ACCEPTED); /* both are there when the loop turns */
+	peer_reset(client);
+	UNTIL(loop, sfu.conns->eof);
+	ck_assert_uint_eq(gate_tunnels(gate), 0);
+}
+END_TEST
+
 START_TEST(a_client_that_leaves_a_long_poll_ends_it)
 {
 	sfu_says = NULL;
@@ -414,6 +426,7 @@ int main(void)
 	tcase_add_test(all, tunnels_of_a_room_that_ends_get_a_close);
 	tcase_add_test(all, leaving_closes_tunnels_and_lets_nobody_in);
 	tcase_add_test(all, a_client_that_leaves_during_the_handshake_leaves_nothing);
+	tcase_add_test(all, a_client_that_leaves_just_as_the_sfu_agrees_leaves_nothing);
 	tcase_add_test(all, a_client_that_leaves_a_long_poll_ends_it);
 	suite_add_tcase(suite, all);
 	srunner_run_all(runner, CK_NORMAL);
