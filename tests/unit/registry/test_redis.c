@@ -427,7 +427,7 @@ START_TEST(restarted_server_is_found_again)
 	KEPT("a");
 	redis_server_restart(&server);
 	UNTIL(hit("a") == TABLE_UNSURE);
-	UNTIL(store_up(store) && registry_up(registry));
+	UNTIL(store_connections(store) == 2 && store_up(store) && registry_up(registry));
 	ck_assert_uint_gt(opened("b"), 0); /* its scripts are gone: sent again */
 	KEPT("b");
 }
