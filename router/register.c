@@ -14,6 +14,7 @@
 #include "health/load.h"
 #include "registry/nodes.h"
 #include "router/address.h"
+#include "router/events.h"
 #include "router/keeper.h"
 #include "router/peers.h"
 #include "router/request.h"
@@ -149,8 +150,10 @@ static int registered_node(struct request *rq)
 	struct registering *reg = rq->state;
 
 	keeper_refresh(rq->worker->router);
-	if (reg->answer.verdict == REGISTER_TAKEN)
+	if (reg->answer.verdict == REGISTER_TAKEN) {
+		events_emit(rq->worker->router, &(struct event){ .type = EVENT_NODE_TAKEN, .node = rq->names[NAME_NODE].at });
 		return request_fail(rq, ERR_NODE_TAKEN, "another live process is registered as %s", rq->names[NAME_NODE].at);
+	}
 	return NEXT;
 }
 

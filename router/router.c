@@ -21,6 +21,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/edge.h"
+#include "router/events.h"
 #include "router/keeper.h"
 #include "router/metrics.h"
 #include "router/peers.h"
@@ -48,13 +49,28 @@ static void store_changed(void *arg, bool up)
 	struct router *router = arg;
 
 	log_line(up ? LOG_INFO : LOG_WARN, "store_changed", "to", LOG_S(up ? "up" : "down"), NULL);
+	if (!up)
+		events_emit(router, &(struct event){ .type = EVENT_STORE_LOST });
 	if (up && router->fleet)
 		fleet_refresh(router->fleet);
 }
 
+static enum event_type node_event(enum node_state from, enum node_state to)
+{
+	if (to == NODE_LATE || to == NODE_LOST)
+		return to == NODE_LATE ? EVENT_NODE_LATE : EVENT_NODE_LOST;
+	if (from == NODE_JOINING)
+		return EVENT_NODE_JOINED;
+	return from == NODE_LATE || from == NODE_LOST ? EVENT_NODE_BACK : EVENT_TYPES;
+}
+
 static void node_changed(void *arg, const char *node, enum node_state from, enum node_state to)
 {
-	(void)arg;
+	struct router *router = arg;
+	enum event_type type = node_event(from, to);
+
+	if (type != EVENT_TYPES)
+		events_emit(router, &(struct event){ .type = type, .node = node });
 	log_line(to == NODE_LOST ? LOG_WARN : LOG_INFO, "node_state", "node", LOG_S(node), "from", LOG_S(node_state_words[from]), "to",
 	         LOG_S(node_state_words[to]), NULL);
 }
@@ -63,6 +79,9 @@ static void breaker_changed(void *arg, const char *node, enum breaker_class clas
 {
 	struct router *router = arg;
 
+	if (to != BREAKER_HALF_OPEN)
+		events_emit(router, &(struct event){ .type = to == BREAKER_OPEN ? EVENT_BREAKER_OPEN : EVENT_BREAKER_CLOSED, .node = node,
+		                                     .detail = breaker_class_words[class] });
 	metric_set(router->sheet, M_BREAKER_STATE, node, breaker_class_words[class], (double)to);
 	log_line(to == BREAKER_OPEN ? LOG_WARN : LOG_INFO, "breaker_state", "node", LOG_S(node), "class",
 	         LOG_S(breaker_class_words[class]), "from", LOG_S(breaker_state_words[from]), "to", LOG_S(breaker_state_words[to]), NULL);
@@ -206,6 +225,7 @@ static bool build(struct router *router)
 		return false;
 	router->sheet = metrics_sheet(router->metrics);
 	make_id(router);
+	router->events = events_new(router);
 	if (!build_registry(router))
 		return false;
 	build_health(router);
@@ -347,6 +367,7 @@ static void take_apart(struct router *router)
 	settle_messages(router);
 	retire_free(router->retire);
 	reload_free(router);
+	events_free(router->events);
 	registry_free(router->registry);
 	listen_set_free(router->listeners);
 	for (size_t i = 0; i < router->nworkers; i++) {

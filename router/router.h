@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "router/conf.h"
 
+struct events;
 struct fleet;
 struct http;
 struct keeper;
@@ -51,6 +52,7 @@ struct router {
 	struct place *place;
 	struct keeper *keeper;
 	struct probes *probes;
+	struct events *events;
 	struct peers *peers;
 	struct sweep *sweep;
 	struct listen_set *listeners;

@@ -18,6 +18,7 @@
 #include "health/sfu.h"
 #include "registry/registry.h"
 #include "router/edge.h"
+#include "router/events.h"
 #include "router/evict.h"
 #include "router/metrics.h"
 #include "router/router.h"
@@ -218,6 +219,7 @@ static void polite(struct task *task)
 
 	publish_counts(w); /* what was accepted has been given to us by now: the counts are whole from here on */
 	atomic_store(&w->closing_tunnels, true);
+	event_streams_end(w);
 	tick(&w->tick);
 	w->farewell_until_ms = loop_now_ms(w->loop) + spread;
 	farewell(&w->farewell);

@@ -16,6 +16,7 @@
 #include "base/metric.h"
 
 struct accepted;
+struct event_stream;
 struct eviction;
 struct http;
 struct httpd;
@@ -40,6 +41,7 @@ struct worker {
 	struct sfu *sfu;
 	struct eviction *evictions; /* under way */
 	size_t nevictions;
+	struct event_stream *event_streams;
 	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
 	uint64_t farewell_until_ms;
 	_Atomic size_t connections, open_tunnels; /* published each tick, for gauges and the stop */
