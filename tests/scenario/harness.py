@@ -339,8 +339,9 @@ class Stage:
 
     def agent(self, name, routers, *sets, adapter="echo", **how):
         urls = ",".join(r.url for r in routers)
+        # Measured, the load would be this machine's, and a busy one takes no rooms.
         sets = [f"agent.node={name}", f"agent.routers={urls}", f"agent.adapter={adapter}", "agent.listen=127.0.0.1:0",
-                "agent.control_listen=127.0.0.1:0", "log.format=json", *sets]
+                "agent.control_listen=127.0.0.1:0", "agent.echo_load=0.1", "log.format=json", *sets]
         argv = [BUILD / "client" / "agent" / "usher-agent"] + [word for s in sets for word in ("--set", s)]
         return self.process(f"agent-{name}-{len(self.things)}", argv, **how)
 

@@ -16,7 +16,8 @@ from janus_server import JanusConf, start_janus
 from test_one_owner import owner
 from test_tunnel import gate_of, signal_url, through_gate
 
-SHORT = ("nodes.lease_ms=1500", "nodes.heartbeat_ms=300", "nodes.grace_ms=200", "server.park_ms=500")
+BUSY = "placement.max_load=1000"  # a node beside a real Janus reports this machine's load, whatever else runs on it
+SHORT = ("nodes.lease_ms=1500", "nodes.heartbeat_ms=300", "nodes.grace_ms=200", "server.park_ms=500", BUSY)
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 
 
@@ -93,7 +94,7 @@ def test_when_the_lease_is_over_joins_are_refused_and_who_is_inside_stays_unless
 def test_an_agent_that_was_stopped_lets_nobody_in_until_a_heartbeat_was_answered(stage):
     """What waited in its socket meanwhile is judged by the clock, not by a timer that could not fire."""
     router = stage.router(*SHORT)
-    first, second = stage.agent("n1", [router], "agent.echo_load=0.1"), None
+    first, second = stage.agent("n1", [router]), None
     router.wait_placeable("n1")
     _, epoch = owner(router.join("r"))
     gate = gate_of(router, "n1")
@@ -107,7 +108,7 @@ def test_an_agent_that_was_stopped_lets_nobody_in_until_a_heartbeat_was_answered
             writer.write(f"GET /signal HTTP/1.1\r\nHost: x\r\nX-Usher-Room: r\r\nX-Usher-Epoch: {epoch}\r\n\r\n".encode())
             loop = asyncio.get_running_loop()
             nonlocal second
-            second = stage.agent("n2", [router], "agent.echo_load=0.1")
+            second = stage.agent("n2", [router])
             await loop.run_in_executor(None, until, "the router has given the room to n2", lambda: moved(router), 20)
             first.signal(signal.SIGCONT)
             status = int((await asyncio.wait_for(reader.readline(), 10)).split()[1])
@@ -349,7 +350,7 @@ def test_janus_rooms_of_others_are_listed_and_never_touched(stage):
 
 
 def test_janus_tells_participants_when_usher_closes_their_room(stage):
-    router = stage.router()
+    router = stage.router(BUSY)
     conf, _ = start_janus(stage, "janus")
     janus_agent(stage, router, conf)
     router.wait_placeable("n1")

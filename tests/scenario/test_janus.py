@@ -12,6 +12,7 @@ import pytest
 from harness import Stage, call, fetch
 from janus_participants import JanusClient, JanusError
 from janus_server import start_janus
+from test_gate import BUSY
 from test_one_owner import owner
 
 ROOMS = 50
@@ -20,7 +21,7 @@ ROOMS = 50
 class Fleet:
     def __init__(self, stage):
         redis = stage.redis()
-        self.routers = [stage.router(f"registry.url={redis.url}", "server.workers=2", "breaker.failures=1") for _ in range(2)]
+        self.routers = [stage.router(f"registry.url={redis.url}", "breaker.failures=1", BUSY) for _ in range(2)]
         self.janus = {}
         for name in ("sfu-1", "sfu-2"):
             self.janus[name], _ = start_janus(stage, name)
