@@ -384,3 +384,21 @@ def test_janus_whose_node_is_anothers_by_now_is_emptied_and_its_agent_ends(stage
     assert took.status in (200, 201), took
     assert agent.child.wait(15) == 1
     assert conf.rooms() == {}
+
+
+def test_janus_that_stays_away_takes_its_node_along_and_brings_it_back(stage):
+    router = stage.router(*SHORT)
+    conf, janus = start_janus(stage, "janus")
+    agent = janus_agent(stage, router, conf)
+    router.wait_placeable("n1")
+    _, epoch = owner(router.join("r"))
+    before, gate = router.node("n1"), gate_of(router, "n1")
+    janus.kill()
+    until("the gate is closed", lambda: knock(gate, "r", epoch) == (503, "absent"))
+    until("the node is gone", lambda: router.node("n1") is None or router.node("n1")["state"] == "lost")
+    assert rooms_at(agent) == ({}, True)
+    stage.process("janus-again", conf.argv)
+    until("the node is back", lambda: (router.node("n1") or {}).get("placeable"))
+    assert router.node("n1")["incarnation"] != before["incarnation"] and gate_of(router, "n1") == gate
+    answer = until("the room is placed anew", lambda: (a := router.join("r")).status == 200 and a)
+    assert owner(answer)[1] > epoch and knock(gate, "r", owner(answer)[1])[0] != 503
