@@ -165,7 +165,8 @@ static bool handle_up(const struct store *store)
 
 static const struct store_ops memory_ops = {
 	.free = handle_free, .up = handle_up,
-	.find = memory_find, .claim = memory_claim, .publish = memory_publish, .shut = memory_shut, .forget = memory_forget,
+	.find = memory_find, .claim = memory_claim, .publish = memory_publish, .move = memory_move,
+	.restore = memory_restore, .shut = memory_shut, .forget = memory_forget,
 	.list = memory_list, .touch = memory_touch,
 	.register_node = memory_register, .renew = memory_renew, .leave = memory_leave, .lose = memory_lose,
 	.set_wish = memory_set_wish, .reset_breakers = memory_reset_breakers, .reserve = memory_reserve,

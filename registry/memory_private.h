@@ -18,7 +18,8 @@
 struct memory { /* one a process */
 	struct registry *registry;
 	struct loop *keeper;
-	struct map rooms, nodes, routers;
+	struct map rooms, nodes, routers, tombs;
+	size_t tomb_slot; /* where the next look for old ones begins */
 	bool closed;
 	_Atomic size_t refs; /* the registry, and each call under way */
 };
@@ -83,6 +84,8 @@ int memory_find(struct store *, struct str name, uint64_t due_ms, struct room *o
 int memory_claim(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *w);
 int memory_publish(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out,
                    struct wait *w);
+int memory_move(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
+int memory_restore(struct store *, const struct restoring *, uint64_t due_ms, struct restored *out, struct wait *w);
 int memory_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
 int memory_forget(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
 int memory_list(struct store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out,

@@ -18,14 +18,22 @@ struct memory_record {
 	struct map_item item;
 	struct table_entry *packed;
 };
+struct tomb { /* of a room that ended lately */
+	struct map_item item;
+	uint64_t epoch, ended_ms;
+	char name[];
+};
 struct room_call {
 	struct memory_call base;
 	struct str name, hints;
 	struct claim claim;
+	struct restoring restoring;
 	uint64_t epoch;
 	struct claimed got;
-	struct room *found;      /* of a find; else */
-	struct claimed *changed; /* of a change */
+	bool anew;
+	struct room *found;        /* of a find; else */
+	struct claimed *changed;   /* of a change; else */
+	struct restored *restored; /* of a restore */
 };
 
 /* -- records --------------------------------------------------------------------------------------------------------------- */
@@ -41,9 +49,58 @@ static void record_free(struct map_item *item)
 	free(record_of(item));
 }
 
+static struct tomb *tomb_of(struct map_item *item)
+{
+	return item ? container_of(item, struct tomb, item) : NULL;
+}
+
+static void tomb_free(struct map_item *item)
+{
+	free(tomb_of(item));
+}
+
 void memory_rooms_free(struct memory *memory)
 {
 	map_free(&memory->rooms, record_free);
+	map_free(&memory->tombs, tomb_free);
+}
+
+static void tomb_drop(struct memory *memory, struct map_item *item)
+{
+	if (!item)
+		return;
+	map_remove(&memory->tombs, item);
+	tomb_free(item);
+}
+
+/* With each new one, two are looked at: so there are never many more than end within the time. */
+static void tombs_expire(struct memory *memory, uint64_t now)
+{
+	for (int i = 0; i < 2 && memory->tombs.nslots; i++) {
+		struct map_item *item = map_at(&memory->tombs, memory->tomb_slot++ % memory->tombs.nslots);
+		if (item && tomb_of(item)->ended_ms + ROOM_REMEMBERED_MS < now)
+			tomb_drop(memory, item);
+	}
+}
+
+static void tomb_set(struct memory *memory, struct str name, uint64_t epoch)
+{
+	struct tomb *tomb = calloc(1, sizeof *tomb + name.len);
+
+	if (!tomb)
+		abort();
+	tombs_expire(memory, wall_ms());
+	tomb->epoch = epoch;
+	tomb->ended_ms = wall_ms();
+	memcpy(tomb->name, name.at, name.len);
+	map_add(&memory->tombs, &tomb->item, (struct str){ tomb->name, name.len });
+}
+
+static uint64_t tomb_epoch(const struct memory *memory, struct str name)
+{
+	const struct tomb *tomb = tomb_of(map_find(&memory->tombs, name));
+
+	return tomb && tomb->ended_ms + ROOM_REMEMBERED_MS >= wall_ms() ? tomb->epoch : 0;
 }
 
 bool memory_room_read(struct memory *memory, struct str name, struct room *out)
@@ -53,6 +110,8 @@ bool memory_room_read(struct memory *memory, struct str name, struct room *out)
 	*out = (struct room){ .state = ROOM_NONE };
 	if (record)
 		entry_read(record->packed, out);
+	else
+		out->ended_epoch = tomb_epoch(memory, name);
 	out->source = FROM_STORE;
 	return record != NULL;
 }
@@ -68,6 +127,7 @@ static void record_write(struct memory *memory, struct str name, const struct ro
 		record->item.name = entry_name(packed);
 		return;
 	}
+	tomb_drop(memory, map_find(&memory->tombs, name));
 	record = calloc(1, sizeof *record);
 	if (!record)
 		abort();
@@ -75,12 +135,13 @@ static void record_write(struct memory *memory, struct str name, const struct ro
 	map_add(&memory->rooms, &record->item, entry_name(packed));
 }
 
-static void record_delete(struct memory *memory, struct str name)
+static void record_end(struct memory *memory, struct str name, uint64_t epoch)
 {
 	struct map_item *item = map_find(&memory->rooms, name);
 
 	map_remove(&memory->rooms, item);
 	record_free(item);
+	tomb_set(memory, name, epoch);
 }
 
 /* -- calls about one room ---------------------------------------------------------------------------------------------------- */
@@ -107,6 +168,8 @@ static void room_give(struct memory_call *base)
 		*call->found = call->got.room;
 	if (call->changed)
 		*call->changed = call->got;
+	if (call->restored)
+		*call->restored = (struct restored){ call->got.won, call->anew, call->got.room };
 }
 
 static struct room_call *room_call_new(struct store *store, struct str name, int (*run)(struct memory *, struct memory_call *),
@@ -153,9 +216,10 @@ static int claim_run(struct memory *memory, struct memory_call *base)
 	struct room room;
 
 	memory_room_read(memory, call->name, &room);
-	if (room.epoch != claim->from_epoch || (room.epoch && room.state != ROOM_OPENING && !claim->owner_lost))
+	if (room.epoch != claim->from_epoch || (room.epoch && room.state != ROOM_OPENING && !claim->released))
 		return room_told(memory, call);
-	room = (struct room){ .state = ROOM_OPENING, .epoch = epoch_after(memory, room.epoch, now),
+	room = (struct room){ .state = ROOM_OPENING,
+		              .epoch = epoch_after(memory, room.epoch ? room.epoch : room.ended_epoch, now),
 		              .registration = claim->registration, .created_ms = now, .exclusive = claim->exclusive };
 	if (room.epoch > EPOCH_MAX)
 		return -ERR_STORE_UNAVAILABLE;
@@ -195,8 +259,10 @@ static int publish_run(struct memory *memory, struct memory_call *base)
 	struct room room;
 
 	memory_room_read(memory, call->name, &room);
-	if (room.epoch == call->epoch && room.state == ROOM_OPENING) {
+	bool lost = room.state == ROOM_OPEN && !strcmp(room.hints, HINTS_LOST);
+	if (room.epoch == call->epoch && (room.state == ROOM_OPENING || lost)) {
 		room.state = ROOM_OPEN;
+		room.hints[0] = '\0';
 		hints_copy(room.hints, call->hints);
 		record_write(memory, call->name, &room);
 	}
@@ -211,6 +277,70 @@ int memory_publish(struct store *store, struct str name, uint64_t epoch, struct 
 
 	call->epoch = epoch;
 	call->hints = call_keep(&call->base, hints);
+	return call_start(&call->base, due_ms, w);
+}
+
+static int move_run(struct memory *memory, struct memory_call *base)
+{
+	struct room_call *call = room_call(base);
+	struct room room;
+
+	memory_room_read(memory, call->name, &room);
+	call->got.won = room.epoch == call->epoch && (room.state == ROOM_OPEN || room.state == ROOM_MOVING);
+	if (call->got.won) {
+		room.state = ROOM_MOVING;
+		record_write(memory, call->name, &room);
+	}
+	return room_told(memory, call);
+}
+
+int memory_move(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	struct room_call *call = room_call_new(store, name, move_run, out);
+
+	call->epoch = epoch;
+	return call_start(&call->base, due_ms, w);
+}
+
+/* May the report's record stand, with what is there now? */
+static bool may_restore(const struct room *room, const struct restoring *r)
+{
+	if (room->state == ROOM_NONE)
+		return room->ended_epoch < r->epoch;
+	bool same = !strcmp(room->node, r->node) && !strcmp(room->incarnation, r->incarnation);
+	return room->epoch < r->epoch && (same || r->rebuilding);
+}
+
+static int restore_run(struct memory *memory, struct memory_call *base)
+{
+	struct room_call *call = room_call(base);
+	const struct restoring *r = &call->restoring;
+	struct room room;
+
+	memory_room_read(memory, call->name, &room);
+	call->anew = may_restore(&room, r);
+	call->got.won = call->anew || (room.state != ROOM_NONE && room.epoch == r->epoch && !strcmp(room.node, r->node) &&
+	                               !strcmp(room.incarnation, r->incarnation));
+	if (call->anew) {
+		room = (struct room){ .state = ROOM_OPEN, .epoch = r->epoch, .registration = r->registration, .created_ms = wall_ms() };
+		snprintf(room.node, sizeof room.node, "%s", r->node);
+		snprintf(room.incarnation, sizeof room.incarnation, "%s", r->incarnation);
+		snprintf(room.assigned_by, sizeof room.assigned_by, "report");
+		hints_copy(room.hints, r->hints);
+		record_write(memory, call->name, &room);
+	}
+	return room_told(memory, call);
+}
+
+int memory_restore(struct store *store, const struct restoring *r, uint64_t due_ms, struct restored *out, struct wait *w)
+{
+	struct room_call *call = room_call_new(store, r->name, restore_run, NULL);
+
+	call->restored = out;
+	call->restoring = *r;
+	call->restoring.node = call_keep_z(&call->base, r->node);
+	call->restoring.incarnation = call_keep_z(&call->base, r->incarnation);
+	call->restoring.hints = call_keep(&call->base, r->hints);
 	return call_start(&call->base, due_ms, w);
 }
 
@@ -242,7 +372,7 @@ static int forget_run(struct memory *memory, struct memory_call *base)
 
 	call->got.won = memory_room_read(memory, call->name, &room) && room.epoch == call->epoch;
 	if (call->got.won)
-		record_delete(memory, call->name);
+		record_end(memory, call->name, call->epoch);
 	return room_told(memory, call);
 }
 

@@ -104,6 +104,8 @@ bool reply_room(const struct redisReply *r, struct room *out)
 		return false;
 	room.state = state_of(reply_str(reply_at(r, 0)));
 	if (room.state == ROOM_NONE) {
+		if (str_is(reply_str(reply_at(r, 0)), "gone"))
+			room.ended_epoch = reply_u64(reply_at(r, 1));
 		*out = room;
 		return true;
 	}

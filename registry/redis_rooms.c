@@ -19,8 +19,10 @@ struct room_op {
 	size_t len;
 	uint64_t stamp, tracked;
 	struct claimed got;
-	struct room *found;      /* of a find; else */
-	struct claimed *changed; /* of a change */
+	struct room *found;        /* of a find; else */
+	struct claimed *changed;   /* of a change; else */
+	struct restored *restored; /* of a restore */
+	bool anew;
 };
 
 static struct str room_op_name(const struct room_op *op)
@@ -43,12 +45,14 @@ static void room_give(struct redis_op *base, bool asked)
 	registry_met_epoch(shared->registry, op->got.room.epoch);
 	if (conn_tracked(base->conn, op->tracked))
 		table_learn(shared->table, room_op_name(op), &op->got.room, op->stamp);
-	else if (op->changed)
+	else if (!op->found)
 		table_distrust(shared->table, room_op_name(op));
 	if (asked && op->found)
 		*op->found = op->got.room;
 	if (asked && op->changed)
 		*op->changed = op->got;
+	if (asked && op->restored)
+		*op->restored = (struct restored){ op->got.won, op->anew, op->got.room };
 }
 
 static void change_fail(struct redis_op *base)
@@ -69,7 +73,8 @@ static int changed_take(struct redis_op *base, const struct redisReply *reply)
 {
 	struct room_op *op = container_of(base, struct room_op, base);
 
-	op->got.won = reply_u64(reply_at(reply, 0)) == 1;
+	op->got.won = reply_u64(reply_at(reply, 0)) > 0;
+	op->anew = reply_u64(reply_at(reply, 0)) == 2;
 	return reply_room(reply_at(reply, 1), &op->got.room) ? 0 : -ERR_STORE_UNAVAILABLE;
 }
 
@@ -121,7 +126,7 @@ int redis_rooms_claim(struct redis_store *store, struct str name, const struct c
 	struct buf *text = &op->base.call.text;
 
 	command_u64(text, claim->from_epoch);
-	command_u64(text, claim->owner_lost);
+	command_u64(text, claim->released);
 	command_z(text, claim->node);
 	command_z(text, claim->incarnation);
 	command_u64(text, claim->registration);
@@ -141,6 +146,30 @@ int redis_rooms_publish(struct redis_store *store, struct str name, uint64_t epo
 	return op_start(&op->base, due_ms, w);
 }
 
+int redis_rooms_move(struct redis_store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
+                     struct wait *w)
+{
+	struct room_op *op = change_new(store, name, SCRIPT_MOVE, 1, false, out);
+
+	command_u64(&op->base.call.text, epoch);
+	return op_start(&op->base, due_ms, w);
+}
+
+int redis_rooms_restore(struct redis_store *store, const struct restoring *r, uint64_t due_ms, struct restored *out, struct wait *w)
+{
+	struct room_op *op = change_new(store, r->name, SCRIPT_RESTORE, 6, true, NULL);
+	struct buf *text = &op->base.call.text;
+
+	op->restored = out;
+	command_u64(text, r->epoch);
+	command_z(text, r->node);
+	command_z(text, r->incarnation);
+	command_u64(text, r->registration);
+	command_str(text, r->hints);
+	command_u64(text, r->rebuilding);
+	return op_start(&op->base, due_ms, w);
+}
+
 int redis_rooms_shut(struct redis_store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
                      struct wait *w)
 {
@@ -153,8 +182,9 @@ int redis_rooms_shut(struct redis_store *store, struct str name, uint64_t epoch,
 int redis_rooms_forget(struct redis_store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
                        struct wait *w)
 {
-	struct room_op *op = change_new(store, name, SCRIPT_FORGET, 1, false, out);
+	struct room_op *op = change_new(store, name, SCRIPT_FORGET, 2, false, out);
 
 	command_u64(&op->base.call.text, epoch);
+	command_u64(&op->base.call.text, ROOM_REMEMBERED_MS);
 	return op_start(&op->base, due_ms, w);
 }

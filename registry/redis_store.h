@@ -42,6 +42,8 @@ int redis_rooms_claim(struct redis_store *, struct str name, const struct claim 
                       struct wait *);
 int redis_rooms_publish(struct redis_store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
                         struct claimed *out, struct wait *);
+int redis_rooms_move(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+int redis_rooms_restore(struct redis_store *, const struct restoring *, uint64_t due_ms, struct restored *out, struct wait *);
 int redis_rooms_shut(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 int redis_rooms_forget(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 int redis_rooms_list(struct redis_store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out,

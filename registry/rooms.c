@@ -96,6 +96,99 @@ int rooms_find(struct store *store, struct str name, bool fresh, uint64_t due_ms
 	return store->ops->find(store, name, due_ms, out, w);
 }
 
+/* -- many at once ---------------------------------------------------------------------------------------------------------- */
+
+/* Each has a wait of its own; the last to be answered wakes whoever asked. */
+struct many {
+	struct op op;
+	size_t under_way;
+	int err;
+	struct one {
+		struct wait wait;
+		struct many *many;
+	} one[];
+};
+
+static void many_dropped(struct op *op)
+{
+	struct many *many = container_of(op, struct many, op);
+	size_t left = many->under_way;
+
+	for (struct one *one = many->one; left; one++)
+		if (one->wait.op) {
+			wait_drop(&one->wait);
+			left--;
+		}
+	free(many);
+}
+
+static struct many *many_new(size_t n, void (*wake)(struct wait *, int))
+{
+	struct many *many = calloc(1, sizeof *many + n * sizeof *many->one);
+
+	if (!many)
+		abort();
+	many->op.dropped = many_dropped;
+	for (size_t i = 0; i < n; i++)
+		many->one[i] = (struct one){ .wait.wake = wake, .many = many };
+	return many;
+}
+
+static void many_answered(struct wait *w, int err)
+{
+	struct many *many = container_of(w, struct one, wait)->many;
+
+	if (err)
+		many->err = err;
+	if (--many->under_way)
+		return;
+	struct wait *waiter = op_detach(&many->op);
+	err = many->err;
+	free(many);
+	wait_wake(waiter, err);
+}
+
+/* All have been asked. Those that were answered at once are not under way. */
+static int many_start(struct many *many, struct wait *w)
+{
+	if (many->under_way) {
+		op_attach(&many->op, w);
+		return WAIT;
+	}
+	int err = many->err;
+	free(many);
+	return err ? err : NEXT;
+}
+
+static void many_asked(struct many *many, int err)
+{
+	if (err == WAIT)
+		many->under_way++;
+	else if (err)
+		many->err = err;
+}
+
+int rooms_find_all(struct store *store, const struct str *names, size_t n, uint64_t due_ms, struct room *out, struct wait *w)
+{
+	struct many *many = many_new(n, many_answered);
+
+	for (size_t i = 0; i < n; i++) {
+		enum table_hit hit = table_find(store->registry->table, names[i], &out[i]);
+		if (hit != TABLE_SURE && !(hit == TABLE_UNSURE && !store_up(store)))
+			many_asked(many, store->ops->find(store, names[i], due_ms, &out[i], &many->one[i].wait));
+	}
+	return many_start(many, w);
+}
+
+int rooms_restore(struct store *store, const struct restoring *r, size_t n, uint64_t due_ms, struct restored *out, struct wait *w)
+{
+	struct many *many = many_new(n, many_answered);
+
+	for (size_t i = 0; i < n; i++)
+		many_asked(many, store->ops->restore(store, &r[i], due_ms, &out[i], &many->one[i].wait));
+	return many_start(many, w);
+}
+
 /* -- changing -------------------------------------------------------------------------------------------------------------- */
 
 int rooms_claim(struct store *store, struct str name, const struct claim *claim, uint64_t due_ms, struct claimed *out,
@@ -110,6 +203,11 @@ int rooms_publish(struct store *store, struct str name, uint64_t epoch, struct s
 {
 	assert(hints.len <= HINTS_MAX);
 	return store->ops->publish(store, name, epoch, hints, due_ms, out, w);
+}
+
+int rooms_move(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	return store->ops->move(store, name, epoch, due_ms, out, w);
 }
 
 int rooms_shut(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)

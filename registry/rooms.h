@@ -9,6 +9,8 @@
 #include "base/wire/limits.h"
 #include "registry/registry.h"
 
+#define ROOM_REMEMBERED_MS 600000 /* so long a node's late report does not bring a room back that has ended */
+#define HINTS_LOST "?" /* in place of hints: the store lost them; the node gives them again when asked to open at this epoch */
 #define HINTS_MAX 511 /* bytes; a JSON object that the SFU gave when it opened the room, for its participants */
 
 enum room_state { ROOM_NONE, ROOM_OPENING, ROOM_OPEN, ROOM_MOVING, ROOM_CLOSING, ROOM_LOST };
@@ -17,7 +19,8 @@ enum room_source { FROM_STORE, FROM_TABLE, FROM_REPORT };
 const char *room_source_name(enum room_source);
 
 struct room {
-	enum room_state state; /* ROOM_NONE: there is no record; the rest is empty */
+	enum room_state state; /* ROOM_NONE: there is no record; the rest is empty, but for: */
+	uint64_t ended_epoch;  /* of ROOM_NONE: at which it ended, for ROOM_REMEMBERED_MS (a tombstone); 0: not known */
 	enum room_source source;
 	uint64_t epoch, registration;
 	char node[NODE_MAX + 1];
@@ -28,13 +31,14 @@ struct room {
 	char hints[HINTS_MAX + 1]; /* "" none; only the bytes up to the NUL are written and copied */
 };
 
-/* From the process's table when it is sure (NEXT, no round trip), else from the store. While the store does not answer,
- * an unsure table entry is used as it is; without one: -ERR_STORE_UNAVAILABLE. `fresh` skips the table. */
+/* From the process's table when it is sure (NEXT, no round trip), else from the store. While the store does not answer, or is
+ * being rebuilt and has no record, an unsure table entry is used as it is; without one: -ERR_STORE_UNAVAILABLE or
+ * -ERR_STORE_REBUILDING. `fresh` skips the table. */
 int rooms_find(struct store *, struct str name, bool fresh, uint64_t due_ms, struct room *out, struct wait *);
 
 struct claim {
 	uint64_t from_epoch; /* 0: there must be no record; else the record must be at this epoch, and opening … */
-	bool owner_lost;     /* … or in whatever state, as its owner is lost */
+	bool released;       /* … or in whatever state, as its owner is lost or has let go of it */
 	const char *node, *incarnation;
 	uint64_t registration;
 	bool exclusive;
@@ -48,9 +52,30 @@ int rooms_claim(struct store *, struct str name, const struct claim *, uint64_t 
 /* opening -> open at this epoch. `won` false: the record has moved on; `room` says where to. Repeating it is fine: the
  * hints of the first publish stay. Hints over HINTS_MAX are dropped by the caller. */
 int rooms_publish(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out, struct wait *);
+/* open -> moving at this epoch: its node is to let go of it, then it is claimed anew. Repeating it is fine. */
+int rooms_move(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+/* A record that the store lost comes back as a node's report has it: open, at its epoch. `won`: it is there now. Never against
+ * a tombstone of this epoch or a higher one; over a lower epoch of the same process; over a lower one of another node only
+ * while the store is being rebuilt, when the highest epoch wins. */
+struct restoring {
+	struct str name;
+	uint64_t epoch, registration;
+	const char *node, *incarnation;
+	struct str hints; /* as somebody still knows them; else HINTS_LOST */
+	bool rebuilding;
+};
+struct restored {
+	bool won, anew; /* anew: it was not there before */
+	struct room room;
+};
+/* All of them, sent at once; -ERR_STORE_UNAVAILABLE if one was not answered. `out` has one for each. */
+int rooms_restore(struct store *, const struct restoring *, size_t n, uint64_t due_ms, struct restored *out, struct wait *);
+/* What the table or the store says of each, sent at once; like rooms_find(), but what is not there is just not there, also while
+ * the store is being rebuilt. */
+int rooms_find_all(struct store *, const struct str *names, size_t n, uint64_t due_ms, struct room *out, struct wait *);
 /* -> closing, at this epoch. */
 int rooms_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
-/* Deletes the record if it is at this epoch (`won`). */
+/* Deletes the record if it is at this epoch (`won`); its epoch is remembered. */
 int rooms_forget(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 
 #define ROOMS_PAGE_MAX 1000

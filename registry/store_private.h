@@ -41,6 +41,8 @@ struct store_ops {
 	int (*claim)(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *w);
 	int (*publish)(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out,
 	               struct wait *w);
+	int (*move)(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
+	int (*restore)(struct store *, const struct restoring *, uint64_t due_ms, struct restored *out, struct wait *w);
 	int (*shut)(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
 	int (*forget)(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
 	int (*list)(struct store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out,

@@ -51,6 +51,16 @@ static int publish(struct store *store, struct str name, uint64_t epoch, struct 
 	return redis_rooms_publish(of(store), name, epoch, hints, due_ms, out, w);
 }
 
+static int move(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	return redis_rooms_move(of(store), name, epoch, due_ms, out, w);
+}
+
+static int restore(struct store *store, const struct restoring *r, uint64_t due_ms, struct restored *out, struct wait *w)
+{
+	return redis_rooms_restore(of(store), r, due_ms, out, w);
+}
+
 static int shut(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
 {
 	return redis_rooms_shut(of(store), name, epoch, due_ms, out, w);
@@ -163,7 +173,7 @@ static int all_routers(struct store *store, struct arena *arena, uint64_t due_ms
 
 static const struct store_ops redis_ops = {
 	.free = free_handle, .up = up, .connections = connections,
-	.find = find, .claim = claim, .publish = publish, .shut = shut, .forget = forget, .list = list, .touch = touch,
+	.find = find, .claim = claim, .publish = publish, .move = move, .restore = restore, .shut = shut, .forget = forget, .list = list, .touch = touch,
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
 	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes,

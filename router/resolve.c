@@ -26,7 +26,7 @@ struct placing {
 	bool reserved;          /* a charge at placed.node that must be given back if it comes to nothing */
 	bool claimed;           /* the `opening` record at from_epoch is this request's own */
 	uint64_t from_epoch;    /* the record that a claim starts from; 0: none */
-	bool owner_lost;        /* of that record */
+	bool released;        /* of that record */
 	struct choice choice;
 	struct placed placed;
 	struct reserved reservation;
@@ -129,7 +129,7 @@ static int place_from(struct request *rq, uint64_t epoch)
 	if (!rs->may_place)
 		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
 	placing_of(rq)->from_epoch = epoch;
-	placing_of(rq)->owner_lost = epoch;
+	placing_of(rq)->released = epoch;
 	return request_go(rq, choose_node);
 }
 
@@ -283,7 +283,7 @@ int claim_room(struct request *rq)
 	struct placing *p = placing_of(rq);
 	struct claim claim = {
 		.from_epoch = p->from_epoch,
-		.owner_lost = p->owner_lost,
+		.released = p->released,
 		.node = p->placed.node,
 		.incarnation = p->placed.incarnation,
 		.registration = p->placed.registration,
@@ -315,7 +315,7 @@ int claimed_room(struct request *rq)
 	p->claimed = true;
 	resolve_of(rq)->room = p->claim.room;
 	p->from_epoch = p->claim.room.epoch;
-	p->owner_lost = false;
+	p->released = false;
 	return NEXT;
 }
 
@@ -355,7 +355,7 @@ static int open_failed(struct request *rq)
 	rq->retry_ms = p->opening.retry_ms;
 	give_back_charge(rq);
 	p->from_epoch = p->claim.room.epoch;
-	p->owner_lost = false;
+	p->released = false;
 	rs->room = p->claim.room;
 	return next_node(rq, open_error(p->opening.verdict));
 }

@@ -1,21 +1,23 @@
--- KEYS the room. ARGV from_epoch owner_lost node incarnation registration exclusive router floor. Gives { won, record after
--- it }. A room that is open at its epoch changes hands only when its owner is lost: an open that one router saw fail, another
--- may have seen succeed and published.
--- The epoch grows past the record's, past every epoch the router met, and with the clock; a floor more than a day ahead of
--- the clock is somebody's mistake and is cut there. What takes memory is written first: a server that is out of it refuses only
--- a script's first write.
+-- KEYS the room. ARGV from_epoch released node incarnation registration exclusive router floor. Gives { won, record after it }.
+-- A room that is open at its epoch changes hands only when its owner is lost or has let go: an open that one router saw fail,
+-- another may have seen succeed and published.
+-- The epoch grows past the record's (also of one that ended), past every epoch the router met, and with the clock; a floor more
+-- than a day ahead of the clock is somebody's mistake and is cut there. What takes memory is written first: a server that is
+-- out of it refuses only a script's first write.
 
 local r = redis.call('HMGET', KEYS[1], 'state', 'epoch')
-local at = r[2] or '0'
+local last = r[2] or '0'
+local at = r[1] == 'gone' and '0' or last
 if at ~= ARGV[1] or (at ~= '0' and r[1] ~= 'opening' and ARGV[2] ~= '1') then
 	return { 0, room_read(KEYS[1]) }
 end
 local now = now_ms()
-local epoch = math.max(tonumber(at) + 1, math.min(tonumber(ARGV[8]), now + 86400000) + 1, now)
+local epoch = math.max(tonumber(last) + 1, math.min(tonumber(ARGV[8]), now + 86400000) + 1, now)
 if epoch > 9007199254740991 then
 	return redis.error_reply('ERR the epoch of this room is at its end')
 end
 redis.call('HSET', KEYS[1], 'state', 'opening', 'epoch', num(epoch), 'node', ARGV[3], 'incarnation', ARGV[4],
 	'registration', ARGV[5], 'exclusive', ARGV[6], 'by', ARGV[7], 'created_at', num(now))
 redis.call('HDEL', KEYS[1], 'hints')
+redis.call('PERSIST', KEYS[1])
 return { 1, room_read(KEYS[1]) }

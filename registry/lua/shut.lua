@@ -1,7 +1,8 @@
 -- KEYS the room. ARGV epoch. -> closing at this epoch.
 
+local r = redis.call('HMGET', KEYS[1], 'state', 'epoch')
 local won = 0
-if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then
+if r[2] == ARGV[1] and r[1] ~= 'gone' then
 	redis.call('HSET', KEYS[1], 'state', 'closing')
 	won = 1
 end

@@ -11,9 +11,9 @@ static const struct suite_host *host;
 
 /* -- rooms ------------------------------------------------------------------------------------------------------------------ */
 
-static struct claimed claim(const char *name, uint64_t from, bool owner_lost, const char *node)
+static struct claimed claim(const char *name, uint64_t from, bool released, const char *node)
 {
-	struct claim claim = { .from_epoch = from, .owner_lost = owner_lost, .node = node, .incarnation = "inc", .registration = 7 };
+	struct claim claim = { .from_epoch = from, .released = released, .node = node, .incarnation = "inc", .registration = 7 };
 	struct claimed got = { 0 };
 
 	OK(rooms_claim(s, str_of(name), &claim, DUE, &got, w));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One room: every change is a compare-and-set on its epoch; the table keeps what is open. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -308,6 +309,159 @@ START_TEST(changes_by_the_other_loop_are_seen)
 }
 END_TEST
 
+/* -- tombstones, moving, restoring ---------------------------------------------------------------------------------------- */
+
+static struct restored do_restore(const char *name, uint64_t epoch, const char *node, bool rebuilding)
+{
+	struct restoring r = { .name = str_of(name), .epoch = epoch, .registration = 7, .node = node, .incarnation = "inc",
+		               .hints = STR(HINTS_LOST), .rebuilding = rebuilding };
+	struct restored got = { 0 };
+
+	OK(rooms_restore(s, &r, 1, DUE, &got, w));
+	return got;
+}
+
+START_TEST(ended_rooms_leave_their_epoch_and_come_back_above_it)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	registry_met_epoch(t.registry, wall_ms() + 3600000); /* so that the clock alone does not order the epochs */
+	epoch = do_open("a", "n1");
+	ck_assert(do_forget("a", epoch).won);
+	ck_assert_int_eq(do_find("a", true).state, ROOM_NONE);
+	ck_assert_uint_eq(do_find("a", true).ended_epoch, epoch);
+	ck_assert_uint_eq(do_find("b", true).ended_epoch, 0);
+	ck_assert(!do_publish("a", epoch, "").won);
+	ck_assert(!do_shut("a", epoch).won);
+	ck_assert(!do_claim("a", epoch, "n2").won);
+	got = do_claim("a", 0, "n2");
+	ck_assert(got.won && got.room.epoch > epoch);
+	ck_assert_uint_eq(got.room.ended_epoch, 0);
+	ck_assert(do_publish("a", got.room.epoch, "").won);
+	ck_assert_uint_eq(do_find("a", true).epoch, got.room.epoch);
+}
+END_TEST
+
+START_TEST(late_report_does_not_bring_back_what_has_ended)
+{
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	ck_assert(do_forget("a", epoch).won);
+	ck_assert(!do_restore("a", epoch, "n1", true).won);
+	ck_assert(!do_restore("a", epoch - 1, "n1", true).won);
+	ck_assert_int_eq(do_find("a", true).state, ROOM_NONE);
+	ck_assert(do_restore("a", epoch + 1, "n1", false).won); /* above the tombstone: opened after it */
+	ck_assert_uint_eq(do_find("a", true).epoch, epoch + 1);
+}
+END_TEST
+
+START_TEST(lost_record_comes_back_as_reported)
+{
+	struct restored got;
+
+	FROM_HERE(_i);
+	got = do_restore("a", 1000, "n1", false);
+	ck_assert(got.won && got.anew);
+	ck_assert_int_eq(got.room.state, ROOM_OPEN);
+	ck_assert_uint_eq(got.room.epoch, 1000);
+	ck_assert_str_eq(got.room.node, "n1");
+	ck_assert_str_eq(got.room.incarnation, "inc");
+	got = do_restore("a", 1000, "n1", false);
+	ck_assert(got.won && !got.anew);
+	ck_assert(do_restore("a", 1001, "n1", false).anew); /* the store had lost the last write only */
+	ck_assert(!do_restore("a", 1000, "n1", false).won);
+}
+END_TEST
+
+START_TEST(another_owner_beats_any_report_while_the_store_is_whole)
+{
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	ck_assert(!do_restore("a", epoch + 1000000, "n2", false).won);
+	ck_assert_str_eq(do_find("a", true).node, "n1");
+	ck_assert(do_restore("a", epoch + 1000000, "n2", true).won); /* being rebuilt: the highest wins */
+	ck_assert(!do_restore("a", epoch, "n1", true).won);
+	ck_assert_str_eq(do_find("a", true).node, "n2");
+}
+END_TEST
+
+START_TEST(lost_hints_are_given_again)
+{
+	FROM_HERE(_i);
+	ck_assert(do_restore("a", 1000, "n1", false).won);
+	ck_assert_str_eq(do_find("a", true).hints, HINTS_LOST);
+	ck_assert(do_publish("a", 1000, "{\"pin\":1}").won);
+	ck_assert_str_eq(do_find("a", true).hints, "{\"pin\":1}");
+	ck_assert(do_publish("a", 1000, "{\"pin\":2}").won);
+	ck_assert_str_eq(do_find("a", true).hints, "{\"pin\":1}");
+}
+END_TEST
+
+START_TEST(moving_room_is_claimed_once_it_was_let_go)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	epoch = do_open("a", "n1");
+	OK(rooms_move(s, STR("a"), epoch + 1, DUE, &got, w));
+	ck_assert(!got.won);
+	OK(rooms_move(s, STR("a"), epoch, DUE, &got, w));
+	ck_assert(got.won);
+	OK(rooms_move(s, STR("a"), epoch, DUE, &got, w));
+	ck_assert(got.won);
+	ck_assert_int_eq(do_find("a", false).state, ROOM_MOVING);
+	ck_assert(!do_claim("a", epoch, "n2").won);
+	ck_assert(!do_publish("a", epoch, "").won);
+	got = do_claim_lost("a", epoch, "n2");
+	ck_assert(got.won && got.room.epoch > epoch);
+	ck_assert_int_eq(got.room.state, ROOM_OPENING);
+}
+END_TEST
+
+START_TEST(many_are_found_at_once)
+{
+	struct str names[300];
+	struct room rooms[300];
+	char text[300][8];
+
+	FROM_HERE(_i);
+	for (int i = 0; i < 300; i++) {
+		snprintf(text[i], sizeof text[i], "r%d", i);
+		names[i] = str_of(text[i]);
+		if (i % 3)
+			do_claim(text[i], 0, i % 3 == 1 ? "n1" : "n2");
+	}
+	OK(rooms_find_all(s, names, 300, DUE, rooms, w));
+	for (int i = 0; i < 300; i++)
+		ck_assert_str_eq(rooms[i].node, i % 3 == 0 ? "" : i % 3 == 1 ? "n1" : "n2");
+	OK(rooms_find_all(s, names, 0, DUE, rooms, w));
+}
+END_TEST
+
+START_TEST(asker_of_many_may_leave)
+{
+	struct awaited a = { .w.wake = awaited_wake };
+	struct str names[50];
+	struct room rooms[50];
+
+	FROM_HERE(_i);
+	for (int i = 0; i < 50; i++)
+		names[i] = STR("a");
+	if (rooms_find_all(s, names, 50, DUE, rooms, &a.w) == WAIT)
+		wait_drop(&a.w);
+	for (int i = 0; i < 20; i++)
+		turn();
+	ck_assert(!a.woken);
+}
+END_TEST
+
 /* -- askers ----------------------------------------------------------------------------------------------------------------- */
 
 START_TEST(asker_may_leave)
@@ -371,6 +525,14 @@ void suite_rooms(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, opening_rooms_are_not_in_the_table);
 	BOTH(tc, distrusted_room_is_asked_again);
 	BOTH(tc, changes_by_the_other_loop_are_seen);
+	BOTH(tc, ended_rooms_leave_their_epoch_and_come_back_above_it);
+	BOTH(tc, late_report_does_not_bring_back_what_has_ended);
+	BOTH(tc, lost_record_comes_back_as_reported);
+	BOTH(tc, another_owner_beats_any_report_while_the_store_is_whole);
+	BOTH(tc, lost_hints_are_given_again);
+	BOTH(tc, moving_room_is_claimed_once_it_was_let_go);
+	BOTH(tc, many_are_found_at_once);
+	BOTH(tc, asker_of_many_may_leave);
 	BOTH(tc, asker_may_leave);
 	BOTH(tc, freed_store_answers_its_askers);
 	suite_add_tcase(suite, tc);

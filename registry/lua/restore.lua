@@ -1,0 +1,20 @@
+-- KEYS the room. ARGV epoch node incarnation registration hints rebuilding. Gives { won, record after it }; won 2: it was not
+-- there before. Restoring is not assigning: node, incarnation and epoch are the report's.
+
+local r = redis.call('HMGET', KEYS[1], 'state', 'epoch', 'node', 'incarnation')
+local epoch, at = tonumber(ARGV[1]), tonumber(r[2]) or 0
+local same = r[3] == ARGV[2] and r[4] == ARGV[3]
+if r[1] and r[1] ~= 'gone' then
+	if at == epoch and same then
+		return { 1, room_read(KEYS[1]) }
+	end
+	if at >= epoch or not (same or ARGV[6] == '1') then
+		return { 0, room_read(KEYS[1]) }
+	end
+elseif r[1] == 'gone' and at >= epoch then
+	return { 0, room_read(KEYS[1]) }
+end
+redis.call('HSET', KEYS[1], 'state', 'open', 'epoch', ARGV[1], 'node', ARGV[2], 'incarnation', ARGV[3], 'registration', ARGV[4],
+	'exclusive', '0', 'by', 'report', 'created_at', num(now_ms()), 'hints', ARGV[5])
+redis.call('PERSIST', KEYS[1])
+return { 2, room_read(KEYS[1]) }
