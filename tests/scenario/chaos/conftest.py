@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import fleet as fleets  # noqa: E402
+from net import Net  # noqa: E402
+
+
+def pytest_generate_tests(metafunc):
+    """Each fault in its short form, which tests/run.sh runs always, and in the full one (tests/run.sh chaos)."""
+    if "size" in metafunc.fixturenames:
+        runs = int(os.environ.get("USHER_CHAOS_RUNS", "1"))
+        sizes = [pytest.param(fleets.SHORT, id="short")] + [pytest.param(fleets.FULL, id=f"full{i or ''}") for i in range(runs)]
+        metafunc.parametrize("size", sizes)
+
+
+@pytest.fixture(scope="session")
+def helper(tmp_path_factory):
+    return fleets.build_helper(tmp_path_factory.mktemp("chaos-helper"), "load")
+
+
+@pytest.fixture
+def make_fleet(stage, size, helper):
+    """fleet = make_fleet(**how): started, placeable, empty."""
+    def make(**how):
+        return fleets.Fleet(stage, size, helper, **how)
+    return make
+
+
+@pytest.fixture
+def net():
+    """Made before the stage and ended after it: ask for it first."""
+    made = Net()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def say(request, capsys):
+    """say(figure=value, …): the one line of a fault's figures, and the same kept for docs/ where USHER_CHAOS_FIGURES names a file."""
+    def line(**figures):
+        text = request.node.name + ": " + ", ".join(
+            f"{k.replace('_', ' ')} {v:.3f}" if isinstance(v, float) else f"{k.replace('_', ' ')} {v}" for k, v in figures.items())
+        with capsys.disabled():
+            print(f"\n  {text}")
+        if path := os.environ.get("USHER_CHAOS_FIGURES"):
+            with open(path, "a") as out:
+                out.write(text + "\n")
+    return line
