@@ -20,6 +20,8 @@ struct node_call {
 			const char *incarnation;
 			uint64_t registration_watched, seq;
 			enum node_wish wish;
+			struct str drain;
+			uint64_t generation;
 		};
 	};
 	union {
@@ -79,6 +81,7 @@ static void node_free(struct map_item *item)
 	memory_places_clear(node);
 	text_clear(&node->info);
 	text_clear(&node->load);
+	text_clear(&node->drain);
 	free(node);
 }
 
@@ -134,6 +137,7 @@ static void registration_write(struct memory_node *node, const struct registrati
 	r->lost = false;
 	r->lease_ms = request->lease_ms;
 	r->heard_ms = now;
+	r->listed = 0;
 	text_set(&node->info, request->info);
 	if (again)
 		return;
@@ -225,6 +229,7 @@ static int renew_run(struct memory *memory, struct memory_call *base)
 	call->got.renewed.verdict = renew_judge(node, &call->renewal);
 	call->got.renewed.wish = node ? node->record.wish : WISH_ENABLED;
 	call->got.renewed.charged = node ? node->record.charged : 0;
+	call->got.renewed.listed = node ? node->record.listed : 0;
 	if (call->got.renewed.verdict == RENEW_DONE)
 		renewal_write(node, &call->renewal);
 	return 0;
@@ -254,19 +259,31 @@ static void flag_give(struct memory_call *base)
 }
 
 /* Of the node only a wish is left that somebody must take back. */
+static void leave_wish(struct memory *memory, const char *id, const struct node_record *record, struct str *drain)
+{
+	struct memory_node *left = node_make(memory, id);
+
+	left->record.wish = record->wish;
+	left->record.wished_ms = record->wished_ms;
+	left->drain = *drain;
+	*drain = (struct str){ NULL, 0 };
+}
+
 static int leave_run(struct memory *memory, struct memory_call *base)
 {
 	struct node_call *call = node_call(base);
 	struct memory_node *node = memory_node_find(memory, call->node);
-	enum node_wish wish;
 
 	call->got.flag = is_held(node) && strcmp(node->record.incarnation, call->incarnation) == 0;
 	if (!call->got.flag)
 		return 0;
-	wish = node->record.wish;
+	struct node_record record = node->record;
+	struct str drain = node->drain;
+	node->drain = (struct str){ NULL, 0 };
 	node_delete(memory, node);
-	if (wish != WISH_ENABLED)
-		node_make(memory, call->node)->record.wish = wish;
+	if (record.wish != WISH_ENABLED)
+		leave_wish(memory, call->node, &record, &drain);
+	text_clear(&drain);
 	return 0;
 }
 
@@ -302,6 +319,11 @@ int memory_lose(struct store *store, const char *node, uint64_t registration, ui
 
 /* -- wish, reset ------------------------------------------------------------------------------------------------------------- */
 
+static bool is_other_wish(const struct memory_node *node, enum node_wish wish, struct str drain)
+{
+	return node->record.wish != wish || !str_eq(node->drain, drain);
+}
+
 static int wish_run(struct memory *memory, struct memory_call *base)
 {
 	struct node_call *call = node_call(base);
@@ -309,18 +331,42 @@ static int wish_run(struct memory *memory, struct memory_call *base)
 
 	if (!node)
 		return -ERR_UNKNOWN_NODE;
-	node->record.wish = call->wish;
+	if (is_other_wish(node, call->wish, call->drain)) {
+		node->record.wish = call->wish;
+		node->record.wished_ms = wall_ms();
+		text_set(&node->drain, call->drain);
+	}
 	if (!is_held(node) && call->wish == WISH_ENABLED)
 		node_delete(memory, node);
 	return 0;
 }
 
-int memory_set_wish(struct store *store, const char *node, enum node_wish wish, uint64_t due_ms, struct wait *w)
+int memory_set_wish(struct store *store, const char *node, enum node_wish wish, struct str drain, uint64_t due_ms, struct wait *w)
 {
 	struct node_call *call = node_call_new(store, node, wish_run, NULL, NULL);
 
 	call->wish = wish;
+	call->drain = call_keep(&call->base, drain);
 	return call_start(&call->base, due_ms, w);
+}
+
+static int listed_run(struct memory *memory, struct memory_call *base)
+{
+	struct node_call *call = node_call(base);
+	struct memory_node *node = memory_node_find(memory, call->node);
+
+	if (node && node->record.registration == call->registration_watched)
+		node->record.listed = call->generation;
+	return 0;
+}
+
+void memory_listed(struct store *store, const char *node, uint64_t registration, uint64_t generation)
+{
+	struct node_call *call = node_call_new(store, node, listed_run, NULL, NULL);
+
+	call->registration_watched = registration;
+	call->generation = generation;
+	call_tell(&call->base);
 }
 
 static int resets_run(struct memory *memory, struct memory_call *base)

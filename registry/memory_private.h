@@ -61,6 +61,7 @@ struct memory_node {
 	struct map_item item;
 	struct node_record record; /* but info, load, charges, rooms, exclusive: below */
 	struct str info, load;     /* malloc'd; .at NULL: "{}" */
+	struct str drain;          /* malloc'd; .at NULL: "" */
 	char *exclusive;           /* the room that has the node for itself; NULL: none */
 	size_t exclusive_len;
 	struct charge charges[CHARGES_MAX]; /* oldest first */
@@ -98,7 +99,8 @@ int memory_renew(struct store *, const char *node, const struct renewal *, uint6
 int memory_leave(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *w);
 int memory_lose(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
                 struct wait *w);
-int memory_set_wish(struct store *, const char *node, enum node_wish, uint64_t due_ms, struct wait *w);
+int memory_set_wish(struct store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *w);
+void memory_listed(struct store *, const char *node, uint64_t registration, uint64_t generation);
 int memory_reset_breakers(struct store *, const char *node, uint64_t due_ms, struct wait *w);
 
 int memory_reserve(struct store *, const char *node, const struct reserve *, uint64_t due_ms, struct reserved *out,

@@ -31,9 +31,15 @@ int nodes_lose(struct store *store, const char *node, uint64_t registration, uin
 	return store->ops->lose(store, node, registration, seq, due_ms, lost, w);
 }
 
-int nodes_set_wish(struct store *store, const char *node, enum node_wish wish, uint64_t due_ms, struct wait *w)
+int nodes_set_wish(struct store *store, const char *node, enum node_wish wish, struct str drain, uint64_t due_ms, struct wait *w)
 {
-	return store->ops->set_wish(store, node, wish, due_ms, w);
+	assert(drain.len <= DRAIN_MAX && (wish == WISH_DRAINING || !drain.len));
+	return store->ops->set_wish(store, node, wish, drain, due_ms, w);
+}
+
+void nodes_listed(struct store *store, const char *node, uint64_t registration, uint64_t generation)
+{
+	store->ops->listed(store, node, registration, generation);
 }
 
 int nodes_reset_breakers(struct store *store, const char *node, uint64_t due_ms, struct wait *w)

@@ -52,6 +52,7 @@ struct renewed {
 	enum renew_verdict verdict;
 	enum node_wish wish;
 	uint64_t charged; /* the highest number charged to this node */
+	uint64_t listed;  /* generation of the store's data with which this registration's full list was gone through; 0: none */
 };
 int nodes_renew(struct store *, const char *node, const struct renewal *, uint64_t due_ms, struct renewed *out, struct wait *);
 
@@ -59,8 +60,12 @@ int nodes_renew(struct store *, const char *node, const struct renewal *, uint64
 int nodes_leave(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *);
 /* Writes `lost` if (registration, seq) is still what the caller watched. */
 int nodes_lose(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost, struct wait *);
-/* -ERR_UNKNOWN_NODE. A wish outlives the node's restarts. */
-int nodes_set_wish(struct store *, const char *node, enum node_wish, uint64_t due_ms, struct wait *);
+/* -ERR_UNKNOWN_NODE. A wish outlives the node's restarts. `drain`: JSON that goes with WISH_DRAINING, at most DRAIN_MAX bytes; else
+ * empty. */
+#define DRAIN_MAX 255
+int nodes_set_wish(struct store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *);
+/* The full list of this registration was gone through. Tell-only. */
+void nodes_listed(struct store *, const char *node, uint64_t registration, uint64_t generation);
 int nodes_reset_breakers(struct store *, const char *node, uint64_t due_ms, struct wait *); /* counts `resets` up */
 
 /* A place on a node for one room: charged for all routers, entered into the node's index of rooms, refused when the
@@ -115,6 +120,9 @@ struct node_record {
 	uint64_t since_ms, heard_ms; /* store's clock: registered, last heartbeat; for people */
 	uint64_t charged, seen, resets, rooms /* entries of the index */;
 	double shown;
+	uint64_t listed;             /* as in struct renewed */
+	struct str drain;            /* of WISH_DRAINING; in the arena */
+	uint64_t wished_ms;          /* store's clock: since when the wish is */
 	bool exclusive;              /* an exclusive room holds the node */
 	size_t ncharges;
 	struct charge *charges;      /* in the arena, oldest first */

@@ -17,9 +17,9 @@
 #define SILENT_MS 10000 /* routers not heard for so long are forgotten */
 
 enum { F_INCARNATION, F_REGISTRATION, F_SEQ, F_LEASE, F_WISH, F_REPORTED, F_LOST, F_INFO, F_LOAD, F_SINCE, F_HEARD, F_CHARGED,
-	F_SEEN, F_SHOWN, F_RESETS, F_EXCLUSIVE, NODE_FIELDS };
+	F_SEEN, F_SHOWN, F_RESETS, F_EXCLUSIVE, F_LISTED, F_DRAIN, F_WISHED, NODE_FIELDS };
 static const char *const node_fields[NODE_FIELDS] = { "incarnation", "registration", "seq", "lease_ms", "wish", "reported",
-	"lost", "info", "load", "since", "heard", "charged", "seen", "shown", "resets", "exclusive" };
+	"lost", "info", "load", "since", "heard", "charged", "seen", "shown", "resets", "exclusive", "listed", "drain", "wished" };
 
 enum node_part { PART_RECORD, PART_CHARGES, PART_ROOMS, NODE_PARTS };
 struct part_fetch {
@@ -112,6 +112,9 @@ static bool record_read(struct fleet_op *op, struct node_record *n, const struct
 	n->seen = reply_u64(reply_at(r, F_SEEN));
 	n->shown = reply_real(reply_at(r, F_SHOWN));
 	n->resets = reply_u64(reply_at(r, F_RESETS));
+	n->listed = reply_u64(reply_at(r, F_LISTED));
+	n->drain = keep(op->arena, reply_at(r, F_DRAIN), "");
+	n->wished_ms = reply_u64(reply_at(r, F_WISHED));
 	n->exclusive = reply_str(reply_at(r, F_EXCLUSIVE)).len > 0;
 	return true;
 }
@@ -226,7 +229,7 @@ static int nodes_fetch(struct fleet_op *op)
 	return 0;
 }
 
-static void nodes_listed(struct redis_call *call, const struct redisReply *reply)
+static void node_ids_told(struct redis_call *call, const struct redisReply *reply)
 {
 	struct fleet_op *op = container_of(call, struct fleet_op, ids);
 	struct nodes_all *all = &op->found_nodes;
@@ -357,7 +360,7 @@ int redis_nodes_all(struct redis_store *store, struct arena *arena, uint64_t due
 	struct fleet_op *op = fleet_op_new(store, arena, due_ms);
 
 	op->nodes = out;
-	return fleet_start_reading(op, "SMEMBERS", "nodes", nodes_listed, w);
+	return fleet_start_reading(op, "SMEMBERS", "nodes", node_ids_told, w);
 }
 
 int redis_routers_all(struct redis_store *store, struct arena *arena, uint64_t due_ms, struct routers_all *out, struct wait *w)

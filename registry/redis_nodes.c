@@ -130,7 +130,7 @@ static int renewed_take(struct redis_op *base, const struct redisReply *reply)
 	int err = code_take(reply_at(reply, 0), RENEW_STALE + 1, &verdict);
 
 	op->got.renewed = (struct renewed){ (enum renew_verdict)verdict, wish_of(reply_str(reply_at(reply, 1))),
-		                            reply_u64(reply_at(reply, 2)) };
+		                            reply_u64(reply_at(reply, 2)), reply_u64(reply_at(reply, 3)) };
 	return err;
 }
 
@@ -228,12 +228,25 @@ static int wished_take(struct redis_op *base, const struct redisReply *reply)
 	return known_take(base, reply);
 }
 
-int redis_nodes_set_wish(struct redis_store *store, const char *node, enum node_wish wish, uint64_t due_ms, struct wait *w)
+int redis_nodes_set_wish(struct redis_store *store, const char *node, enum node_wish wish, struct str drain, uint64_t due_ms,
+                         struct wait *w)
 {
-	struct node_op *op = node_op_new(store, node, NULL, false, wished_take, flag_give);
+	struct node_op *op = node_op_new(store, node, NULL, false, wished_take, NULL);
+	struct buf *text = node_script(op, SCRIPT_WISH, true, false, false, 2);
 
-	command_z(node_script(op, SCRIPT_WISH, true, false, false, 1), node_wish_words[wish]);
+	command_z(text, node_wish_words[wish]);
+	command_str(text, drain);
 	return op_start(&op->base, due_ms, w);
+}
+
+void redis_nodes_listed(struct redis_store *store, const char *node, uint64_t registration, uint64_t generation)
+{
+	struct node_op *op = node_op_new(store, node, NULL, false, NULL, NULL);
+	struct buf *text = node_script(op, SCRIPT_LISTED, true, false, false, 2);
+
+	command_u64(text, registration);
+	command_u64(text, generation);
+	op_start(&op->base, loop_now_ms(store->loop) + store->shared->target.timeout_ms, NULL);
 }
 
 int redis_nodes_reset_breakers(struct redis_store *store, const char *node, uint64_t due_ms, struct wait *w)

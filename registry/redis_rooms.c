@@ -43,7 +43,9 @@ static void room_give(struct redis_op *base, bool asked)
 	const struct redis_shared *shared = base->conn->store->shared;
 
 	registry_met_epoch(shared->registry, op->got.room.epoch);
-	if (conn_tracked(base->conn, op->tracked))
+	if (op->found && op->got.room.state == ROOM_NONE)
+		; /* the finder decides whether that counts */
+	else if (conn_tracked(base->conn, op->tracked))
 		table_learn(shared->table, room_op_name(op), &op->got.room, op->stamp);
 	else if (!op->found)
 		table_distrust(shared->table, room_op_name(op));

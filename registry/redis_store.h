@@ -57,7 +57,8 @@ int redis_nodes_renew(struct redis_store *, const char *node, const struct renew
 int redis_nodes_leave(struct redis_store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *);
 int redis_nodes_lose(struct redis_store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
                      struct wait *);
-int redis_nodes_set_wish(struct redis_store *, const char *node, enum node_wish, uint64_t due_ms, struct wait *);
+int redis_nodes_set_wish(struct redis_store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *);
+void redis_nodes_listed(struct redis_store *, const char *node, uint64_t registration, uint64_t generation);
 int redis_nodes_reset_breakers(struct redis_store *, const char *node, uint64_t due_ms, struct wait *);
 int redis_nodes_reserve(struct redis_store *, const char *node, const struct reserve *, uint64_t due_ms, struct reserved *out,
                         struct wait *);
@@ -68,6 +69,10 @@ int redis_nodes_room(struct redis_store *, const char *node, struct str room, ui
                      struct wait *);
 void redis_nodes_unindex(struct redis_store *, const char *node, struct str room, uint64_t epoch);
 int redis_nodes_all(struct redis_store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
+int redis_mark_look(struct redis_store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *);
+int redis_mark_read(struct redis_store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *);
+int redis_mark_doubt(struct redis_store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *);
+int redis_mark_whole(struct redis_store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *);
 int redis_routers_announce(struct redis_store *, const char *id, struct str info, uint64_t due_ms, struct wait *);
 int redis_routers_leave(struct redis_store *, const char *id, uint64_t due_ms, struct wait *);
 int redis_routers_all(struct redis_store *, struct arena *, uint64_t due_ms, struct routers_all *out, struct wait *);

@@ -121,6 +121,40 @@ uint64_t store_connections(const struct store *store)
 	return store->ops->connections ? store->ops->connections(store) : 0;
 }
 
+/* -- the mark --------------------------------------------------------------------------------------------------------------- */
+
+int registry_look_at_mark(struct store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return store->ops->mark_look(store, knows_nodes, due_ms, out, w);
+}
+
+int registry_doubt(struct store *store, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w)
+{
+	return store->ops->mark_doubt(store, generation, young_ms, due_ms, done, w);
+}
+
+int registry_call_whole(struct store *store, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w)
+{
+	return store->ops->mark_whole(store, generation, due_ms, done, w);
+}
+
+void registry_trust_mark(struct registry *registry, const struct store_mark *mark)
+{
+	atomic_store(&registry->whole, false); /* readers look at `whole` first: never the old word with the new number */
+	atomic_store(&registry->generation, mark->generation);
+	atomic_store(&registry->whole, mark->whole);
+}
+
+uint64_t registry_generation(const struct registry *registry)
+{
+	return atomic_load(&registry->generation);
+}
+
+bool registry_whole(const struct registry *registry)
+{
+	return atomic_load(&registry->whole);
+}
+
 /* -- the floor -------------------------------------------------------------------------------------------------------------- */
 
 /* Beyond EPOCH_MAX there is no epoch: such a number comes from a broken node, and would end all claims. */

@@ -29,6 +29,9 @@ struct registry_conf {
 	void (*charged)(void *arg, const char *node, uint64_t number, double cost);
 	/* On the keeper's loop: the store was lost or came back. */
 	void (*store_changed)(void *arg, bool up);
+	/* On the keeper's loop, within seconds of the making and before the store was ever up: this store must not be used, as it
+	 * would lose what it is told. Found later, that is logged as `store_unfit`, and the store counts as down. */
+	void (*unfit)(void *arg, const char *why);
 	void *arg;
 };
 /* Checks the URL; connects later. NULL with `why` for people. */
@@ -42,6 +45,22 @@ struct store *store_new(struct registry *, struct loop *); /* on that loop's thr
 void store_free(struct store *);                           /* on that loop's thread: pending calls get -ERR_STORE_UNAVAILABLE */
 bool store_up(const struct store *);                       /* this handle's connection answers */
 uint64_t store_connections(const struct store *);          /* how often it was made; after each it may be another server */
+/* -- is the store's data all there? (protocol: data loss) ------------------------------------------------------------------ */
+struct store_mark {
+	uint64_t generation; /* of the data: another one after each loss */
+	bool whole;          /* else it is being rebuilt from what nodes report: rooms that are not there may exist */
+	uint64_t since_ms;   /* the store's clock: when this generation began */
+};
+/* Reads the mark. A new generation begins where another server process wrote it, or where there is none: whole at once if the
+ * asker knows of no node that ever was there (`knows_nodes`). */
+int registry_look_at_mark(struct store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *);
+int registry_call_whole(struct store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *);
+/* A generation that began whole and is younger than young_ms was begun too lightly: somebody is from before it. */
+int registry_doubt(struct store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *);
+/* Keeper: what rooms_find() compares with from now on, when the store says that it has no record. */
+void registry_trust_mark(struct registry *, const struct store_mark *);
+uint64_t registry_generation(const struct registry *); /* any thread */
+bool registry_whole(const struct registry *);          /* any thread */
 /* The highest epoch this process ever met; claims pass it as the floor (protocol: records and numbers). Any thread. */
 void registry_met_epoch(struct registry *, uint64_t epoch);
 uint64_t registry_floor(const struct registry *);

@@ -28,30 +28,67 @@ const char *room_source_name(enum room_source source)
 
 /* -- finding --------------------------------------------------------------------------------------------------------------- */
 
-struct find { /* asks for an entry that is not sure */
+/* An entry that is not sure is asked for. That there is no record counts only from a store that is whole: asked for after that
+ * answer, so that a loss of data in between shows. */
+struct find {
 	struct op op;
 	struct wait asked;
-	struct table *table;
-	struct room *out;
+	struct store *store;
+	struct room *out, room;
+	struct store_mark mark;
+	uint64_t due_ms, stamp;
+	bool marked; /* the mark has been asked for */
 	size_t len;
 	char name[ROOM_MAX];
 };
 
-/* No answer: what the table knows by now will do. */
-static int find_known(struct table *table, struct str name, struct room *out)
+/* No answer, or none that counts: what the table knows by now will do. */
+static int find_known(struct find *find, int err)
 {
-	return table_find(table, name, out) == TABLE_MISS ? -ERR_STORE_UNAVAILABLE : NEXT;
+	struct str name = { find->name, find->len };
+
+	return table_find(find->store->registry->table, name, &find->room) == TABLE_MISS ? err : NEXT;
+}
+
+static bool mark_counts(const struct find *find)
+{
+	return find->mark.whole && find->mark.generation == registry_generation(find->store->registry);
+}
+
+static int find_judge(struct find *find, int err)
+{
+	if (err == -ERR_STORE_UNAVAILABLE)
+		return find_known(find, err);
+	if (err || find->room.state != ROOM_NONE)
+		return err;
+	if (!find->marked) {
+		find->marked = true;
+		err = find->store->ops->mark_read(find->store, (struct str){ find->name, find->len }, find->due_ms, &find->mark, &find->asked);
+		return err == WAIT ? WAIT : find_judge(find, err);
+	}
+	if (!mark_counts(find))
+		return find_known(find, -ERR_STORE_REBUILDING);
+	table_learn(find->store->registry->table, (struct str){ find->name, find->len }, &find->room, find->stamp);
+	return NEXT;
+}
+
+static void find_end(struct find *find, int err)
+{
+	struct wait *waiter = op_detach(&find->op);
+
+	if (!err && waiter)
+		*find->out = find->room;
+	free(find);
+	wait_wake(waiter, err);
 }
 
 static void find_answered(struct wait *w, int err)
 {
 	struct find *find = container_of(w, struct find, asked);
-	struct wait *waiter = op_detach(&find->op);
 
-	if (err == -ERR_STORE_UNAVAILABLE)
-		err = find_known(find->table, (struct str){ find->name, find->len }, find->out);
-	free(find);
-	wait_wake(waiter, err);
+	err = find_judge(find, err);
+	if (err != WAIT)
+		find_end(find, err);
 }
 
 static void find_dropped(struct op *op)
@@ -62,26 +99,26 @@ static void find_dropped(struct op *op)
 	free(find);
 }
 
-static int find_again(struct store *store, struct str name, uint64_t due_ms, struct room *out, struct wait *w)
+static int find_in_store(struct store *store, struct str name, uint64_t due_ms, struct room *out, struct wait *w)
 {
 	struct find *find = calloc(1, sizeof *find);
-	int err;
 
 	if (!find)
 		abort();
-	find->op.dropped = find_dropped;
-	find->asked.wake = find_answered;
-	find->table = store->registry->table;
-	find->out = out;
-	find->len = name.len;
+	*find = (struct find){ .op.dropped = find_dropped, .asked.wake = find_answered, .store = store, .out = out, .due_ms = due_ms,
+		               .stamp = table_stamp(store->registry->table, name), .len = name.len };
 	memcpy(find->name, name.at, name.len);
-	err = store->ops->find(store, name, due_ms, out, &find->asked);
+	int err = store->ops->find(store, name, due_ms, &find->room, &find->asked);
+	if (err != WAIT)
+		err = find_judge(find, err);
 	if (err == WAIT) {
 		op_attach(&find->op, w);
 		return WAIT;
 	}
+	if (!err)
+		*out = find->room;
 	free(find);
-	return err == -ERR_STORE_UNAVAILABLE ? find_known(store->registry->table, name, out) : err;
+	return err;
 }
 
 int rooms_find(struct store *store, struct str name, bool fresh, uint64_t due_ms, struct room *out, struct wait *w)
@@ -91,9 +128,7 @@ int rooms_find(struct store *store, struct str name, bool fresh, uint64_t due_ms
 	assert(name.len > 0 && name.len <= ROOM_MAX);
 	if (hit == TABLE_SURE || (hit == TABLE_UNSURE && !store_up(store)))
 		return NEXT;
-	if (hit == TABLE_UNSURE)
-		return find_again(store, name, due_ms, out, w);
-	return store->ops->find(store, name, due_ms, out, w);
+	return find_in_store(store, name, due_ms, out, w);
 }
 
 /* -- many at once ---------------------------------------------------------------------------------------------------------- */

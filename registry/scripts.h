@@ -10,7 +10,8 @@
 #define SCRIPT_TABLE(X)                                                                                                \
 	X(CLAIM, claim) X(PUBLISH, publish) X(MOVE, move) X(RESTORE, restore) X(SHUT, shut) X(FORGET, forget) X(REGISTER, register) X(RENEW, renew)      \
 	X(LEAVE, leave) X(LOSE, lose) X(WISH, wish) X(RESETS, resets) X(RESERVE, reserve) X(RELEASE, release)          \
-	X(INDEX, index) X(UNINDEX, unindex) X(REPORT, report) X(TOUCH, touch) X(ANNOUNCE, announce)
+	X(INDEX, index) X(UNINDEX, unindex) X(REPORT, report) X(TOUCH, touch) X(ANNOUNCE, announce) \
+	X(LISTED, listed) X(MARK, mark) X(WHOLE, whole) X(DOUBT, doubt)
 
 enum script {
 #define X(name, file) SCRIPT_##name,

@@ -56,7 +56,8 @@ struct store_ops {
 	int (*leave)(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *w);
 	int (*lose)(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
 	            struct wait *w);
-	int (*set_wish)(struct store *, const char *node, enum node_wish, uint64_t due_ms, struct wait *w);
+	int (*set_wish)(struct store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *w);
+	void (*listed)(struct store *, const char *node, uint64_t registration, uint64_t generation);
 	int (*reset_breakers)(struct store *, const char *node, uint64_t due_ms, struct wait *w);
 	int (*reserve)(struct store *, const char *node, const struct reserve *, uint64_t due_ms, struct reserved *out,
 	               struct wait *w);
@@ -66,6 +67,11 @@ struct store_ops {
 	void (*report_rooms)(struct store *, const char *node, const struct room_report *, size_t n);
 	int (*room)(struct store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out, struct wait *w);
 	int (*nodes_all)(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *w);
+
+	int (*mark_look)(struct store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w);
+	int (*mark_read)(struct store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w); /* of its shard */
+	int (*mark_doubt)(struct store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w);
+	int (*mark_whole)(struct store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w);
 
 	int (*announce)(struct store *, const char *id, struct str info, uint64_t due_ms, struct wait *w);
 	int (*leave_router)(struct store *, const char *id, uint64_t due_ms, struct wait *w);
@@ -89,4 +95,6 @@ struct registry {
 	struct registry_conf conf; /* with strings of its own */
 	struct table *table;
 	_Atomic uint64_t floor;
+	_Atomic uint64_t generation; /* of the mark that is trusted, */
+	_Atomic bool whole;          /* and what it says */
 };

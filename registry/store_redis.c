@@ -107,9 +107,36 @@ static int lose(struct store *store, const char *node, uint64_t registration, ui
 	return redis_nodes_lose(of(store), node, registration, seq, due_ms, lost, w);
 }
 
-static int set_wish(struct store *store, const char *node, enum node_wish wish, uint64_t due_ms, struct wait *w)
+static int set_wish(struct store *store, const char *node, enum node_wish wish, struct str drain, uint64_t due_ms, struct wait *w)
 {
-	return redis_nodes_set_wish(of(store), node, wish, due_ms, w);
+	return redis_nodes_set_wish(of(store), node, wish, drain, due_ms, w);
+}
+
+static void listed(struct store *store, const char *node, uint64_t registration, uint64_t generation)
+{
+	redis_nodes_listed(of(store), node, registration, generation);
+}
+
+/* -- the mark ---------------------------------------------------------------------------------------------------------------- */
+
+static int mark_look(struct store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return redis_mark_look(of(store), knows_nodes, due_ms, out, w);
+}
+
+static int mark_doubt(struct store *store, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w)
+{
+	return redis_mark_doubt(of(store), generation, young_ms, due_ms, done, w);
+}
+
+static int mark_read(struct store *store, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return redis_mark_read(of(store), room, due_ms, out, w);
+}
+
+static int mark_whole(struct store *store, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w)
+{
+	return redis_mark_whole(of(store), generation, due_ms, done, w);
 }
 
 static int reset_breakers(struct store *store, const char *node, uint64_t due_ms, struct wait *w)
@@ -175,6 +202,7 @@ static const struct store_ops redis_ops = {
 	.free = free_handle, .up = up, .connections = connections,
 	.find = find, .claim = claim, .publish = publish, .move = move, .restore = restore, .shut = shut, .forget = forget, .list = list, .touch = touch,
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
+	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
 	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes,
 	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,

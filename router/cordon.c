@@ -23,7 +23,7 @@ static bool cordons(const struct request *rq)
 
 static int set_wish(struct request *rq)
 {
-	return nodes_set_wish(rq->worker->store, rq->names[NAME_NODE].at, cordons(rq) ? WISH_CORDONED : WISH_ENABLED,
+	return nodes_set_wish(rq->worker->store, rq->names[NAME_NODE].at, cordons(rq) ? WISH_CORDONED : WISH_ENABLED, STR(""),
 	                      request_store_due(rq), &rq->wait);
 }
 

@@ -13,6 +13,7 @@
 #include "registry/nodes.h"
 #include "registry/rooms.h"
 #include "registry/table.h"
+#include "router/heartbeat.h"
 #include "router/peers.h"
 #include "router/place.h"
 #include "router/request.h"
@@ -21,31 +22,6 @@
 #include "router/worker.h"
 
 #define DAY_MS UINT64_C(86400000)
-
-struct reported_room {
-	const char *room;
-	uint64_t epoch, participants;
-	bool has_participants;
-};
-struct heartbeat_body {
-	const char *incarnation, *rooms_digest;
-	uint64_t registration, seq, seen, max_epoch;
-	int state;
-	struct load load;
-	bool has_rooms, has_changed;
-	struct json_list rooms, changed, closed; /* of struct reported_room */
-	struct json_list rooms_part;             /* of uint64_t */
-};
-struct heartbeat {
-	struct renewed renewed;
-	struct str load;
-	bool degraded, unchecked;
-	size_t checked, forgotten; /* rooms of the report done with */
-	struct room room;
-	struct claimed closed;
-	size_t nevict;
-	struct reported_room *evict;
-};
 
 static bool is_room(const char *s, const char **why)
 {
@@ -87,24 +63,20 @@ static const struct json_shape shape = { members, sizeof(members) / sizeof(*memb
 
 static int read_report(struct request *);
 static int renew_lease(struct request *), renewed_lease(struct request *), not_renewed(struct request *, int err);
-static int check_rooms(struct request *), checked_room(struct request *), unchecked_rooms(struct request *, int err);
-static int forget_closed(struct request *), forgot_closed(struct request *), unforgotten(struct request *, int err);
+static int doubt_store(struct request *), doubted_store(struct request *), undoubted_store(struct request *, int err);
 static int answer(struct request *);
 
 static const struct step steps[] = {
 	{ "read-report", read_report, NULL, NULL, false },
 	{ "renew-lease", renew_lease, renewed_lease, not_renewed, true },
-	{ "check-rooms", check_rooms, checked_room, unchecked_rooms, true },
+	{ "check-rooms", check_rooms, checked_rooms, unchecked_rooms, true },
+	{ "restore-rooms", restore_rooms, restored_rooms, unrestored_rooms, true },
+	{ "find-ghosts", find_ghosts, found_ghosts, unfound_ghosts, true },
 	{ "forget-closed", forget_closed, forgot_closed, unforgotten, true },
 	{ "answer", answer, NULL, NULL, false },
+	{ "doubt-store", doubt_store, doubted_store, undoubted_store, true },
 	STEPS_END
 };
-
-/* The list that this heartbeat brings: the full one or what has changed. */
-static const struct json_list *report_of(const struct heartbeat_body *body)
-{
-	return body->has_rooms ? &body->rooms : &body->changed;
-}
 
 static int read_report(struct request *rq)
 {
@@ -129,7 +101,7 @@ static double shown_load(struct request *rq)
 {
 	const struct heartbeat_body *body = rq->body;
 	const struct router *router = rq->worker->router;
-	const struct json_list *list = report_of(body);
+	const struct json_list *list = heartbeat_list(body);
 	const struct reported_room *rooms = list->items;
 	uint64_t *participants = arena_alloc(request_arena(rq), (list->count + 1) * sizeof(*participants));
 	double each = 0;
@@ -163,7 +135,7 @@ static int renew_lease(struct request *rq)
 
 static void report_participants(struct request *rq)
 {
-	const struct json_list *list = report_of(rq->body);
+	const struct json_list *list = heartbeat_list(rq->body);
 	const struct reported_room *rooms = list->items;
 	struct room_report *reports = arena_alloc(request_arena(rq), (list->count + 1) * sizeof(*reports));
 
@@ -180,7 +152,7 @@ static int renewed_lease(struct request *rq)
 
 	switch (hb->renewed.verdict) {
 	case RENEW_UNKNOWN:
-		return request_fail(rq, ERR_UNKNOWN_NODE, "register again");
+		return request_go(rq, doubt_store);
 	case RENEW_STALE:
 		return request_fail(rq, ERR_STALE_INCARNATION, "a newer registration of %s exists", rq->names[NAME_NODE].at);
 	case RENEW_REPEATED:
@@ -199,100 +171,58 @@ static int not_renewed(struct request *rq, int err)
 	if (err != ERR_STORE_UNAVAILABLE)
 		return -err;
 	hb->degraded = true;
+	take_hearsay(rq);
 	return request_go(rq, answer);
 }
 
-/* -- check-rooms: is each reported room still this node's, at this epoch? ------------------------------------------------------ */
-static void note_eviction(struct request *rq, const struct reported_room *reported)
+/* -- doubt-store: a node that was registered, and the store does not know it ------------------------------------------------------ */
+/* It is told so only after the store is doubted, where that is young: see rebuild.c. */
+static int doubt_store(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
+	const struct router *router = rq->worker->router;
 
-	if (!hb->evict)
-		hb->evict = arena_alloc(request_arena(rq), report_of(rq->body)->count * sizeof(*hb->evict));
-	hb->evict[hb->nevict++] = *reported;
-	log_info("room_taken", "node", LOG_S(rq->names[NAME_NODE].at), "room", LOG_S(reported->room), "epoch", LOG_U(reported->epoch),
-	         "owner", LOG_S(hb->room.node));
+	return registry_doubt(rq->worker->store, registry_generation(router->registry),
+	                      router->conf.nodes.lease_ms + router->conf.nodes.grace_ms, request_store_due(rq), &hb->doubted, &rq->wait);
 }
 
-static void judge_reported(struct request *rq)
+static int doubted_store(struct request *rq)
 {
-	struct heartbeat *hb = rq->state;
-	const struct reported_room *reported = (const struct reported_room *)report_of(rq->body)->items + hb->checked++;
-
-	if (reported->epoch && hb->room.state != ROOM_NONE && hb->room.epoch > reported->epoch)
-		note_eviction(rq, reported);
+	return request_fail(rq, ERR_UNKNOWN_NODE, "register again");
 }
 
-static int check_rooms(struct request *rq)
+static int undoubted_store(struct request *rq, int err)
 {
-	struct heartbeat *hb = rq->state;
-	const struct json_list *list = report_of(rq->body);
-	const struct reported_room *rooms = list->items;
-
-	while (hb->checked < list->count) {
-		int verdict = rooms_find(rq->worker->store, str_of(rooms[hb->checked].room), false, request_store_due(rq), &hb->room,
-		                         &rq->wait);
-		if (verdict != NEXT)
-			return verdict;
-		judge_reported(rq);
-	}
-	hb->room.state = ROOM_NONE;
-	return NEXT;
-}
-
-/* Also runs once after the loop has ended: then nothing is left to judge. */
-static int checked_room(struct request *rq)
-{
-	struct heartbeat *hb = rq->state;
-
-	if (hb->checked >= report_of(rq->body)->count)
-		return NEXT;
-	judge_reported(rq);
-	return check_rooms(rq);
-}
-
-/* The store's budget is used up, or the store has gone. A node takes the answer to its full list as "all else is yours", so it
- * must send that list again; changes are checked when they come again, or with the next full list. */
-static int unchecked_rooms(struct request *rq, int err)
-{
-	struct heartbeat *hb = rq->state;
-
-	(void)err;
-	hb->unchecked = true;
-	return NEXT;
-}
-
-/* -- forget-closed: rooms that ended on the node --------------------------------------------------------------------------------- */
-static int forget_closed(struct request *rq)
-{
-	struct heartbeat *hb = rq->state;
-	const struct heartbeat_body *body = rq->body;
-	const struct reported_room *rooms = body->closed.items;
-
-	while (hb->forgotten < body->closed.count) {
-		const struct reported_room *room = &rooms[hb->forgotten++];
-		nodes_unindex(rq->worker->store, rq->names[NAME_NODE].at, str_of(room->room), room->epoch);
-		int verdict = rooms_forget(rq->worker->store, str_of(room->room), room->epoch, request_store_due(rq), &hb->closed, &rq->wait);
-		if (verdict != NEXT)
-			return verdict;
-	}
-	return NEXT;
-}
-
-static int forgot_closed(struct request *rq)
-{
-	struct heartbeat *hb = rq->state;
-
-	return hb->forgotten < ((const struct heartbeat_body *)rq->body)->closed.count ? forget_closed(rq) : NEXT;
-}
-
-static int unforgotten(struct request *rq, int err)
-{
-	(void)rq, (void)err; /* the idle sweep closes them */
-	return NEXT;
+	(void)rq;
+	return -err;
 }
 
 /* -- answer ------------------------------------------------------------------------------------------------------------------------ */
+/* A node whose list the store's data, as it is now, has not seen must send it. */
+static bool wants_rooms(const struct request *rq)
+{
+	const struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+
+	if (hb->degraded || hb->renewed.verdict != RENEW_DONE)
+		return false;
+	if (body->has_rooms)
+		return hb->unchecked;
+	return heartbeat_tells_rooms(body) && hb->renewed.listed != registry_generation(rq->worker->router->registry);
+}
+
+/* One that never tells its rooms has told all it ever will. */
+static void note_listed(struct request *rq)
+{
+	const struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+
+	if (hb->degraded || hb->unchecked || hb->renewed.verdict != RENEW_DONE || hb->renewed.listed == hb->generation)
+		return;
+	if (heartbeat_ends_list(body) || !heartbeat_tells_rooms(body))
+		nodes_listed(rq->worker->store, rq->names[NAME_NODE].at, body->registration, hb->generation);
+}
+
 static int answer(struct request *rq)
 {
 	static const char *const states[] = { "ready", "cordoned", "draining" };
@@ -301,6 +231,7 @@ static int answer(struct request *rq)
 	struct buf text = { 0 };
 	struct json_out json = { .to = &text };
 
+	note_listed(rq);
 	json_open(&json, NULL, '{');
 	json_bool(&json, "renewed", !hb->degraded && hb->renewed.verdict == RENEW_DONE);
 	json_u64(&json, "lease_ms", router->conf.nodes.lease_ms);
@@ -315,7 +246,7 @@ static int answer(struct request *rq)
 		json_close(&json, '}');
 	}
 	json_close(&json, ']');
-	json_bool(&json, "want_rooms", hb->unchecked && ((const struct heartbeat_body *)rq->body)->has_rooms);
+	json_bool(&json, "want_rooms", wants_rooms(rq));
 	json_bool(&json, "degraded", hb->degraded);
 	peers_write_urls(router->peers, &json);
 	json_close(&json, '}');

@@ -58,6 +58,7 @@ static int read_wish(struct request *rq)
 
 	resolve_begin(rq, true, check_node);
 	rq->leave = join_leave;
+	join->resolve.wants_hints = true;
 	join->resolve.wish = wish_read(rq, rq->body);
 	return NEXT;
 }
@@ -169,7 +170,7 @@ static int answer(struct request *rq)
 	json_close(&json, '}');
 	json_open(&json, "ice_servers", '[');
 	json_close(&json, ']');
-	json_raw(&json, "hints", *rs->room.hints ? str_of(rs->room.hints) : STR("{}"));
+	json_raw(&json, "hints", *rs->room.hints && strcmp(rs->room.hints, HINTS_LOST) ? str_of(rs->room.hints) : STR("{}"));
 	json_close(&json, '}');
 	return request_json(rq, 200, &text);
 }

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "registry/nodes.h"
 #include "registry/table.h"
-#include "router/evict.h"
+#include "router/errands.h"
 #include "router/metrics.h"
 #include "router/resolve.h"
 #include "router/router.h"
@@ -120,6 +120,20 @@ int find_room(struct request *rq)
 	return rooms_find(rq->worker->store, rs->name, rs->fresh, request_store_due(rq), &rs->room, &rq->wait);
 }
 
+/* The store is being rebuilt and does not know the room: a node may hold it, and says so within a few heartbeats. */
+int no_room(struct request *rq, int err)
+{
+	if (err != ERR_STORE_REBUILDING)
+		return -err;
+	give_back_slot(rq);
+	return request_park(rq, find_room, ERR_STORE_REBUILDING);
+}
+
+static bool lacks_hints(const struct resolve *rs)
+{
+	return rs->wants_hints && rs->room.state == ROOM_OPEN && !strcmp(rs->room.hints, HINTS_LOST);
+}
+
 static int place_from(struct request *rq, uint64_t epoch)
 {
 	struct resolve *rs = resolve_of(rq);
@@ -166,7 +180,7 @@ int found_room(struct request *rq)
 		return place_from(rq, rs->room.epoch);
 	if (!fleet_owns(rq->worker->router->fleet, rs->room.node, rs->room.incarnation))
 		return doubt_owner(rq);
-	if (rs->room.state == ROOM_OPENING)
+	if (rs->room.state == ROOM_OPENING || lacks_hints(rs))
 		return request_go(rq, choose_node); /* help: the slot first, so that one request of this process does */
 	give_back_slot(rq);
 	return request_go(rq, rs->answer);
@@ -177,7 +191,7 @@ static bool helping(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 
-	return rs->room.state == ROOM_OPENING && placing_of(rq)->from_epoch != rs->room.epoch;
+	return (rs->room.state == ROOM_OPENING && placing_of(rq)->from_epoch != rs->room.epoch) || lacks_hints(rs);
 }
 
 int choose_node(struct request *rq)
@@ -330,7 +344,7 @@ int open_room(struct request *rq)
 		.room = rs->name,
 		.epoch = p->claim.room.epoch,
 		.expected_participants = wish_of(rq)->expected_participants,
-		.fresh = true,
+		.fresh = !lacks_hints(rs), /* a room that was restored goes on as it is */
 		.request_id = rq->id,
 	};
 
@@ -353,6 +367,11 @@ static int open_failed(struct request *rq)
 	log_warn("open_failed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node", LOG_S(p->placed.node),
 	         "epoch", LOG_U(p->claim.room.epoch), "status", LOG_U((uint64_t)p->opening.status));
 	rq->retry_ms = p->opening.retry_ms;
+	if (lacks_hints(rs)) { /* it is open all the same */
+		rs->wants_hints = false;
+		give_back_slot(rq);
+		return request_go(rq, rs->answer);
+	}
 	give_back_charge(rq);
 	p->from_epoch = p->claim.room.epoch;
 	p->released = false;
@@ -404,6 +423,18 @@ int published_room(struct request *rq)
 	if (rs->created)
 		log_info("room_placed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node",
 		         LOG_S(rs->room.node), "epoch", LOG_U(rs->room.epoch));
+	give_back_slot(rq);
+	return request_go(rq, rs->answer);
+}
+
+/* Only the hints were missing: the room is open all the same. */
+int unpublished_room(struct request *rq, int err)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (!lacks_hints(rs))
+		return -err;
+	rs->wants_hints = false;
 	give_back_slot(rq);
 	return request_go(rq, rs->answer);
 }

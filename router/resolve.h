@@ -18,6 +18,7 @@ struct resolve {
 	bool may_place;          /* else an unplaced room is -ERR_NOT_FOUND */
 	bool created;            /* this request placed it */
 	bool fresh;              /* ask the store, not the table */
+	bool wants_hints;        /* the answer hands them out: lost ones are asked of the node again */
 	struct place_wish *wish; /* NULL: none; in the arena */
 	int (*answer)(struct request *);
 	uint64_t doubted_version; /* of the fleet view when the owner was first missed; 0: not in doubt */
@@ -26,6 +27,7 @@ struct resolve {
 
 int find_room(struct request *);
 int found_room(struct request *);
+int no_room(struct request *, int err);
 int choose_node(struct request *);
 int chosen_node(struct request *);
 int reserve_node(struct request *);
@@ -36,14 +38,15 @@ int open_room(struct request *);
 int opened_room(struct request *);
 int publish_room(struct request *);
 int published_room(struct request *);
+int unpublished_room(struct request *, int err);
 
 #define RESOLVE_STEPS                                                                                                  \
-	{ "find-room", find_room, found_room, NULL, true },                                                            \
+	{ "find-room", find_room, found_room, no_room, true },                                                            \
 	{ "choose-node", choose_node, chosen_node, NULL, false },                                                      \
 	{ "reserve-node", reserve_node, reserved_node, NULL, true },                                                   \
 	{ "claim-room", claim_room, claimed_room, NULL, true },                                                        \
 	{ "open-room", open_room, opened_room, NULL, false },                                                          \
-	{ "publish-room", publish_room, published_room, NULL, true }
+	{ "publish-room", publish_room, published_room, unpublished_room, true }
 
 /* First step of a verb. Sets rq->leave: whatever becomes of the request, nothing it holds stays held. */
 void resolve_begin(struct request *, bool may_place, int (*answer)(struct request *));

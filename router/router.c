@@ -26,6 +26,7 @@
 #include "router/metrics.h"
 #include "router/peers.h"
 #include "router/place.h"
+#include "router/rebuild.h"
 #include "router/reload.h"
 #include "router/router.h"
 #include "router/sweep.h"
@@ -53,6 +54,8 @@ static void store_changed(void *arg, bool up)
 		events_emit(router, &(struct event){ .type = EVENT_STORE_LOST });
 	if (up && router->fleet)
 		fleet_refresh(router->fleet);
+	if (up && router->rebuild)
+		rebuild_look(router->rebuild);
 }
 
 static enum event_type node_event(enum node_state from, enum node_state to)
@@ -232,6 +235,7 @@ static bool build(struct router *router)
 	router->keeper = keeper_new(router);
 	router->peers = peers_new(router);
 	router->sweep = sweep_new(router);
+	router->rebuild = rebuild_new(router);
 	/* The listener first: its address is part of what workers and peers say. Nothing is accepted before the loop runs. */
 	if (!build_listeners(router))
 		return false;
@@ -355,6 +359,7 @@ static void take_apart(struct router *router)
 		if (router->workers[i])
 			worker_unload(router->workers[i]);
 	settle_messages(router);
+	rebuild_free(router->rebuild);
 	sweep_free(router->sweep);
 	peers_free(router->peers);
 	keeper_free(router->keeper);
@@ -394,6 +399,7 @@ int router_run(struct router *router)
 	fleet_start(router->fleet);
 	peers_start(router->peers);
 	sweep_start(router->sweep);
+	rebuild_start(router->rebuild);
 	timer_set(router->loop, &router->tick, 0, tick);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
 	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",

@@ -22,6 +22,7 @@ struct metrics;
 struct peers;
 struct place;
 struct probes;
+struct rebuild;
 struct registry;
 struct retire;
 struct sheet;
@@ -54,6 +55,7 @@ struct router {
 	struct probes *probes;
 	struct events *events;
 	struct peers *peers;
+	struct rebuild *rebuild;
 	struct sweep *sweep;
 	struct listen_set *listeners;
 	struct listener *listener, *admin_listener;

@@ -19,7 +19,7 @@
 #include "registry/registry.h"
 #include "router/edge.h"
 #include "router/events.h"
-#include "router/evict.h"
+#include "router/errands.h"
 #include "router/metrics.h"
 #include "router/router.h"
 #include "router/tunnel.h"
@@ -256,7 +256,7 @@ void worker_unload(struct worker *w)
 	timer_clear(w->loop, &w->farewell);
 	if (w->httpd)
 		httpd_free(w->httpd);
-	evictions_drop(w);
+	errands_drop(w);
 	if (w->tunnels)
 		tunnels_free(w->tunnels);
 	if (w->sfu)

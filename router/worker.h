@@ -17,7 +17,7 @@
 
 struct accepted;
 struct event_stream;
-struct eviction;
+struct errand;
 struct http;
 struct httpd;
 struct router;
@@ -39,8 +39,8 @@ struct worker {
 	struct httpd *httpd;
 	struct tunnels *tunnels;
 	struct sfu *sfu;
-	struct eviction *evictions; /* under way */
-	size_t nevictions;
+	struct errand *errands; /* under way */
+	size_t nerrands;
 	struct event_stream *event_streams;
 	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
 	uint64_t farewell_until_ms;

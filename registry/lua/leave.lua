@@ -4,10 +4,10 @@
 if redis.call('HGET', KEYS[1], 'incarnation') ~= ARGV[1] then
 	return 0
 end
-local wish = redis.call('HGET', KEYS[1], 'wish') or 'enabled'
+local r = redis.call('HMGET', KEYS[1], 'wish', 'drain', 'wished')
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-if wish ~= 'enabled' then
-	redis.call('HSET', KEYS[1], 'wish', wish)
+if r[1] and r[1] ~= 'enabled' then
+	redis.call('HSET', KEYS[1], 'wish', r[1], 'drain', r[2] or '', 'wished', r[3] or '0')
 	return 2
 end
 return 1

@@ -14,7 +14,7 @@ if again and r[3] ~= '1' and r[5] == '0' then
 	registration = r[2]
 end
 redis.call('HSET', KEYS[1], 'incarnation', ARGV[1], 'registration', registration, 'seq', '0', 'lost', '0', 'info', ARGV[3],
-	'lease_ms', ARGV[4], 'heard', now, 'wish', wish)
+	'lease_ms', ARGV[4], 'heard', now, 'wish', wish, 'listed', '0')
 if not again then
 	redis.call('HSET', KEYS[1], 'since', now, 'reported', 'ready', 'load', '{}', 'seen', '0', 'shown', '0')
 	redis.call('HDEL', KEYS[1], 'exclusive')

@@ -216,9 +216,9 @@ START_TEST(wish_outlives_the_node)
 	uint64_t r;
 
 	FROM_HERE(_i);
-	ck_assert_int_eq(CALL(nodes_set_wish(s, "n1", WISH_CORDONED, DUE, w)), -ERR_UNKNOWN_NODE);
+	ck_assert_int_eq(CALL(nodes_set_wish(s, "n1", WISH_CORDONED, STR(""), DUE, w)), -ERR_UNKNOWN_NODE);
 	r = do_register("n1", "i1", "").registration;
-	OK(nodes_set_wish(s, "n1", WISH_DRAINING, DUE, w));
+	OK(nodes_set_wish(s, "n1", WISH_DRAINING, STR(""), DUE, w));
 	ck_assert_int_eq(do_renew("n1", "i1", r, 1).wish, WISH_DRAINING);
 	ck_assert_int_eq(do_register("n1", "i2", "i1").wish, WISH_DRAINING);
 	ck_assert(do_leave("n1", "i2"));
@@ -229,9 +229,50 @@ START_TEST(wish_outlives_the_node)
 	ck_assert_int_eq(do_renew("n1", "i2", r, 9).verdict, RENEW_UNKNOWN);
 	ck_assert_int_eq(do_register("n1", "i3", "").wish, WISH_DRAINING);
 	ck_assert(do_leave("n1", "i3"));
-	OK(nodes_set_wish(s, "n1", WISH_ENABLED, DUE, w)); /* nothing to remember */
+	OK(nodes_set_wish(s, "n1", WISH_ENABLED, STR(""), DUE, w)); /* nothing to remember */
 	UNTIL(!do_look("n1"));
-	ck_assert_int_eq(CALL(nodes_set_wish(s, "n1", WISH_ENABLED, DUE, w)), -ERR_UNKNOWN_NODE);
+	ck_assert_int_eq(CALL(nodes_set_wish(s, "n1", WISH_ENABLED, STR(""), DUE, w)), -ERR_UNKNOWN_NODE);
+}
+END_TEST
+
+START_TEST(drain_goes_with_its_wish)
+{
+	const struct node_record *n;
+	uint64_t since;
+
+	FROM_HERE(_i);
+	do_register("n1", "i1", "");
+	OK(nodes_set_wish(s, "n1", WISH_DRAINING, STR("{\"policy\":\"move\"}"), DUE, w));
+	n = do_look("n1");
+	ck_assert(str_is(n->drain, "{\"policy\":\"move\"}"));
+	since = n->wished_ms;
+	ck_assert_uint_gt(since, 0);
+	OK(nodes_set_wish(s, "n1", WISH_DRAINING, STR("{\"policy\":\"move\"}"), DUE, w)); /* repeated: since then */
+	ck_assert_uint_eq(do_look("n1")->wished_ms, since);
+	ck_assert(do_leave("n1", "i1"));
+	n = do_look("n1");
+	ck_assert(n->wish == WISH_DRAINING && str_is(n->drain, "{\"policy\":\"move\"}") && n->wished_ms == since);
+	do_register("n1", "i2", "");
+	ck_assert(str_is(do_look("n1")->drain, "{\"policy\":\"move\"}"));
+	OK(nodes_set_wish(s, "n1", WISH_ENABLED, STR(""), DUE, w));
+	ck_assert(str_is(do_look("n1")->drain, ""));
+}
+END_TEST
+
+START_TEST(full_list_is_of_one_registration)
+{
+	uint64_t first, second;
+
+	FROM_HERE(_i);
+	first = do_register("n1", "i1", "").registration;
+	ck_assert_uint_eq(do_renew("n1", "i1", first, 1).listed, 0);
+	nodes_listed(s, "n1", first, 77);
+	ck_assert_uint_eq(do_renew("n1", "i1", first, 2).listed, 77);
+	ck_assert_uint_eq(do_look("n1")->listed, 77);
+	second = do_register("n1", "i1", "").registration; /* it must tell its rooms again */
+	ck_assert_uint_eq(do_renew("n1", "i1", second, 1).listed, 0);
+	nodes_listed(s, "n1", first, 77);
+	ck_assert_uint_eq(do_renew("n1", "i1", second, 2).listed, 0);
 }
 END_TEST
 
@@ -298,6 +339,8 @@ void suite_nodes(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, lost_registration_renews_nothing);
 	BOTH(tc, leaving_is_by_incarnation);
 	BOTH(tc, wish_outlives_the_node);
+	BOTH(tc, drain_goes_with_its_wish);
+	BOTH(tc, full_list_is_of_one_registration);
 	BOTH(tc, resets_count_up);
 	BOTH(tc, routers_come_and_go);
 	suite_add_tcase(suite, tc);

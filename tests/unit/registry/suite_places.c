@@ -87,7 +87,7 @@ START_TEST(a_left_wish_has_no_places)
 {
 	FROM_HERE(_i);
 	do_register("n1", "i1", "");
-	OK(nodes_set_wish(s, "n1", WISH_CORDONED, DUE, w));
+	OK(nodes_set_wish(s, "n1", WISH_CORDONED, STR(""), DUE, w));
 	ck_assert(do_leave("n1", "i1"));
 	check_refused(do_reserve("n1", 0, "a", 0.1, 0, false), "registration");
 }
@@ -196,7 +196,7 @@ START_TEST(a_node_that_left_has_no_index)
 	nodes_index(s, "n1", STR("a"), 10);
 	ck_assert_ptr_null(do_look("n1"));
 	do_register("n1", "i1", "");
-	OK(nodes_set_wish(s, "n1", WISH_CORDONED, DUE, w));
+	OK(nodes_set_wish(s, "n1", WISH_CORDONED, STR(""), DUE, w));
 	ck_assert(do_leave("n1", "i1"));
 	nodes_index(s, "n1", STR("a"), 10);
 	ck_assert_uint_eq(do_look("n1")->rooms, 0);

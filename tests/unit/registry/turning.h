@@ -30,6 +30,7 @@ extern struct turning t;
 
 void turning_open(const char *url);
 void turning_close(void);
+void turning_trust(void); /* the store's data as it is now, as whole */
 void turn(void);
 
 struct awaited {

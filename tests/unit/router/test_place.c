@@ -76,7 +76,7 @@ START_TEST(refusals_name_the_first_stage_that_leaves_nobody)
 	wish.require_region = "eu";
 	wish.pool = "gpu";
 	ck_assert_int_eq(refused(&wish), ERR_REGION_UNAVAILABLE);
-	ck_assert_int_eq(nodes_set_wish(bed.store, "a", WISH_CORDONED, bed.now_ms + 500, &w), 0);
+	ck_assert_int_eq(nodes_set_wish(bed.store, "a", WISH_CORDONED, STR(""), bed.now_ms + 500, &w), 0);
 	bed_look();
 	ck_assert_int_eq(refused_for("r"), ERR_ALL_DRAINING);
 }

@@ -1,0 +1,8 @@
+-- KEYS record. ARGV registration generation. This registration's full list of rooms was gone through, with the store's data as of
+-- this generation.
+
+if redis.call('HGET', KEYS[1], 'registration') ~= ARGV[1] then
+	return 0
+end
+redis.call('HSET', KEYS[1], 'listed', ARGV[2])
+return 1

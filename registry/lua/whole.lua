@@ -1,0 +1,7 @@
+-- KEYS mark. ARGV generation. rebuilding -> whole, if it is still this generation.
+
+if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then
+	return 0
+end
+redis.call('HSET', KEYS[1], 'state', 'whole')
+return 1

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An errand outlives the request that found it necessary, so it is its own small object on the worker's loop. At most
+ * ERRANDS_MAX are under way: past that they are left to the node's next report, which names every room it holds.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/wait.h"
+#include "health/sfu.h"
+#include "registry/nodes.h"
+#include "router/errands.h"
+#include "router/worker.h"
+
+#define ERRANDS_MAX 1000
+
+struct errand {
+	struct wait wait;
+	struct worker *worker;
+	struct errand *next, **at;
+	struct arena arena;
+	bool evicts; /* else opens again */
+	struct sfu_room room;
+	struct sfu_answer answer;
+};
+
+static void done(struct errand *e)
+{
+	bool confirmed = e->answer.verdict == SFU_DONE;
+
+	if (confirmed && e->evicts)
+		nodes_unindex(e->worker->store, e->room.node, e->room.room, e->room.epoch);
+	log_info(e->evicts ? "room_evicted" : "room_reopened", "room", LOG_B(e->room.room.at, e->room.room.len), "node",
+	         LOG_S(e->room.node), "epoch", LOG_U(e->room.epoch), "done", LOG_S(confirmed ? "yes" : "no"));
+	*e->at = e->next;
+	if (e->next)
+		e->next->at = e->at;
+	e->worker->nerrands--;
+	arena_reset(&e->arena);
+	free(e);
+}
+
+static void woken(struct wait *w, int err)
+{
+	(void)err;
+	done(container_of(w, struct errand, wait));
+}
+
+static struct errand *errand_new(struct worker *worker, const char *node, const char *incarnation, struct str room, uint64_t epoch)
+{
+	struct errand *e = worker->nerrands < ERRANDS_MAX ? calloc(1, sizeof(*e)) : NULL;
+
+	if (!e)
+		return NULL;
+	e->worker = worker;
+	e->wait.wake = woken;
+	e->next = worker->errands;
+	e->at = &worker->errands;
+	if (e->next)
+		e->next->at = &e->next;
+	worker->errands = e;
+	worker->nerrands++;
+	e->room = (struct sfu_room){
+		.node = arena_copy(&e->arena, node, strlen(node)),
+		.incarnation = arena_copy(&e->arena, incarnation, strlen(incarnation)),
+		.room = { arena_copy(&e->arena, room.at, room.len), room.len },
+		.epoch = epoch,
+	};
+	return e;
+}
+
+void evict_room(struct worker *worker, const char *node, const char *incarnation, struct str room, uint64_t epoch)
+{
+	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
+
+	if (!e)
+		return;
+	e->evicts = true;
+	if (sfu_evict(worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
+		done(e);
+}
+
+void reopen_room(struct worker *worker, const char *node, const char *incarnation, struct str room, uint64_t epoch)
+{
+	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
+
+	if (e && sfu_open(worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
+		done(e);
+}
+
+void errands_drop(struct worker *worker)
+{
+	while (worker->errands) {
+		wait_drop(&worker->errands->wait);
+		done(worker->errands);
+	}
+}

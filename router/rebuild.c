@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whole again is the store when every node that anybody remembers has told all its rooms: those that it has now, and those
+ * that this process knew before; at the latest after lease and grace of watching, as by then a node that did not come lets
+ * nobody in any more. Every router judges for itself and the first to be satisfied writes it.
+ *
+ * A store without a mark is new, or has lost all. A process that knows of no node begins it as whole; who knows better doubts it:
+ * another router, by the nodes that it remembers; or any router that gets a heartbeat of a node which the store does not know,
+ * before it tells that node to register again. So no node from before a loss takes new rooms until all have told theirs.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/wait.h"
+#include "health/fleet.h"
+#include "registry/registry.h"
+#include "router/events.h"
+#include "router/rebuild.h"
+#include "router/router.h"
+
+struct remembered {
+	struct remembered *next;
+	char node[NODE_MAX + 1];
+};
+struct rebuild {
+	struct router *router;
+	struct timer timer;
+	struct wait wait;
+	struct store_mark mark, seen; /* trusted; as just read */
+	bool under_way, again, done;
+	bool doubted;              /* this generation, once */
+	uint64_t watched_since_ms; /* this generation, or since we watch it again */
+	struct remembered *nodes;  /* of the generation before */
+};
+
+static uint64_t now_of(const struct rebuild *r)
+{
+	return loop_now_ms(r->router->loop);
+}
+
+static void forget_nodes(struct rebuild *r)
+{
+	while (r->nodes) {
+		struct remembered *node = r->nodes;
+		r->nodes = node->next;
+		free(node);
+	}
+}
+
+/* Those that lived by what we last saw. What is forgotten here, nobody waits for. */
+static void remember_nodes(struct rebuild *r)
+{
+	const struct fleet_view *view = fleet_view(r->router->fleet);
+
+	for (size_t i = 0; i < view->count; i++) {
+		const struct node_record *record = &view->nodes[i].record;
+		if (!*record->incarnation || record->lost)
+			continue;
+		struct remembered *node = calloc(1, sizeof(*node));
+		if (!node)
+			abort();
+		memcpy(node->node, record->id, sizeof(node->node));
+		node->next = r->nodes;
+		r->nodes = node;
+	}
+}
+
+/* -- whole again? --------------------------------------------------------------------------------------------------------- */
+static bool has_told(const struct rebuild *r, const struct node *node)
+{
+	return node && (node->record.lost || !*node->record.incarnation || node->record.listed == r->mark.generation);
+}
+
+static bool all_have_told(const struct rebuild *r)
+{
+	const struct fleet_view *view = fleet_view(r->router->fleet);
+
+	for (size_t i = 0; i < view->count; i++)
+		if (!has_told(r, &view->nodes[i]))
+			return false;
+	for (const struct remembered *node = r->nodes; node; node = node->next)
+		if (!has_told(r, fleet_find(r->router->fleet, node->node)))
+			return false;
+	return true;
+}
+
+static bool is_whole_again(const struct rebuild *r)
+{
+	const struct router_conf *conf = &r->router->conf;
+	const struct fleet_view *view = fleet_view(r->router->fleet);
+	uint64_t watched = now_of(r) - r->watched_since_ms;
+
+	if (watched >= conf->nodes.lease_ms + conf->nodes.grace_ms)
+		return true;
+	/* A view from before the mark says nothing of this generation, and a node that was lost with it needs a heartbeat to show. */
+	if (!view->ready || view->seen_ms < r->watched_since_ms || watched < conf->nodes.heartbeat_ms + conf->nodes.heartbeat_ms / 2)
+		return false;
+	return all_have_told(r);
+}
+
+/* -- looking -------------------------------------------------------------------------------------------------------------- */
+static void tell(struct rebuild *r, enum event_type type)
+{
+	events_emit(r->router, &(struct event){ .type = type });
+}
+
+static void take_mark(struct rebuild *r)
+{
+	bool other = r->seen.generation != r->mark.generation, was_whole = r->mark.whole;
+
+	if (other || was_whole != r->seen.whole)
+		r->watched_since_ms = now_of(r);
+	if (other)
+		r->doubted = false;
+	if (other && !r->nodes)
+		remember_nodes(r);
+	r->mark = r->seen;
+	registry_trust_mark(r->router->registry, &r->mark);
+	if (!r->mark.whole && (other || was_whole))
+		tell(r, EVENT_STORE_REBUILDING);
+	else if (r->mark.whole && !was_whole)
+		tell(r, EVENT_STORE_WHOLE);
+}
+
+static void look(struct timer *);
+
+static void rest(struct rebuild *r)
+{
+	r->under_way = false;
+	timer_set(r->router->loop, &r->timer, r->again ? 0 : r->router->conf.nodes.heartbeat_ms / 2, look);
+	r->again = false;
+}
+
+static void called(struct wait *w, int err)
+{
+	struct rebuild *r = container_of(w, struct rebuild, wait);
+
+	(void)err; /* the next look tells */
+	r->again = true;
+	rest(r);
+}
+
+/* Somebody began this generation as whole; we know nodes from before it. */
+static void doubt(struct rebuild *r)
+{
+	const struct router_conf *conf = &r->router->conf;
+
+	r->wait.wake = called;
+	int err = registry_doubt(r->router->store, r->mark.generation, conf->nodes.lease_ms + conf->nodes.grace_ms,
+	                         now_of(r) + conf->registry.timeout_ms, &r->done, &r->wait);
+	if (err != WAIT)
+		called(&r->wait, err);
+}
+
+static void call_whole(struct rebuild *r)
+{
+	r->wait.wake = called;
+	int err = registry_call_whole(r->router->store, r->mark.generation, now_of(r) + r->router->conf.registry.timeout_ms, &r->done, &r->wait);
+	if (err != WAIT)
+		called(&r->wait, err);
+}
+
+static void judge(struct rebuild *r)
+{
+	bool satisfied = is_whole_again(r);
+
+	if (r->mark.whole && r->nodes && !satisfied && !r->doubted) {
+		r->doubted = true;
+		doubt(r);
+	} else if (!r->mark.whole && satisfied) {
+		call_whole(r);
+	} else {
+		if (r->mark.whole && satisfied)
+			forget_nodes(r);
+		rest(r);
+	}
+}
+
+static void looked(struct wait *w, int err)
+{
+	struct rebuild *r = container_of(w, struct rebuild, wait);
+
+	if (err) {
+		r->watched_since_ms = now_of(r); /* what we did not watch does not count */
+		rest(r);
+		return;
+	}
+	take_mark(r);
+	judge(r);
+}
+
+static void look(struct timer *t)
+{
+	struct rebuild *r = container_of(t, struct rebuild, timer);
+
+	r->under_way = true;
+	r->wait.wake = looked;
+	bool knows_nodes = r->nodes || fleet_view(r->router->fleet)->count;
+	int err = registry_look_at_mark(r->router->store, knows_nodes, now_of(r) + r->router->conf.registry.timeout_ms, &r->seen, &r->wait);
+	if (err != WAIT)
+		looked(&r->wait, err);
+}
+
+void rebuild_look(struct rebuild *r)
+{
+	if (r->under_way)
+		r->again = true;
+	else
+		timer_set(r->router->loop, &r->timer, 0, look);
+}
+
+struct rebuild *rebuild_new(struct router *router)
+{
+	struct rebuild *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		abort();
+	r->router = router;
+	return r;
+}
+
+void rebuild_start(struct rebuild *r)
+{
+	r->watched_since_ms = now_of(r);
+	rebuild_look(r);
+}
+
+void rebuild_free(struct rebuild *r)
+{
+	timer_clear(r->router->loop, &r->timer);
+	wait_drop(&r->wait);
+	forget_nodes(r);
+	free(r);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A node's rooms against the store's. For each that it reports:
+ *
+ *   no record                       restored as reported (the store lost it), but for a tombstone of that epoch: evicted
+ *   its own record, that epoch      as it should be; one that is moving or closing: evicted (the call may not have come through)
+ *   its own record, a lower epoch   raised: the store lost its last writes
+ *   a higher epoch, whoever's       evicted
+ *   another's record, lower epoch   evicted, and told as owner_conflict; while the store is being rebuilt the highest epoch wins
+ *   no epoch                        foreign: counted, never touched
+ *
+ * And for each that a complete list does not have, though the node had confirmed it: a ghost, opened again at its epoch.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "health/fleet.h"
+#include "registry/table.h"
+#include "router/errands.h"
+#include "router/events.h"
+#include "router/heartbeat.h"
+#include "router/metrics.h"
+#include "router/router.h"
+#include "router/worker.h"
+
+#define GHOSTS_PAGE 1000
+
+static const char *node_of(const struct request *rq)
+{
+	return rq->names[NAME_NODE].at;
+}
+
+static void count(struct request *rq, const char *what, size_t n)
+{
+	if (n)
+		metric_add(rq->worker->sheet, M_RECONCILED, what, NULL, n);
+}
+
+const struct json_list *heartbeat_list(const struct heartbeat_body *body)
+{
+	return body->has_rooms ? &body->rooms : &body->changed;
+}
+
+bool heartbeat_tells_rooms(const struct heartbeat_body *body)
+{
+	return body->has_rooms || body->has_changed || body->closed.count || body->rooms_digest;
+}
+
+bool heartbeat_ends_list(const struct heartbeat_body *body)
+{
+	const uint64_t *part = body->rooms_part.items;
+
+	return body->has_rooms && (!body->rooms_part.count || part[0] == part[1]);
+}
+
+/* -- check-rooms ------------------------------------------------------------------------------------------------------------- */
+int check_rooms(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	const struct json_list *list = heartbeat_list(rq->body);
+	const struct reported_room *rooms = list->items;
+
+	hb->generation = registry_generation(rq->worker->router->registry);
+	if (!list->count)
+		return NEXT;
+	hb->names = arena_alloc(request_arena(rq), list->count * sizeof(*hb->names));
+	hb->records = arena_alloc(request_arena(rq), list->count * sizeof(*hb->records));
+	hb->evict = arena_alloc(request_arena(rq), list->count * sizeof(*hb->evict));
+	hb->lost = arena_alloc(request_arena(rq), list->count * sizeof(*hb->lost));
+	for (size_t i = 0; i < list->count; i++)
+		hb->names[i] = str_of(rooms[i].room);
+	return rooms_find_all(rq->worker->store, hb->names, list->count, request_store_due(rq), hb->records, &rq->wait);
+}
+
+static bool is_own(const struct request *rq, const struct room *record)
+{
+	return !strcmp(record->node, node_of(rq)) && !strcmp(record->incarnation, ((const struct heartbeat_body *)rq->body)->incarnation);
+}
+
+static void note_eviction(struct request *rq, const struct reported_room *reported, const struct room *record)
+{
+	struct heartbeat *hb = rq->state;
+
+	hb->evict[hb->nevict++] = *reported;
+	log_info("room_taken", "node", LOG_S(node_of(rq)), "room", LOG_S(reported->room), "epoch", LOG_U(reported->epoch), "owner",
+	         LOG_S(record->node), "owner_epoch", LOG_U(record->epoch));
+}
+
+/* Hints that this process knows by chance; else the node is asked for them when somebody joins. */
+static struct str hints_for(struct request *rq, const struct reported_room *reported)
+{
+	struct room *known = arena_alloc(request_arena(rq), sizeof(*known));
+	const struct node *node = fleet_find(rq->worker->router->fleet, node_of(rq));
+
+	if (table_find(registry_table(rq->worker->router->registry), str_of(reported->room), known) != TABLE_MISS &&
+	    known->epoch == reported->epoch)
+		return str_of(known->hints);
+	return node && node->info.control_url && *node->info.control_url ? STR(HINTS_LOST) : STR("");
+}
+
+static void note_lost(struct request *rq, const struct reported_room *reported)
+{
+	struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+
+	hb->lost[hb->nlost++] = (struct restoring){
+		.name = str_of(reported->room), .epoch = reported->epoch, .registration = body->registration, .node = node_of(rq),
+		.incarnation = body->incarnation, .hints = hints_for(rq, reported),
+		.rebuilding = !registry_whole(rq->worker->router->registry),
+	};
+}
+
+static void judge_room(struct request *rq, const struct reported_room *reported, const struct room *record)
+{
+	bool own = is_own(rq, record), whole = registry_whole(rq->worker->router->registry);
+
+	if (record->state == ROOM_NONE && record->ended_epoch < reported->epoch) {
+		note_lost(rq, reported);
+	} else if (own && record->epoch == reported->epoch) {
+		if (record->state == ROOM_MOVING || record->state == ROOM_CLOSING)
+			note_eviction(rq, reported, record);
+	} else if (record->state != ROOM_NONE && record->epoch < reported->epoch && (own || !whole)) {
+		note_lost(rq, reported);
+	} else {
+		if (record->state != ROOM_NONE && record->epoch < reported->epoch)
+			events_emit(rq->worker->router, &(struct event){ .type = EVENT_OWNER_CONFLICT, .node = node_of(rq),
+			                                                 .room = str_of(reported->room), .epoch = reported->epoch,
+			                                                 .detail = record->node });
+		note_eviction(rq, reported, record);
+	}
+}
+
+int checked_rooms(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	const struct json_list *list = heartbeat_list(rq->body);
+	const struct reported_room *rooms = list->items;
+	size_t foreign = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (rooms[i].epoch)
+			judge_room(rq, &rooms[i], &hb->records[i]);
+		else
+			foreign++;
+	}
+	count(rq, "foreign", foreign);
+	count(rq, "evicted", hb->nevict);
+	return NEXT;
+}
+
+/* The store's budget is used up, or the store has gone. A node takes the answer to its full list as "all else is yours", so it
+ * must send that list again; changes are checked when they come again, or with the next full list. */
+int unchecked_rooms(struct request *rq, int err)
+{
+	struct heartbeat *hb = rq->state;
+
+	(void)err;
+	hb->unchecked = true;
+	hb->nlost = hb->nevict = 0;
+	return NEXT;
+}
+
+/* -- restore-rooms ------------------------------------------------------------------------------------------------------------ */
+int restore_rooms(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+
+	if (!hb->nlost)
+		return NEXT;
+	hb->restored = arena_alloc(request_arena(rq), hb->nlost * sizeof(*hb->restored));
+	return rooms_restore(rq->worker->store, hb->lost, hb->nlost, request_store_due(rq), hb->restored, &rq->wait);
+}
+
+static void judge_restored(struct request *rq, const struct restoring *lost, const struct restored *restored)
+{
+	struct reported_room reported = { .room = lost->name.at, .epoch = lost->epoch };
+
+	if (!restored->won) {
+		note_eviction(rq, &reported, &restored->room);
+		return;
+	}
+	nodes_index(rq->worker->store, node_of(rq), lost->name, lost->epoch);
+	if (restored->anew)
+		events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOM_RESTORED, .node = node_of(rq), .room = lost->name,
+		                                                 .epoch = lost->epoch });
+}
+
+int restored_rooms(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+
+	for (size_t i = 0; i < hb->nlost; i++)
+		judge_restored(rq, &hb->lost[i], &hb->restored[i]);
+	count(rq, "restored", hb->nlost);
+	return NEXT;
+}
+
+int unrestored_rooms(struct request *rq, int err)
+{
+	(void)err;
+	((struct heartbeat *)rq->state)->unchecked = true;
+	return NEXT;
+}
+
+/* -- find-ghosts: only a list that came in one part says what is not held --------------------------------------------------------- */
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct reported_room *)a)->room, ((const struct reported_room *)b)->room);
+}
+
+int find_ghosts(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+	struct rooms_query query = { .node = node_of(rq), .cursor = hb->cursor, .limit = GHOSTS_PAGE };
+
+	hb->page.count = 0;
+	if (!body->has_rooms || body->rooms_part.count || hb->unchecked)
+		return NEXT;
+	if (!*hb->cursor && body->rooms.count)
+		qsort(body->rooms.items, body->rooms.count, sizeof(struct reported_room), by_name);
+	return rooms_list(rq->worker->store, &query, request_arena(rq), request_store_due(rq), &hb->page, &rq->wait);
+}
+
+static bool is_ghost(const struct request *rq, const struct rooms_row *row)
+{
+	const struct heartbeat_body *body = rq->body;
+	struct reported_room key = { .room = row->name.at };
+
+	if (row->room.state != ROOM_OPEN || !is_own(rq, &row->room) || row->participants < 0)
+		return false;
+	return !body->rooms.count || !bsearch(&key, body->rooms.items, body->rooms.count, sizeof(key), by_name);
+}
+
+int found_ghosts(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+	size_t ghosts = 0;
+
+	for (size_t i = 0; i < hb->page.count; i++) {
+		struct rooms_row *row = &hb->page.rows[i];
+		row->name.at = arena_copy(request_arena(rq), row->name.at, row->name.len); /* with a NUL, for the comparison */
+		if (!is_ghost(rq, row))
+			continue;
+		reopen_room(rq->worker, node_of(rq), body->incarnation, row->name, row->room.epoch);
+		ghosts++;
+	}
+	count(rq, "ghost", ghosts);
+	memcpy(hb->cursor, hb->page.next, sizeof(hb->cursor));
+	return hb->page.count && *hb->cursor ? request_go(rq, find_ghosts) : NEXT;
+}
+
+int unfound_ghosts(struct request *rq, int err)
+{
+	(void)rq, (void)err; /* the next complete list shows them as well */
+	return NEXT;
+}
+
+/* -- forget-closed: rooms that ended on the node --------------------------------------------------------------------------------- */
+int forget_closed(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+	const struct reported_room *rooms = body->closed.items;
+
+	while (hb->forgotten < body->closed.count) {
+		const struct reported_room *room = &rooms[hb->forgotten++];
+		nodes_unindex(rq->worker->store, node_of(rq), str_of(room->room), room->epoch);
+		int verdict = rooms_forget(rq->worker->store, str_of(room->room), room->epoch, request_store_due(rq), &hb->closed, &rq->wait);
+		if (verdict != NEXT)
+			return verdict;
+	}
+	return NEXT;
+}
+
+int forgot_closed(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+
+	return hb->forgotten < ((const struct heartbeat_body *)rq->body)->closed.count ? forget_closed(rq) : NEXT;
+}
+
+int unforgotten(struct request *rq, int err)
+{
+	(void)rq, (void)err; /* the idle sweep closes them */
+	return NEXT;
+}
+
+/* -- without the store ---------------------------------------------------------------------------------------------------------- */
+void take_hearsay(struct request *rq)
+{
+	const struct heartbeat_body *body = rq->body;
+	const struct json_list *list = heartbeat_list(body);
+	const struct reported_room *rooms = list->items;
+	struct router *router = rq->worker->router;
+	struct table *table = registry_table(router->registry);
+
+	if (!fleet_owns(router->fleet, node_of(rq), body->incarnation))
+		return;
+	for (size_t i = 0; i < list->count; i++) {
+		struct str name = str_of(rooms[i].room);
+		struct room known, told = { .state = ROOM_OPEN, .source = FROM_REPORT, .epoch = rooms[i].epoch,
+			                    .registration = body->registration, .hints = HINTS_LOST };
+		if (!rooms[i].epoch || (table_find(table, name, &known) != TABLE_MISS && known.epoch >= rooms[i].epoch))
+			continue;
+		memcpy(told.node, node_of(rq), rq->names[NAME_NODE].len);
+		memcpy(told.incarnation, body->incarnation, strlen(body->incarnation));
+		table_learn(table, name, &told, table_stamp(table, name));
+	}
+}
