@@ -119,6 +119,20 @@ def overlap(samples_by_node):
     return sum(rooms.values()), rooms
 
 
+def story(samples_by_node, joins, room):
+    """What happened to one room, in the order of time: each change of what a node said of it, and each join."""
+    lines = []
+    for node, samples in samples_by_node.items():
+        said = None
+        for s in samples:
+            now = "no answer" if s.rooms is None else f"{s.rooms.get(room)}{' fenced' if s.fenced else ''}"
+            if now != said:
+                lines.append((s.answered, f"{node} says {now} (asked {s.sent:.3f})"))
+            said = now
+    lines += [(j.end, f"join by {j.router}: {j.status} {j.node} {j.epoch} {j.source} {j.code} (due {j.due:.3f})") for j in joins if j.room == room]
+    return "\n".join([f"room {room}"] + [f"  {at:.3f} {what}" for at, what in sorted(lines)])
+
+
 def entered_twice(entries):
     """Rooms that participants entered at two nodes in turn and back (n1, n2, n1): the order of epochs must never go down."""
     highest, wrong = {}, set()
@@ -137,10 +151,11 @@ def codes(joins):
     return dict(collections.Counter(f"{j.status} {j.code}" if not j.ok() else "200" for j in joins))
 
 
-def back_after(joins, since, rooms, dead=None, slow_s=0.5):
-    """Seconds after `since` at which the last join of these rooms ended that was refused, slow, or sent to the dead node."""
+def back_after(joins, since, rooms, stale=None, until=float("inf"), slow_s=0.5):
+    """Seconds after `since` at which the last join of these rooms ended that was refused, slow, or told the owner in `stale`
+    ({room: (node, epoch)}) while that one was away, which is until `until`: from then on all is as ever."""
     bad = [j.end for j in joins if j.room in rooms and j.end > since and
-           (not j.ok() or j.node == dead or j.end - j.due > slow_s)]
+           (not j.ok() or j.end - j.due > slow_s or (j.end < until and stale and (j.node, j.epoch) == stale.get(j.room)))]
     return max(bad, default=since) - since
 
 

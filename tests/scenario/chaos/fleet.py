@@ -49,11 +49,22 @@ class RouterAt(Router):
         Router.count += 1
         self.url = f"http://{address}"
         argv = [*within, build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
+        self.born = time.monotonic()
         Process.__init__(self, f"{name}-{Router.count}", argv, directory, env)
 
     def wait_started(self):
         self.event("started")
         return self
+
+
+def ready_after(router):
+    """Seconds from its start to the first /readyz that says 200."""
+    def ready():
+        with contextlib.suppress(OSError, AssertionError, EOFError, TimeoutError):
+            return call("GET", router.url + "/readyz", timeout=1).status == 200
+        return False
+    until(f"{router.name} is ready", ready, 30)
+    return time.monotonic() - router.born
 
 
 class Load:
@@ -81,6 +92,8 @@ class Fleet:
         self.stage, self.size, self.helper, self.net, self.build = stage, size, helper, net, build
         self.directory = pathlib.Path(stage.directory)
         self.agent_sets, self.janus_owned = list(agent_sets), janus_owned
+        # A node beside a real Janus reports this machine's load: the others are made about as busy, so that it gets its share.
+        self.echo_load = 0.7 if janus else 0.1
         self.count, self.load, self.recorder, self.janus, self.env = 0, None, None, {}, {}
         self.names = [f"n{i + 1}" for i in range(nodes)]
         self.router_names = [f"r{i + 1}" for i in range(routers)]
@@ -90,7 +103,8 @@ class Fleet:
         self.redis_at = self.place("redis", 6379)
         if redis:
             self.start_redis()
-        self.store = store or {}  # router -> registry.url, where it is not the Redis itself
+        # router -> its registry.url, where it is not the Redis itself; or what makes it of the Redis' address
+        self.store = {name: url(self.redis_at) if callable(url) else url for name, url in (store or {}).items()}
         self.router_sets = [
             f"nodes.lease_ms={size.lease_ms}", f"nodes.heartbeat_ms={size.heartbeat_ms}", f"nodes.grace_ms={size.grace_ms}",
             "rooms.idle_ttl_ms=86400000", "placement.max_load=1000", "limits.connections_per_address=100000", *router_sets]
@@ -153,7 +167,7 @@ class Fleet:
         conf = self.janus.get(name)
         sets = [f"agent.node={name}", "agent.routers=" + ",".join(f"http://{at}" for at in self.at.values()),
                 f"agent.adapter={'janus' if conf else 'echo'}", f"agent.listen={self.gate_at[name]}",
-                f"agent.control_listen={self.control_at[name]}", "agent.echo_load=0.1", "log.format=json", "agent.drain_ms=100",
+                f"agent.control_listen={self.control_at[name]}", f"agent.echo_load={self.echo_load}", "log.format=json", "agent.drain_ms=100",
                 *self.agent_sets, *more]
         if conf:
             sets += conf[0].settings()
@@ -204,7 +218,12 @@ class Fleet:
         self.samples = self.recorder.stop()
         self.joins, self.entries = self.load.joins, self.load.entries
         self.overlap_s, self.overlap_rooms = checker.overlap(self.samples)
+        for room in sorted(self.overlap_rooms)[:5]:
+            print(checker.story(self.samples, self.joins, room))  # shown by pytest where the test fails
         return self
+
+    def joins_so_far(self):
+        return checker.read_rows(self.load.path)[0]
 
     def run_until(self, since, seconds):
         """The load goes on until so long after `since`: the one thing here that is a matter of time."""
@@ -212,6 +231,15 @@ class Fleet:
 
     def knock(self, node, owners, **how):
         return Knocker(self.gate_at[node], {room: epoch for room, (at, epoch) in owners.items() if at == node}, **how)
+
+    def knock_through(self, router, rooms, **how):
+        """As a participant does: at the router's signal URL."""
+        return Knocker(self.at[router], dict.fromkeys(sorted(rooms), 0), path="/v1/rooms/{}/signal", **how)
+
+    def try_through(self, router, room):
+        knocker = Knocker(self.at[router], {room: 0}, path="/v1/rooms/{}/signal", start=False)
+        knocker.knock(room, 0)
+        return knocker.entries[-1].status
 
     # -- asking ---------------------------------------------------------------------------------------------------------
     def node(self, name, router="r1"):

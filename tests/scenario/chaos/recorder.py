@@ -56,28 +56,38 @@ class Recorder:
 
 
 class Knocker(threading.Thread):
-    """Tries, over a new connection each time, to get in at one gate for one of these rooms."""
+    """Tries, over a new connection each time, to get in for one of these rooms: at a gate, or at a router by `path`."""
 
-    def __init__(self, gate, rooms, every_s=0.05):
+    def __init__(self, address, rooms, every_s=0.05, path=None, start=True):
         super().__init__(daemon=True)
-        self.gate, self.rooms, self.every_s, self.entries, self.ended = gate, list(rooms.items()), every_s, [], threading.Event()
-        self.start()
+        self.address, self.rooms, self.every_s, self.path = address, list(rooms.items()), every_s, path
+        self.entries, self.ended = [], threading.Event()
+        if start:
+            self.start()
+
+    def ask(self, room, epoch):
+        """(status, why not)"""
+        headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+                   "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "janus-protocol"}
+        if not self.path:
+            headers.update({"X-Usher-Room": room, "X-Usher-Epoch": str(epoch)})
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=40)) as link:
+            link.request("GET", self.path.format(room) if self.path else "/signal", headers=headers)
+            answer = link.getresponse()
+            if answer.status == 101:
+                return 101, "-"
+            text = answer.read()
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return answer.status, answer.getheader("X-Usher-Refused") or json.loads(text)["code"]
+            return answer.status, "-"
 
     def knock(self, room, epoch):
         start = time.monotonic()
-        status, refused = 0, "-"
         try:
-            link = http.client.HTTPConnection(self.gate, timeout=40)
-            with contextlib.closing(link):
-                link.request("GET", "/signal", headers={
-                    "X-Usher-Room": room, "X-Usher-Epoch": str(epoch), "Connection": "Upgrade", "Upgrade": "websocket",
-                    "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-                    "Sec-WebSocket-Protocol": "janus-protocol"})
-                answer = link.getresponse()
-                status, refused = answer.status, answer.getheader("X-Usher-Refused") or "-"
-        except (OSError, http.client.HTTPException) as why:
-            refused = type(why).__name__
-        self.entries.append(Entry(start, start, time.monotonic(), self.gate, room, status, "-", epoch, "-", refused))
+            status, why = self.ask(room, epoch)
+        except (OSError, http.client.HTTPException) as error:
+            status, why = 0, type(error).__name__
+        self.entries.append(Entry(start, start, time.monotonic(), self.address, room, status, "-", epoch, "-", why))
 
     def run(self):
         turn = 0
