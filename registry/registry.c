@@ -128,6 +128,16 @@ int registry_look_at_mark(struct store *store, bool knows_nodes, uint64_t due_ms
 	return store->ops->mark_look(store, knows_nodes, due_ms, out, w);
 }
 
+int registry_read_mark(struct store *store, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return store->ops->mark_read(store, room, due_ms, out, w);
+}
+
+bool registry_mark_counts(const struct registry *registry, const struct store_mark *mark)
+{
+	return mark->whole && mark->generation == registry_generation(registry);
+}
+
 int registry_doubt(struct store *store, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w)
 {
 	return store->ops->mark_doubt(store, generation, young_ms, due_ms, done, w);

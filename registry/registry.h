@@ -54,6 +54,10 @@ struct store_mark {
 /* Reads the mark. A new generation begins where another server process wrote it, or where there is none: whole at once if the
  * asker knows of no node that ever was there (`knows_nodes`). */
 int registry_look_at_mark(struct store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *);
+/* Reads the mark of the store's part that holds this room: after a record that was read on this loop, so that it says whether that
+ * record may be from before a loss. */
+int registry_read_mark(struct store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *);
+bool registry_mark_counts(const struct registry *, const struct store_mark *); /* whole, and the one that is trusted */
 int registry_call_whole(struct store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *);
 /* A generation that began whole and is younger than young_ms was begun too lightly: somebody is from before it. */
 int registry_doubt(struct store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *);

@@ -50,11 +50,6 @@ static int find_known(struct find *find, int err)
 	return table_find(find->store->registry->table, name, &find->room) == TABLE_MISS ? err : NEXT;
 }
 
-static bool mark_counts(const struct find *find)
-{
-	return find->mark.whole && find->mark.generation == registry_generation(find->store->registry);
-}
-
 static int find_judge(struct find *find, int err)
 {
 	if (err == -ERR_STORE_UNAVAILABLE)
@@ -66,7 +61,7 @@ static int find_judge(struct find *find, int err)
 		err = find->store->ops->mark_read(find->store, (struct str){ find->name, find->len }, find->due_ms, &find->mark, &find->asked);
 		return err == WAIT ? WAIT : find_judge(find, err);
 	}
-	if (!mark_counts(find))
+	if (!registry_mark_counts(find->store->registry, &find->mark))
 		return find_known(find, -ERR_STORE_REBUILDING);
 	table_learn(find->store->registry->table, (struct str){ find->name, find->len }, &find->room, find->stamp);
 	return NEXT;

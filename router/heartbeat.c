@@ -16,6 +16,7 @@
 #include "router/heartbeat.h"
 #include "router/peers.h"
 #include "router/place.h"
+#include "router/rebuild.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -70,6 +71,7 @@ static const struct step steps[] = {
 	{ "read-report", read_report, NULL, NULL, false },
 	{ "renew-lease", renew_lease, renewed_lease, not_renewed, true },
 	{ "check-rooms", check_rooms, checked_rooms, unchecked_rooms, true },
+	{ "confirm-conflicts", confirm_conflicts, confirmed_conflicts, unchecked_rooms, true },
 	{ "restore-rooms", restore_rooms, restored_rooms, unrestored_rooms, true },
 	{ "find-ghosts", find_ghosts, found_ghosts, unfound_ghosts, true },
 	{ "forget-closed", forget_closed, forgot_closed, unforgotten, true },
@@ -188,6 +190,7 @@ static int doubt_store(struct request *rq)
 
 static int doubted_store(struct request *rq)
 {
+	rebuild_look_soon(rq->worker->router);
 	return request_fail(rq, ERR_UNKNOWN_NODE, "register again");
 }
 

@@ -32,6 +32,9 @@ struct heartbeat {
 	struct restoring *lost;       /* those that it does not know, or not as new */
 	struct restored *restored;
 	size_t nlost;
+	struct reported_room **conflicts; /* with records of others at lower epochs */
+	size_t nconflicts;
+	struct store_mark mark;
 	struct rooms_page page;       /* of the node's index */
 	char cursor[sizeof(((struct rooms_page *)0)->next)];
 	size_t forgotten;             /* of `closed`: done with */
@@ -46,6 +49,7 @@ bool heartbeat_ends_list(const struct heartbeat_body *);               /* a full
 
 /* Steps. */
 int check_rooms(struct request *), checked_rooms(struct request *), unchecked_rooms(struct request *, int err);
+int confirm_conflicts(struct request *), confirmed_conflicts(struct request *);
 int restore_rooms(struct request *), restored_rooms(struct request *), unrestored_rooms(struct request *, int err);
 int find_ghosts(struct request *), found_ghosts(struct request *), unfound_ghosts(struct request *, int err);
 int forget_closed(struct request *), forgot_closed(struct request *), unforgotten(struct request *, int err);

@@ -30,6 +30,8 @@ struct rebuild {
 	struct store_mark mark, seen; /* trusted; as just read */
 	bool under_way, again, done;
 	bool doubted;              /* this generation, once */
+	_Atomic bool called;
+	struct task call;
 	uint64_t watched_since_ms; /* this generation, or since we watch it again */
 	struct remembered *nodes;  /* of the generation before */
 };
@@ -208,6 +210,20 @@ void rebuild_look(struct rebuild *r)
 		r->again = true;
 	else
 		timer_set(r->router->loop, &r->timer, 0, look);
+}
+
+static void serve_call(struct task *task)
+{
+	struct rebuild *r = container_of(task, struct rebuild, call);
+
+	atomic_store(&r->called, false);
+	rebuild_look(r);
+}
+
+void rebuild_look_soon(struct router *router)
+{
+	if (!atomic_exchange(&router->rebuild->called, true))
+		loop_post(router->loop, &router->rebuild->call, serve_call);
 }
 
 struct rebuild *rebuild_new(struct router *router)

@@ -11,4 +11,5 @@ struct rebuild;
 struct rebuild *rebuild_new(struct router *);
 void rebuild_start(struct rebuild *);
 void rebuild_free(struct rebuild *);
-void rebuild_look(struct rebuild *); /* now: the store came back, or said something of another generation */
+void rebuild_look(struct rebuild *);          /* keeper: now, as the store came back */
+void rebuild_look_soon(struct router *); /* any thread: something of another generation was met */

@@ -6,7 +6,8 @@
  *   its own record, that epoch      as it should be; one that is moving or closing: evicted (the call may not have come through)
  *   its own record, a lower epoch   raised: the store lost its last writes
  *   a higher epoch, whoever's       evicted
- *   another's record, lower epoch   evicted, and told as owner_conflict; while the store is being rebuilt the highest epoch wins
+ *   another's record, lower epoch   a conflict: evicted, and told as owner_conflict, once the store is seen to be whole after that
+ *                                   reading; else its record may be from before a loss, and the highest epoch wins
  *   no epoch                        foreign: counted, never touched
  *
  * And for each that a complete list does not have, though the node had confirmed it: a ghost, opened again at its epoch.
@@ -22,6 +23,7 @@
 #include "router/events.h"
 #include "router/heartbeat.h"
 #include "router/metrics.h"
+#include "router/rebuild.h"
 #include "router/router.h"
 #include "router/worker.h"
 
@@ -69,6 +71,7 @@ int check_rooms(struct request *rq)
 	hb->records = arena_alloc(request_arena(rq), list->count * sizeof(*hb->records));
 	hb->evict = arena_alloc(request_arena(rq), list->count * sizeof(*hb->evict));
 	hb->lost = arena_alloc(request_arena(rq), list->count * sizeof(*hb->lost));
+	hb->conflicts = arena_alloc(request_arena(rq), list->count * sizeof(*hb->conflicts));
 	for (size_t i = 0; i < list->count; i++)
 		hb->names[i] = str_of(rooms[i].room);
 	return rooms_find_all(rq->worker->store, hb->names, list->count, request_store_due(rq), hb->records, &rq->wait);
@@ -100,7 +103,7 @@ static struct str hints_for(struct request *rq, const struct reported_room *repo
 	return node && node->info.control_url && *node->info.control_url ? STR(HINTS_LOST) : STR("");
 }
 
-static void note_lost(struct request *rq, const struct reported_room *reported)
+static void note_lost(struct request *rq, const struct reported_room *reported, bool rebuilding)
 {
 	struct heartbeat *hb = rq->state;
 	const struct heartbeat_body *body = rq->body;
@@ -108,26 +111,23 @@ static void note_lost(struct request *rq, const struct reported_room *reported)
 	hb->lost[hb->nlost++] = (struct restoring){
 		.name = str_of(reported->room), .epoch = reported->epoch, .registration = body->registration, .node = node_of(rq),
 		.incarnation = body->incarnation, .hints = hints_for(rq, reported),
-		.rebuilding = !registry_whole(rq->worker->router->registry),
+		.rebuilding = rebuilding,
 	};
 }
 
-static void judge_room(struct request *rq, const struct reported_room *reported, const struct room *record)
+static void judge_room(struct request *rq, struct reported_room *reported, const struct room *record)
 {
-	bool own = is_own(rq, record), whole = registry_whole(rq->worker->router->registry);
+	struct heartbeat *hb = rq->state;
+	bool own = is_own(rq, record), known = record->state != ROOM_NONE;
 
-	if (record->state == ROOM_NONE && record->ended_epoch < reported->epoch) {
-		note_lost(rq, reported);
-	} else if (own && record->epoch == reported->epoch) {
+	if (own && record->epoch == reported->epoch) {
 		if (record->state == ROOM_MOVING || record->state == ROOM_CLOSING)
 			note_eviction(rq, reported, record);
-	} else if (record->state != ROOM_NONE && record->epoch < reported->epoch && (own || !whole)) {
-		note_lost(rq, reported);
+	} else if (known && record->epoch < reported->epoch && !own) {
+		hb->conflicts[hb->nconflicts++] = reported;
+	} else if (known ? record->epoch < reported->epoch : record->ended_epoch < reported->epoch) {
+		note_lost(rq, reported, false);
 	} else {
-		if (record->state != ROOM_NONE && record->epoch < reported->epoch)
-			events_emit(rq->worker->router, &(struct event){ .type = EVENT_OWNER_CONFLICT, .node = node_of(rq),
-			                                                 .room = str_of(reported->room), .epoch = reported->epoch,
-			                                                 .detail = record->node });
 		note_eviction(rq, reported, record);
 	}
 }
@@ -136,7 +136,7 @@ int checked_rooms(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
 	const struct json_list *list = heartbeat_list(rq->body);
-	const struct reported_room *rooms = list->items;
+	struct reported_room *rooms = list->items;
 	size_t foreign = 0;
 
 	for (size_t i = 0; i < list->count; i++) {
@@ -158,7 +158,43 @@ int unchecked_rooms(struct request *rq, int err)
 
 	(void)err;
 	hb->unchecked = true;
-	hb->nlost = hb->nevict = 0;
+	hb->nlost = hb->nevict = hb->nconflicts = 0;
+	return NEXT;
+}
+
+/* -- confirm-conflicts ---------------------------------------------------------------------------------------------------------- */
+int confirm_conflicts(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+
+	if (!hb->nconflicts)
+		return NEXT;
+	return registry_read_mark(rq->worker->store, str_of(hb->conflicts[0]->room), request_store_due(rq), &hb->mark, &rq->wait);
+}
+
+static void refuse_conflict(struct request *rq, const struct reported_room *reported)
+{
+	const struct heartbeat *hb = rq->state;
+	const struct room *record = &hb->records[reported - (const struct reported_room *)heartbeat_list(rq->body)->items];
+
+	events_emit(rq->worker->router, &(struct event){ .type = EVENT_OWNER_CONFLICT, .node = node_of(rq), .room = str_of(reported->room),
+	                                                 .epoch = reported->epoch, .detail = record->node });
+	note_eviction(rq, reported, record);
+}
+
+int confirmed_conflicts(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	bool whole = registry_mark_counts(rq->worker->router->registry, &hb->mark);
+
+	if (hb->nconflicts && !whole)
+		rebuild_look_soon(rq->worker->router);
+	for (size_t i = 0; i < hb->nconflicts; i++) {
+		if (whole)
+			refuse_conflict(rq, hb->conflicts[i]);
+		else
+			note_lost(rq, hb->conflicts[i], true);
+	}
 	return NEXT;
 }
 
@@ -217,7 +253,8 @@ int find_ghosts(struct request *rq)
 	struct rooms_query query = { .node = node_of(rq), .cursor = hb->cursor, .limit = GHOSTS_PAGE };
 
 	hb->page.count = 0;
-	if (!body->has_rooms || body->rooms_part.count || hb->unchecked)
+	/* Not with the first list that this data sees: the index may be from before a loss. */
+	if (!body->has_rooms || body->rooms_part.count || hb->unchecked || hb->renewed.listed != hb->generation)
 		return NEXT;
 	if (!*hb->cursor && body->rooms.count)
 		qsort(body->rooms.items, body->rooms.count, sizeof(struct reported_room), by_name);

@@ -15,6 +15,7 @@
 #include "registry/table.h"
 #include "router/errands.h"
 #include "router/metrics.h"
+#include "router/rebuild.h"
 #include "router/resolve.h"
 #include "router/router.h"
 #include "router/worker.h"
@@ -126,6 +127,7 @@ int no_room(struct request *rq, int err)
 	if (err != ERR_STORE_REBUILDING)
 		return -err;
 	give_back_slot(rq);
+	rebuild_look_soon(rq->worker->router);
 	return request_park(rq, find_room, ERR_STORE_REBUILDING);
 }
 

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the store lost comes back as the nodes report it; what does not fit together is told and mended. Fake nodes send their
+full list with each heartbeat, so "within two heartbeats" can be counted."""
+import asyncio
+
+import pytest
+
+from harness import until
+from test_events import Follower
+from test_one_owner import many_joins, owner
+
+SETS = ("nodes.heartbeat_ms=500", "nodes.lease_ms=60000", "nodes.grace_ms=500")
+
+
+class Holder:
+    """Nodes that report what they hold, register again when told to, and evict what the answers name; beaten by hand."""
+
+    def __init__(self, stage, routers, names):
+        self.nodes = [stage.node(name, *routers, heartbeat=False) for name in names]
+        for node in self.nodes:
+            node.report_rooms = True
+
+    def beat(self, router=0):
+        for node in self.nodes:
+            answer = node.beat(router)
+            if answer.code() == "unknown_node":
+                assert node.register().status in (200, 201)
+                answer = node.beat(router)
+            assert answer.status == 200, answer
+            for room in answer.json()["evict"]:
+                if node.rooms.get(room["room"], 0) <= room["epoch"]:
+                    node.rooms.pop(room["room"], None)
+
+
+def fleet(stage, count=2, names=("n1", "n2", "n3"), **how):
+    redis = stage.redis(**how)
+    routers = [stage.router(f"registry.url={redis.url}", *SETS) for _ in range(count)]
+    holder = Holder(stage, routers, names)
+    holder.beat()
+    for router in routers:
+        router.wait_placeable(*names)
+    return redis, routers, holder
+
+
+def place(routers, count=60):
+    answers = asyncio.run(many_joins(routers, lambda i: f"room-{i}", count, 30))
+    return {a.json()["room"]: owner(a) for a in answers}
+
+
+def asked(router, rooms):
+    """Where a router says the rooms are, without placing any."""
+    found = {}
+    for room in rooms:
+        answer = router.get(f"/v1/rooms/{room}/route")
+        found[room] = owner(answer) if answer.status == 200 else answer.code()
+    return found
+
+
+def generation(redis):
+    return redis.client().hget("usher:mark", "generation")
+
+
+def is_whole(redis):
+    return redis.client().hget("usher:mark", "state") == b"whole"
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_scalelite_313_a_flushed_store_comes_back_whole(stage, fresh):
+    """FLUSHALL: every live room back on its node at its epoch, none placed anew, also by a router that starts in that moment."""
+    redis, routers, holder = fleet(stage)
+    owners = place(routers)
+    holder.beat(), holder.beat()
+    before = generation(redis)
+    redis.client().flushall()
+    if fresh:
+        routers = [stage.router(f"registry.url={redis.url}", *SETS)]
+    joins = {}
+    # Joins go on while the data is away: they are answered right or told to wait, never placed anew.
+    for room in list(owners)[:20]:
+        answer = routers[0].get(f"/v1/rooms/{room}/route")
+        if answer.status == 200:
+            joins[room] = owner(answer)
+        else:
+            assert answer.status in (404, 503), answer
+    for room, found in joins.items():
+        assert found == owners[room]
+    for node in holder.nodes:
+        node.routers = list(routers)
+    holder.beat(), holder.beat()
+    for router in routers:
+        until("every room is back", lambda: asked(router, owners) == owners, 5)
+    until("the store is whole", lambda: holder.beat() or is_whole(redis), 10)
+    assert generation(redis) != before
+    assert not any(len(node.evicted) for node in holder.nodes), "a node was told to give up what is its own"
+    _, epoch = owner(routers[0].join("afterwards"))
+    assert epoch > max(e for _, e in owners.values())
+
+
+def test_flush_with_joins_under_way_places_nothing_anew(stage):
+    redis, routers, holder = fleet(stage)
+    owners = place(routers)
+    holder.beat(), holder.beat()
+    redis.client().flushall()
+
+    async def go():
+        joins = asyncio.create_task(many_joins(routers, lambda i: f"room-{i % 60}", 240, 60))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(holder.beat)
+        await asyncio.to_thread(holder.beat)
+        return await joins
+    for answer in asyncio.run(go()):
+        if answer.status == 200:
+            assert owner(answer) == owners[answer.json()["room"]]
+        else:
+            assert answer.code() in ("store_rebuilding", "no_nodes", "owner_lost"), answer
+    holder.beat()
+    until("every room is back", lambda: asked(routers[0], owners) == owners, 5)
+
+
+def test_an_old_snapshot_is_made_up_for_by_reports(stage, tmp_path):
+    redis, routers, holder = fleet(stage)
+    old = place(routers, 20)
+    holder.beat(), holder.beat()
+    client = redis.client()
+    snapshot = {key: (client.dump(key), max(0, client.pttl(key))) for key in client.keys("*")}
+    # After the snapshot: rooms end, are placed anew, and others are added.
+    for room in list(old)[:5]:
+        assert routers[0].delete(f"/v1/rooms/{room}?epoch={old[room][1]}").status == 204
+    owners = place(routers, 40)
+    holder.beat(), holder.beat()
+    with client.pipeline() as pipe:
+        pipe.flushall()
+        for key, (dump, ttl) in snapshot.items():
+            if key != b"usher:mark":  # another server process: its mark does not count either way
+                pipe.restore(key, ttl, dump, replace=True)
+        pipe.execute()
+    holder.beat(), holder.beat(), holder.beat()
+    for router in routers:
+        until("every room is where it was at last", lambda: asked(router, owners) == owners, 10)
+    held = {(node.name, room): epoch for node in holder.nodes for room, epoch in node.rooms.items()}
+    assert held == {(node, room): epoch for room, (node, epoch) in owners.items()}
+
+
+def test_a_ghost_is_opened_again_at_its_epoch(stage):
+    redis, (router, other), holder = fleet(stage, names=("n1",))
+    node = holder.nodes[0]
+    _, epoch = owner(router.join("ghost"))
+    holder.beat(), holder.beat()
+    del node.rooms["ghost"]
+    node.opens.clear()
+    holder.beat()
+    until("it is opened again", lambda: ("ghost", epoch) in node.opens, 5)
+    assert owner(router.join("ghost")) == ("n1", epoch)
+    assert router.metric('usher_reconciled_total{what="ghost"}') >= 1
+
+
+def test_a_room_of_an_operators_close_does_not_come_back(stage):
+    redis, (router, other), holder = fleet(stage, names=("n1",))
+    node = holder.nodes[0]
+    _, epoch = owner(router.join("closed"))
+    holder.beat()
+    assert router.delete(f"/v1/rooms/closed?epoch={epoch}").status == 204
+    node.rooms["closed"] = epoch  # a late report of it
+    answer = node.beat()
+    assert {"room": "closed", "epoch": epoch} in answer.json()["evict"]
+    assert router.get("/v1/rooms/closed/route").code() == "not_found"
+    node, newer = owner(router.join("closed"))
+    assert newer > epoch
+
+
+def test_a_node_that_reports_anothers_room_with_a_huge_epoch_changes_nothing(stage):
+    redis, (router, other), holder = fleet(stage)
+    name, epoch = owner(router.join("mine"))
+    holder.beat()
+    thief = next(node for node in holder.nodes if node.name != name)
+
+    async def go():
+        async with Follower(router) as follower:
+            thief.rooms["mine"] = 2 ** 53 - 2
+            answer = await asyncio.to_thread(thief.beat)
+            assert {"room": "mine", "epoch": 2 ** 53 - 2} in answer.json()["evict"]
+            await follower.saw("owner_conflict", node=thief.name, room="mine", detail=name)
+    asyncio.run(go())
+    for r in (router, other):
+        assert owner(r.join("mine")) == (name, epoch)
+
+
+def test_foreign_rooms_are_counted_and_never_touched(stage):
+    redis, (router, other), holder = fleet(stage, names=("n1",))
+    node = holder.nodes[0]
+    node.rooms["foreign"] = 0
+    answer = node.beat()
+    assert answer.json()["evict"] == []
+    assert router.metric('usher_reconciled_total{what="foreign"}') == 1
+    assert router.get("/v1/rooms/foreign/route").code() == "not_found"
+
+
+def test_hints_that_were_lost_are_asked_of_the_node_again(stage):
+    redis, routers, holder = fleet(stage, names=("n1",))
+    first = routers[0].join("with-hints").json()
+    assert first["hints"] == {"opened_by": "n1"}
+    holder.beat(), holder.beat()
+    redis.client().flushall()
+    fresh = stage.router(f"registry.url={redis.url}", *SETS)
+    holder.nodes[0].routers = [fresh]
+    holder.beat(), holder.beat()
+    until("the room is back", lambda: fresh.get("/v1/rooms/with-hints/route").status == 200, 5)
+    again = fresh.join("with-hints").json()
+    assert (again["epoch"], again["hints"]) == (first["epoch"], first["hints"])
+
+
+def test_a_list_that_was_never_sent_is_wanted(stage):
+    redis, (router, other), holder = fleet(stage, names=("n1",))
+    node = holder.nodes[0]
+    node.report_rooms = False
+    assert node.register().status == 200
+    assert node.beat(rooms_digest="0:0000000000000000").json()["want_rooms"] is True
+    node.report_rooms = True
+    assert node.beat().json()["want_rooms"] is False
+    node.report_rooms = False
+    until("it is known to have come", lambda: node.beat(rooms_digest="0:0000000000000000").json()["want_rooms"] is False, 5)
+
+
+def test_a_new_store_is_whole_at_once(stage):
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", "server.park_ms=0")
+    stage.node("n1", router)
+    router.wait_placeable("n1")
+    assert router.join("first").status == 200
+    assert is_whole(redis)
