@@ -172,16 +172,23 @@ static void watch_on(struct fleet *fleet, uint64_t now_ms)
 	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - now_ms), memory_order_relaxed);
 }
 
+void fleet_publish(struct fleet *fleet, struct published *p, uint64_t now_ms)
+{
+	struct published *old = atomic_exchange_explicit(&fleet->now, p, memory_order_acq_rel);
+
+	if (old)
+		retire_later(fleet->retire, &old->retired, free_published);
+	tell_states(fleet, &p->view, now_ms);
+}
+
 static void publish(struct fleet *fleet, struct published *p)
 {
 	uint64_t now = loop_now_ms(fleet->loop);
 
 	watch_on(fleet, now);
 	fleet_build(fleet, p, &fleet->answer, now);
-	struct published *old = atomic_exchange_explicit(&fleet->now, p, memory_order_acq_rel);
-	if (old)
-		retire_later(fleet->retire, &old->retired, free_published);
-	tell_states(fleet, &p->view, now);
+	fleet_publish(fleet, p, now);
+	fleet_forget_hearsay(fleet);
 	lose_silent(fleet, &p->view, now);
 }
 
@@ -305,6 +312,7 @@ void fleet_free(struct fleet *fleet)
 		seat_free(fleet->seats[i]);
 	}
 	free(fleet->seats);
+	fleet_forget_hearsay(fleet);
 	if (p)
 		free_published(&p->retired);
 	fleet->closed = true;

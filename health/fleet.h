@@ -77,6 +77,10 @@ const struct node *fleet_find(const struct fleet *, const char *id); /* any thre
 /* Does this record's owner live, as far as this process knows: present, same incarnation, not lost. */
 bool fleet_owns(const struct fleet *, const char *node, const char *incarnation); /* any thread */
 
+/* A node's own word of itself, while this process has not read the store yet: `record` needs id, incarnation, registration, seq,
+ * lease, and `listed` (1: with this its full list of rooms was told). Its rooms can be reached then; nothing is placed on it. Any thread. */
+void fleet_hear(struct fleet *, const struct node_record *, const struct node_info *);
+
 /* -- results of calls: from any thread to the keeper ------------------------------------------------------------------------ */
 struct call_result {
 	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];

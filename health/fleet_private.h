@@ -59,6 +59,8 @@ struct fleet {
 	_Atomic size_t refs;    /* the owner, and each report under way */
 	uint64_t connections;   /* of the store, at the last answer */
 	uint64_t answered_ms, watched_since_ms, store_ms, others_ms, version;
+	struct heard *heard;    /* fleet_hearsay.c: until the store has answered once */
+	size_t nheard;
 	size_t nseats;
 	struct seat **seats;    /* by id */
 };
@@ -67,6 +69,9 @@ struct fleet {
 struct seat *fleet_seat(const struct fleet *, const char *node); /* NULL: none */
 void fleet_unref(struct fleet *);
 void fleet_tell_breakers(struct seat *, uint64_t now_ms);        /* what has changed since last told */
+void fleet_publish(struct fleet *, struct published *, uint64_t now_ms); /* a view, and tells what has changed */
+/* fleet_hearsay.c */
+void fleet_forget_hearsay(struct fleet *);
 /* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. */
 void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_t now_ms);
 void seat_free(struct seat *);

@@ -35,7 +35,7 @@ static int ready(struct request *rq)
 
 	if (atomic_load(&router->phase) == PHASE_LEAVING)
 		return request_fail(rq, ERR_SHUTTING_DOWN, "this router is stopping");
-	if (!fleet_view(router->fleet)->ready)
+	if (!fleet_view(router->fleet)->ready && !knows)
 		return request_fail(rq, ERR_STORE_UNAVAILABLE, "starting: the store has not answered yet");
 	if (!store && !knows)
 		return request_fail(rq, ERR_STORE_UNAVAILABLE, "neither the store answers nor is any room known");

@@ -51,6 +51,7 @@ static const struct json_member members[] = {
 	{ "seq", JSON_U64, AT(seq), JSON_NO_HAS, 1, (double)EPOCH_MAX, .required = true, .help = "from 1 for each registration" },
 	{ "state", JSON_WORD, AT(state), JSON_NO_HAS, .words = node_report_words },
 	{ "load", JSON_OBJECT, AT(load), JSON_NO_HAS, .shape = &load_shape },
+	{ "node", JSON_OBJECT, AT(node), AT(has_node), .shape = &node_info_shape, .help = "as registered; while answers are `degraded`" },
 	{ "seen", JSON_U64, AT(seen), JSON_NO_HAS, 0, (double)EPOCH_MAX, .help = "`charged` of the last answer before the sample" },
 	{ "max_epoch", JSON_U64, AT(max_epoch), JSON_NO_HAS, 0, (double)EPOCH_MAX },
 	{ "rooms", JSON_LIST, AT(rooms), AT(has_rooms), 0, ROOMS_PART_MAX, .shape = &room_shape, .help = "the full list" },
@@ -201,13 +202,24 @@ static int undoubted_store(struct request *rq, int err)
 }
 
 /* -- answer ------------------------------------------------------------------------------------------------------------------------ */
+/* A router that has started without the store knows of a node's rooms only what it was told since. */
+static bool heard_rooms(const struct request *rq)
+{
+	const struct fleet *fleet = rq->worker->router->fleet;
+	const struct node *node = fleet_find(fleet, rq->names[NAME_NODE].at);
+
+	return fleet_view(fleet)->ready || (node && node->record.listed);
+}
+
 /* A node whose list the store's data, as it is now, has not seen must send it. */
 static bool wants_rooms(const struct request *rq)
 {
 	const struct heartbeat *hb = rq->state;
 	const struct heartbeat_body *body = rq->body;
 
-	if (hb->degraded || hb->renewed.verdict != RENEW_DONE)
+	if (hb->degraded)
+		return !body->has_rooms && heartbeat_tells_rooms(body) && !heard_rooms(rq);
+	if (hb->renewed.verdict != RENEW_DONE)
 		return false;
 	if (body->has_rooms)
 		return hb->unchecked;

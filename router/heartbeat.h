@@ -17,7 +17,8 @@ struct heartbeat_body {
 	uint64_t registration, seq, seen, max_epoch;
 	int state;
 	struct load load;
-	bool has_rooms, has_changed;
+	struct node_info node; /* of a node that knows the store to be away: who it is */
+	bool has_node, has_rooms, has_changed;
 	struct json_list rooms, changed, closed; /* of struct reported_room */
 	struct json_list rooms_part;             /* of uint64_t */
 };

@@ -327,6 +327,17 @@ int unforgotten(struct request *rq, int err)
 }
 
 /* -- without the store ---------------------------------------------------------------------------------------------------------- */
+static void hear_node(struct request *rq)
+{
+	const struct heartbeat_body *body = rq->body;
+	struct node_record record = { .registration = body->registration, .seq = body->seq, .reported = (enum node_report)body->state,
+		                      .lease_ms = rq->worker->router->conf.nodes.lease_ms, .listed = heartbeat_ends_list(body) };
+
+	memcpy(record.id, node_of(rq), rq->names[NAME_NODE].len);
+	memcpy(record.incarnation, body->incarnation, strlen(body->incarnation));
+	fleet_hear(rq->worker->router->fleet, &record, &body->node);
+}
+
 void take_hearsay(struct request *rq)
 {
 	const struct heartbeat_body *body = rq->body;
@@ -335,7 +346,11 @@ void take_hearsay(struct request *rq)
 	struct router *router = rq->worker->router;
 	struct table *table = registry_table(router->registry);
 
-	if (!fleet_owns(router->fleet, node_of(rq), body->incarnation))
+	bool heard = body->has_node && !fleet_view(router->fleet)->ready;
+
+	if (heard)
+		hear_node(rq);
+	else if (!fleet_owns(router->fleet, node_of(rq), body->incarnation))
 		return;
 	for (size_t i = 0; i < list->count; i++) {
 		struct str name = str_of(rooms[i].room);

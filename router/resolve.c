@@ -436,6 +436,9 @@ int unpublished_room(struct request *rq, int err)
 
 	if (!lacks_hints(rs))
 		return -err;
+	struct str hints = hints_of(rq);
+	memcpy(rs->room.hints, hints.len ? hints.at : "", hints.len);
+	rs->room.hints[hints.len] = '\0';
 	rs->wants_hints = false;
 	give_back_slot(rq);
 	return request_go(rq, rs->answer);

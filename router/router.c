@@ -20,6 +20,7 @@
 #include "health/probe.h"
 #include "registry/registry.h"
 #include "registry/table.h"
+#include "router/audit.h"
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/keeper.h"
@@ -74,6 +75,8 @@ static void node_changed(void *arg, const char *node, enum node_state from, enum
 
 	if (type != EVENT_TYPES)
 		events_emit(router, &(struct event){ .type = type, .node = node });
+	if (to == NODE_LOST && router->workers)
+		audit_close_node(router, node);
 	log_line(to == NODE_LOST ? LOG_WARN : LOG_INFO, "node_state", "node", LOG_S(node), "from", LOG_S(node_state_words[from]), "to",
 	         LOG_S(node_state_words[to]), NULL);
 }

@@ -17,6 +17,7 @@
 #include "base/url.h"
 #include "health/sfu.h"
 #include "registry/registry.h"
+#include "router/audit.h"
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/errands.h"
@@ -76,6 +77,7 @@ static bool build(struct worker *w)
 	w->http = http_new(w->loop, &http);
 	w->tunnels = tunnels_new(w->loop, &tunnels);
 	w->httpd = httpd_new(w->loop, &httpd, &edge_ops, w);
+	w->audits = audits_new(w);
 	w->sfu = w->http ? sfu_new(w->loop, router->fleet, w->http, &sfu) : NULL;
 	return w->store && w->http && w->tunnels && w->httpd && w->sfu;
 }
@@ -257,6 +259,8 @@ void worker_unload(struct worker *w)
 	if (w->httpd)
 		httpd_free(w->httpd);
 	errands_drop(w);
+	if (w->audits)
+		audits_free(w->audits);
 	if (w->tunnels)
 		tunnels_free(w->tunnels);
 	if (w->sfu)

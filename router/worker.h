@@ -17,6 +17,7 @@
 
 struct accepted;
 struct event_stream;
+struct audits;
 struct errand;
 struct http;
 struct httpd;
@@ -38,6 +39,7 @@ struct worker {
 	struct http *http;
 	struct httpd *httpd;
 	struct tunnels *tunnels;
+	struct audits *audits;
 	struct sfu *sfu;
 	struct errand *errands; /* under way */
 	size_t nerrands;

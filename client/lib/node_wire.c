@@ -32,6 +32,27 @@ static void write_labels(const struct node_identity *self, struct json_out *json
 	json_close(json, '}');
 }
 
+static void write_self(const struct node_identity *self, struct json_out *json)
+{
+	text(json, "signal_url", self->signal_url);
+	text(json, "http_url", self->http_url);
+	text(json, "public_signal_url", self->public_signal_url);
+	text(json, "control_url", self->control_url);
+	text(json, "health_url", self->health_url);
+	text(json, "region", self->region);
+	text(json, "zone", self->zone);
+	text(json, "pool", self->pool);
+	write_labels(self, json);
+	json_open(json, "capacity", '{');
+	positive(json, "bandwidth_mbps", self->capacity_bandwidth_mbps);
+	positive(json, "rooms", self->capacity_rooms);
+	positive(json, "participants", self->capacity_participants);
+	json_close(json, '}');
+	text(json, "fences", self->fences);
+	text(json, "adapter", self->adapter);
+	text(json, "version", self->version);
+}
+
 void wire_register(const struct usher_node *node, struct buf *out)
 {
 	const struct node_identity *self = &node->self;
@@ -40,24 +61,16 @@ void wire_register(const struct usher_node *node, struct buf *out)
 	json_open(&json, NULL, '{');
 	text(&json, "incarnation", self->incarnation);
 	text(&json, "replaces", self->replaces);
-	text(&json, "signal_url", self->signal_url);
-	text(&json, "http_url", self->http_url);
-	text(&json, "public_signal_url", self->public_signal_url);
-	text(&json, "control_url", self->control_url);
-	text(&json, "health_url", self->health_url);
-	text(&json, "region", self->region);
-	text(&json, "zone", self->zone);
-	text(&json, "pool", self->pool);
-	write_labels(self, &json);
-	json_open(&json, "capacity", '{');
-	positive(&json, "bandwidth_mbps", self->capacity_bandwidth_mbps);
-	positive(&json, "rooms", self->capacity_rooms);
-	positive(&json, "participants", self->capacity_participants);
+	write_self(self, &json);
 	json_close(&json, '}');
-	text(&json, "fences", self->fences);
-	text(&json, "adapter", self->adapter);
-	text(&json, "version", self->version);
-	json_close(&json, '}');
+}
+
+/* A router that starts while the store is gone cannot look up who we are. */
+static void write_node(const struct usher_node *node, struct json_out *json)
+{
+	json_open(json, "node", '{');
+	write_self(&node->self, json);
+	json_close(json, '}');
 }
 
 /* A sample of 0/0 or a counter that ran backwards is not known, and must not cost the lease: routers refuse such numbers. */
@@ -176,6 +189,8 @@ void wire_beat(struct usher_node *node, struct router_link *link, struct buf *ou
 	write_load(node, &json);
 	json_u64(&json, "seen", node->sample_seen);
 	json_u64(&json, "max_epoch", node->rooms.max_epoch);
+	if (node->degraded)
+		write_node(node, &json);
 	if (link->parts)
 		write_part(link, &json);
 	else
