@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connection, from name to greeting to loss. One that does not answer is given up whole: redisAsyncFree, as
- * redisAsyncDisconnect would wait for the answers. Never from onConnect or onDisconnect: there hiredis frees the context
- * itself. Whatever calls back may free the link: hence `gone`.
+ * The connection, from its place to loss (redis_greet.c: the greeting). One that does not answer is given up whole:
+ * redisAsyncFree, as redisAsyncDisconnect would wait for the answers. Never from onConnect or onDisconnect: there hiredis
+ * frees the context itself. Whatever calls back may free the link: hence `gone`.
+ *
+ * Each second a connection looks whether its place has moved, and asks its server for its role: one that was demoted by
+ * hand says so to nobody, and would refuse the next write only.
  */
 #include <fcntl.h>
 #include <netdb.h>
@@ -17,6 +20,8 @@
 #define PING_MS 1000       /* a silent link is asked whether it lives */
 #define BACKOFF_BASE_MS 50 /* full jitter: random in [0, base * 2^n), at most the cap */
 #define BACKOFF_CAP_MS 2000
+#define MOVING_CAP_MS 250  /* where somebody looks for the primary: it may be found any moment */
+#define NOWHERE_MS 20      /* until the place is known, or another's login is over */
 
 static void link_connect(struct redis *link);
 
@@ -31,9 +36,10 @@ static void retry_plan(struct redis *link)
 {
 	unsigned n = link->failures < 10 ? link->failures : 10;
 	uint64_t most = (uint64_t)BACKOFF_BASE_MS << n;
+	uint64_t cap = link->how.target->kind == REDIS_ONE ? BACKOFF_CAP_MS : MOVING_CAP_MS;
 
-	if (most > BACKOFF_CAP_MS)
-		most = BACKOFF_CAP_MS;
+	if (most > cap)
+		most = cap;
 	link->failures++;
 	timer_set(link->loop, &link->retry, 1 + (uint64_t)(random_unit() * (double)most), retry_due);
 }
@@ -54,8 +60,12 @@ void redis_lost(struct redis *link, const char *why)
 	wait_drop(&link->resolving);
 	timer_clear(link->loop, &link->limit);
 	timer_clear(link->loop, &link->ping);
+	timer_clear(link->loop, &link->again);
 	retry_plan(link);
-	log_debug("redis_link_down", "why", LOG_S(link->why));
+	redis_place_doubt(link->how.place);
+	if (was_up && link->how.login)
+		redis_login_doubt(link->how.login);
+	log_debug("redis_link_down", "host", LOG_S(link->at.host), "port", LOG_U(link->at.port), "why", LOG_S(link->why));
 	link->gone = &gone;
 	if (was_up && link->events->down)
 		link->events->down(link->arg);
@@ -88,32 +98,46 @@ void redis_drop(struct redis *link, const char *why)
 		redis_abandon(link, why);
 }
 
+void redis_leave(struct redis *link, const char *why)
+{
+	redis_place_leave(link->how.place, link->version);
+	redis_drop(link, why);
+}
+
 static void limit_due(struct timer *timer)
 {
 	redis_abandon(container_of(timer, struct redis, limit), "not connected in time");
 }
 
+/* An answer is an answer, and without one the call is overdue. */
 static void ping_done(struct redis_call *call, const struct redisReply *reply)
 {
-	(void)call, (void)reply; /* an answer is an answer, and without one the call is overdue */
+	struct redis *link = container_of(call, struct redis, alive);
+
+	if (link->how.use == USE_STORE && reply_is_replica(reply))
+		redis_leave(link, "this server is a replica now");
 }
 
 static void ping_due(struct timer *timer)
 {
 	struct redis *link = container_of(timer, struct redis, ping);
 
+	if (link->version != redis_place_version(link->how.place)) {
+		redis_drop(link, "the primary is elsewhere now");
+		return;
+	}
 	timer_set(link->loop, &link->ping, PING_MS, ping_due);
 	if (link->subscribed || link->alive.link || link->first)
 		return;
 	command_start(&link->alive.text, 1);
-	command_z(&link->alive.text, "PING");
+	command_z(&link->alive.text, link->how.use == USE_STORE ? "ROLE" : "PING");
 	link->alive.script = SCRIPT_COUNT;
 	link->alive.done = ping_done;
-	link->alive.due_ms = loop_now_ms(link->loop) + link->target.timeout_ms;
+	link->alive.due_ms = loop_now_ms(link->loop) + link->how.target->timeout_ms;
 	redis_send(link, &link->alive);
 }
 
-static void link_greeted(struct redis *link)
+void redis_greeted(struct redis *link)
 {
 	bool gone = false, *outer = link->gone;
 
@@ -133,37 +157,9 @@ static void link_greeted(struct redis *link)
 		*outer = true;
 }
 
-/* AUTH, SELECT and PING go out together; the last answer says that the server also serves (it may still be loading). */
-static void greeting_reply(struct redisAsyncContext *context, void *reply, void *last)
-{
-	struct redis *link = context->data;
-
-	if (!link)
-		return;
-	if (!reply)
-		redis_lost(link, "closed while greeting");
-	else if (reply_failed(reply))
-		redis_abandon(link, reply_str(reply).at);
-	else if (last)
-		link_greeted(link);
-}
-
-static void greeting_send(struct redis *link, const char *word, const char *value, bool last)
-{
-	struct buf text = { 0 };
-
-	command_start(&text, value ? 2 : 1);
-	command_z(&text, word);
-	if (value)
-		command_z(&text, value);
-	redisAsyncFormattedCommand(link->context, greeting_reply, last ? link : NULL, text.at, text.len);
-	buf_free(&text);
-}
-
 static void context_connected(const struct redisAsyncContext *context, int status)
 {
 	struct redis *link = context->data;
-	char db[24];
 
 	if (!link)
 		return;
@@ -172,12 +168,7 @@ static void context_connected(const struct redisAsyncContext *context, int statu
 		return;
 	}
 	link->state = LINK_GREETING;
-	if (link->target.password[0])
-		greeting_send(link, "AUTH", link->target.password, false);
-	snprintf(db, sizeof db, "%u", (unsigned)link->target.db);
-	if (link->target.db)
-		greeting_send(link, "SELECT", db, false);
-	greeting_send(link, "PING", NULL, true);
+	redis_greet(link);
 }
 
 static void context_disconnected(const struct redisAsyncContext *context, int status)
@@ -199,7 +190,7 @@ static struct redisAsyncContext *context_open(struct redis *link)
 	if (getnameinfo((struct sockaddr *)&link->addresses.at[i], link->addresses.len[i], ip, sizeof ip, NULL, 0,
 	                NI_NUMERICHOST) != 0)
 		return NULL;
-	context = redisAsyncConnect(ip, link->target.port);
+	context = redisAsyncConnect(ip, link->at.port);
 	if (!context)
 		return NULL;
 	if (context->err || !redis_socket_attach(link->loop, context)) {
@@ -233,27 +224,45 @@ static void link_resolved(struct wait *w, int err)
 		link_open(link);
 }
 
+/* Not to be tried yet. Calls that would wait for the first connection do so for a while only. */
+static bool link_waits(struct redis *link)
+{
+	const struct redis_login *login = link->how.login;
+	uint64_t now = loop_now_ms(link->loop);
+	bool refused = login && link->how.target->password[0] && redis_login_waits(login, now);
+
+	if (redis_place_read(link->how.place, &link->at, &link->version) && !refused)
+		return false;
+	link->tried = link->tried || (refused && login->refused) || now - link->made_ms >= link->how.target->timeout_ms;
+	timer_set(link->loop, &link->retry, NOWHERE_MS, retry_due);
+	return true;
+}
+
 static void link_connect(struct redis *link)
 {
 	int err;
 
+	if (link_waits(link))
+		return;
+	link->unfit = false;
 	link->state = LINK_RESOLVING;
-	timer_set(link->loop, &link->limit, link->target.timeout_ms, limit_due);
-	err = loop_resolve(link->loop, link->target.host, link->target.port, &link->addresses, &link->resolving);
+	timer_set(link->loop, &link->limit, link->how.target->timeout_ms, limit_due);
+	err = loop_resolve(link->loop, link->at.host, link->at.port, &link->addresses, &link->resolving);
 	if (err != WAIT)
 		link_resolved(&link->resolving, err);
 }
 
-struct redis *redis_new(struct loop *loop, const struct redis_target *target, const struct redis_events *events, void *arg)
+struct redis *redis_new(struct loop *loop, const struct redis_how *how, const struct redis_events *events, void *arg)
 {
 	struct redis *link = calloc(1, sizeof *link);
 
 	if (!link)
 		abort();
 	link->loop = loop;
-	link->target = *target;
+	link->how = *how;
 	link->events = events;
 	link->arg = arg;
+	link->made_ms = loop_now_ms(loop);
 	link->resolving.wake = link_resolved;
 	timer_set(loop, &link->retry, 0, retry_due); /* not now: the owner is not ready for callbacks */
 	return link;
@@ -280,6 +289,7 @@ void redis_free(struct redis *link)
 	timer_clear(link->loop, &link->retry);
 	timer_clear(link->loop, &link->limit);
 	timer_clear(link->loop, &link->ping);
+	timer_clear(link->loop, &link->again);
 	free(link);
 }
 
@@ -291,6 +301,21 @@ bool redis_up(const struct redis *link)
 const char *redis_why_down(const struct redis *link)
 {
 	return link->why;
+}
+
+bool redis_unfit(const struct redis *link)
+{
+	return link->unfit;
+}
+
+const struct redis_endpoint *redis_at(const struct redis *link)
+{
+	return &link->at;
+}
+
+uint64_t redis_server(const struct redis *link)
+{
+	return link->state == LINK_UP ? link->server : 0;
 }
 
 /* -- subscriptions -------------------------------------------------------------------------------------------------------------- */

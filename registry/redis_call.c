@@ -5,15 +5,18 @@
  * context->data is NULL and the slots are all that is left to free.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "registry/redis_command.h"
+#include "registry/redis_error.h"
 #include "registry/redis_private.h"
 #include "registry/redis_read.h"
 
 #define PENDING_MAX 65536 /* calls under way */
 #define QUEUED_MAX 4096   /* calls waiting for the first connection */
+#define PARK_MS 50        /* between two attempts of a parked call */
 
 struct redis_slot {
 	struct redis_call *call; /* NULL: nobody waits any more */
@@ -50,6 +53,7 @@ static void call_end(struct redis_call *call)
 	buf_free(&call->text);
 	call->text = (struct buf){ 0 };
 	call->link = NULL;
+	call->parked = false;
 }
 
 void call_done(struct redis_call *call, const struct redisReply *reply)
@@ -102,11 +106,24 @@ static bool call_eval(struct redis *link, struct redis_call *call)
 	return call_transmit(link, call);
 }
 
-/* A primary that has become a replica refuses writes for good: the name may lead to the new one by now. */
+/* A server that says of itself that it is of no use now: the primary may be elsewhere, and is looked for. */
+static bool reply_ends_link(const struct redisReply *reply)
+{
+	enum redis_cure cure;
+
+	if (!reply || !reply_failed(reply))
+		return false;
+	cure = redis_error_of(reply_str(reply).at)->cure;
+	return cure == CURE_LEAVE || cure == CURE_LOGIN;
+}
+
 static void call_answered(struct redis *link, struct redis_call *call, const struct redisReply *reply)
 {
-	bool read_only = reply_read_only(reply), gone = false, *outer = link->gone;
+	bool ends = reply_ends_link(reply), gone = false, *outer = link->gone;
+	char why[sizeof link->why];
 
+	if (ends)
+		snprintf(why, sizeof why, "%s", reply_str(reply).at);
 	link->gone = &gone;
 	call_done(call, reply);
 	if (gone) {
@@ -115,8 +132,17 @@ static void call_answered(struct redis *link, struct redis_call *call, const str
 		return;
 	}
 	link->gone = outer;
-	if (read_only)
-		redis_drop(link, "read-only replica");
+	if (ends)
+		redis_leave(link, why);
+}
+
+static bool call_rescued(struct redis *link, struct redis_call *call, const struct redisReply *reply)
+{
+	if (!reply_failed(reply))
+		return false;
+	if (reply_error_is(reply, "NOSCRIPT"))
+		return call_eval(link, call);
+	return call->routed && link->events->failed && link->events->failed(link->arg, call, reply);
 }
 
 static void call_reply(struct redisAsyncContext *context, void *reply, void *arg)
@@ -138,7 +164,7 @@ static void call_reply(struct redisAsyncContext *context, void *reply, void *arg
 	}
 	link->heard++;
 	link->failures = 0;
-	if (call && !(reply_error_is(reply, "NOSCRIPT") && call_eval(link, call)))
+	if (call && !call_rescued(link, call, reply))
 		call_answered(link, call, reply);
 }
 
@@ -149,7 +175,7 @@ static void call_overdue(struct timer *timer)
 	struct redis *link = call->link;
 	bool silent = link->heard == call->heard_before || call == link->first;
 
-	if (call->slot && silent && loop_now_ms(link->loop) - call->sent_ms >= link->target.timeout_ms / 2) {
+	if (call->slot && silent && loop_now_ms(link->loop) - call->sent_ms >= link->how.target->timeout_ms / 2) {
 		redis_abandon(link, "no answer in time");
 		return;
 	}
@@ -170,12 +196,21 @@ static bool link_takes(const struct redis *link, const struct redis_call *call)
 	return call->patient && !link->tried && link->pending < QUEUED_MAX;
 }
 
+/* What is sent to where the primary was would be lost with it. */
+static bool link_moved(struct redis *link)
+{
+	if (link->state != LINK_UP || link->version == redis_place_version(link->how.place))
+		return false;
+	timer_set(link->loop, &link->ping, 0, link->ping.fire);
+	return true;
+}
+
 int redis_send(struct redis *link, struct redis_call *call)
 {
 	uint64_t left = time_left(link, call->due_ms);
 
 	assert(!call->link && call->done);
-	if (left == 0 || !link_takes(link, call) || (link->state == LINK_UP && !call_transmit(link, call))) {
+	if (left == 0 || link_moved(link) || !link_takes(link, call) || (link->state == LINK_UP && !call_transmit(link, call))) {
 		buf_free(&call->text);
 		call->text = (struct buf){ 0 };
 		return -ERR_STORE_UNAVAILABLE;
@@ -191,6 +226,57 @@ void redis_tell(struct redis *link, struct buf *text)
 		redisAsyncFormattedCommand(link->context, NULL, NULL, text->at, text->len);
 	buf_free(text);
 	*text = (struct buf){ 0 };
+}
+
+/* -- parked calls ------------------------------------------------------------------------------------------------------------- */
+
+static void again_due(struct timer *timer)
+{
+	struct redis *link = container_of(timer, struct redis, again);
+	bool gone = false, *outer = link->gone;
+	struct redis_call *call;
+	size_t most = link->pending;
+
+	link->gone = &gone;
+	for (; !gone && most; most--) {
+		for (call = link->first; call && !call->parked; call = call->next)
+			;
+		if (!call)
+			break;
+		call->parked = false;
+		link->events->again(link->arg, call);
+	}
+	if (!gone)
+		link->gone = outer;
+	else if (outer)
+		*outer = true;
+}
+
+void redis_park(struct redis_call *call)
+{
+	struct redis *link = call->link;
+
+	call_unlink(call);
+	call_append(link, call); /* the first is the one that has been under way longest */
+	call->parked = true;
+	if (!link->again.slot)
+		timer_set(link->loop, &link->again, PARK_MS, again_due);
+}
+
+void redis_take(struct redis_call *call)
+{
+	if (call->slot)
+		call->slot->call = NULL;
+	call->slot = NULL;
+	call->parked = false;
+	timer_clear(call->link->loop, &call->timer);
+	call_unlink(call);
+	call->link = NULL;
+}
+
+void redis_resend(struct redis_call *call)
+{
+	call_transmit(call->link, call); /* refused only by a context that is ending: it will be told */
 }
 
 void calls_send_queued(struct redis *link)

@@ -63,6 +63,37 @@ void command_script(struct buf *to, enum script script, size_t keys, size_t args
 	command_u64(to, keys);
 }
 
+/* "$len\r\nbytes\r\n"; false at the end. */
+static bool word_cut(struct str *rest, struct str *word)
+{
+	struct str line;
+	uint64_t len;
+
+	if (!str_cut(rest, '\n', &line) || line.len < 3 || line.at[0] != '$' ||
+	    !parse_u64((struct str){ line.at + 1, line.len - 2 }, &len) || len + 2 > rest->len)
+		return false;
+	*word = (struct str){ rest->at, len };
+	rest->at += len + 2;
+	rest->len -= len + 2;
+	return true;
+}
+
+struct str command_first_key(const struct buf *text)
+{
+	static const char *const keyless[] = { "PING", "TIME", "INFO", "ROLE", "SCAN", "WAIT", "CLIENT", "SCRIPT", "PUBLISH" };
+	struct str rest = { text->at, text->len }, verb, word, none = { NULL, 0 };
+
+	if (!str_cut(&rest, '\n', &word) || !word_cut(&rest, &verb))
+		return none;
+	for (size_t i = 0; i < sizeof keyless / sizeof *keyless; i++)
+		if (str_is(verb, keyless[i]))
+			return none;
+	if (str_is(verb, "EVALSHA") || str_is(verb, "EVAL"))
+		if (!word_cut(&rest, &word) || !word_cut(&rest, &word) || str_is(word, "0"))
+			return none;
+	return word_cut(&rest, &word) ? word : none;
+}
+
 void command_eval(struct buf *to, const struct buf *evalsha, enum script script)
 {
 	const char *words = strstr(evalsha->at, evalsha_word);

@@ -209,7 +209,7 @@ static int part_send(struct fleet_op *op, struct part_fetch *fetch, struct node_
 		command_z(text, "0");
 		command_z(text, "-1");
 	}
-	return redis_send(op->store->data.link, &fetch->call);
+	return shard_send(op->store, &fetch->call);
 }
 
 static int nodes_fetch(struct fleet_op *op)
@@ -328,7 +328,7 @@ static int simple_send(struct fleet_op *op, struct redis_call *call, const char 
 	call->patient = true;
 	call->due_ms = op->due_ms;
 	call->done = done;
-	return redis_send(op->store->data.link, call);
+	return shard_send(op->store, call);
 }
 
 static int fleet_start_reading(struct fleet_op *op, const char *verb, const char *key,

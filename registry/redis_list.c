@@ -145,7 +145,7 @@ static int row_fetch(struct list_op *op, struct list_fetch *fetch)
 	command_room(text, op->store, fetch->row->name);
 	for (size_t i = 0; i < ROOM_FIELDS; i++)
 		command_z(text, room_fields[i]);
-	return redis_send(op->store->data.link, &fetch->call);
+	return shard_send(op->store, &fetch->call);
 }
 
 static int rows_fetch(struct list_op *op)
@@ -333,7 +333,7 @@ static int scan_send(struct list_op *op)
 	op->scan.patient = true;
 	op->scan.due_ms = op->due_ms;
 	op->scan.done = scan_answered;
-	return redis_send(op->store->data.link, &op->scan);
+	return shard_send(op->store, &op->scan);
 }
 
 /* "cursor" or "cursor:end:hash"; empty is the start. */

@@ -52,7 +52,7 @@ static struct mark_op *mark_new(struct redis_store *store, struct store_mark *ou
 
 int redis_mark_look(struct redis_store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
 {
-	uint64_t server = store->data.server;
+	uint64_t server = shard_server(store, 0);
 
 	if (!server)
 		return -ERR_STORE_UNAVAILABLE; /* it has not said yet which process it is */

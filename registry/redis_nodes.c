@@ -66,7 +66,7 @@ static void set_of_nodes(struct redis_store *store, const char *change, const ch
 	command_z(&text, change);
 	command_key(&text, store, "nodes");
 	command_z(&text, node);
-	redis_tell(store->data.link, &text);
+	shard_tell(store, &text);
 }
 
 static enum node_wish wish_of(struct str word)

@@ -14,10 +14,17 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "registry/redis_command.h"
+#include "registry/redis_error.h"
 #include "registry/redis_op.h"
 #include "registry/redis_read.h"
+#include "registry/redis_shards.h"
 #include "registry/redis_store.h"
 #include "registry/redis_watch.h"
+
+#define HOPS_MAX 5 /* at once; from then on with a pause before each */
+
+static bool op_call_failed(void *arg, struct redis_call *, const struct redisReply *);
+static void op_call_again(void *arg, struct redis_call *);
 
 /* -- connections and tracking --------------------------------------------------------------------------------------------------- */
 
@@ -26,14 +33,8 @@ static void conn_down(void *arg)
 	struct redis_conn *conn = arg;
 
 	if (conn->asked)
-		redis_watch_forgot(conn->store->shared->watch);
+		redis_watch_forgot(conn->watch);
 	conn->asked = conn->armed = conn->server = 0;
-}
-
-static void server_done(struct redis_call *call, const struct redisReply *reply)
-{
-	if (reply)
-		container_of(call, struct redis_conn, arm)->server = reply_run_id(reply);
 }
 
 static void arm_send(struct redis_conn *conn, void (*done)(struct redis_call *, const struct redisReply *))
@@ -63,19 +64,23 @@ static void conn_up(void *arg)
 	struct redis_conn *conn = arg;
 
 	conn->connections++;
+	conn->server = redis_server(conn->link);
 	scripts_load(conn);
-	command_start(&conn->arm.text, 2);
-	command_z(&conn->arm.text, "INFO");
-	command_z(&conn->arm.text, "server");
-	arm_send(conn, server_done);
 }
 
-static const struct redis_events conn_events = { .up = conn_up, .down = conn_down };
+static const struct redis_events conn_events = {
+	.up = conn_up, .down = conn_down, .failed = op_call_failed, .again = op_call_again
+};
 
-void conn_open(struct redis_conn *conn, struct redis_store *store)
+void conn_open(struct redis_conn *conn, struct redis_store *store, struct redis_shard *shard)
 {
+	const struct redis_shared *shared = store->shared;
+	struct redis_how how = { .target = &shared->target, .place = &shard->place, .login = shared->login, .use = USE_STORE };
+
 	conn->store = store;
-	conn->link = redis_new(store->loop, &store->shared->target, &conn_events, conn);
+	conn->shard = shard;
+	conn->watch = shard->watch;
+	conn->link = redis_new(store->loop, &how, &conn_events, conn);
 }
 
 void conn_close(struct redis_conn *conn)
@@ -85,7 +90,7 @@ void conn_close(struct redis_conn *conn)
 	redis_cancel(&conn->arm);
 	redis_free(conn->link);
 	if (conn->asked)
-		redis_watch_forgot(conn->store->shared->watch);
+		redis_watch_forgot(conn->watch);
 	conn->link = NULL;
 }
 
@@ -112,7 +117,7 @@ static void arm_done(struct redis_call *call, const struct redisReply *reply)
 
 static bool conn_arm(struct redis_conn *conn, uint64_t id)
 {
-	if (conn->arm.link || conn->server != redis_watch_server(conn->store->shared->watch))
+	if (conn->arm.link || conn->server != redis_watch_server(conn->watch))
 		return false; /* still asking; or client ids mean other clients here */
 	if (conn->asked)
 		tell_client(conn, "TRACKING", "OFF");
@@ -134,9 +139,9 @@ static bool conn_arm(struct redis_conn *conn, uint64_t id)
 
 uint64_t conn_track(struct redis_conn *conn)
 {
-	uint64_t id = redis_watch_id(conn->store->shared->watch);
+	uint64_t id = redis_watch_id(conn->watch);
 
-	if (id == 0 || (conn->asked != id && !conn_arm(conn, id)))
+	if (id == 0 || conn->asking || (conn->asked != id && !conn_arm(conn, id)))
 		return 0;
 	tell_client(conn, "CACHING", "YES");
 	return id;
@@ -144,7 +149,7 @@ uint64_t conn_track(struct redis_conn *conn)
 
 bool conn_tracked(const struct redis_conn *conn, uint64_t id)
 {
-	const struct redis_watch *watch = conn->store->shared->watch;
+	const struct redis_watch *watch = conn->watch;
 
 	return redis_watch_blind(watch) || (id && conn->armed == id && redis_watch_id(watch) == id);
 }
@@ -221,8 +226,8 @@ void *op_new(struct redis_store *store, size_t size, bool acked)
 
 	if (!op)
 		abort();
-	op->acked = acked && store->shared->wait_replicas > 0;
-	op->conn = op->acked ? &store->acked : &store->data;
+	op->acked = op->call.acked = acked && store->shared->wait_replicas > 0;
+	op->conn = &store->nowhere;
 	op->call.script = SCRIPT_COUNT;
 	op->call.patient = true;
 	op->call.done = op_answered;
@@ -235,16 +240,106 @@ void op_script(struct redis_op *op, enum script script, size_t keys, size_t args
 	command_script(&op->call.text, script, keys, args);
 }
 
-int op_start(struct redis_op *op, uint64_t due_ms, struct wait *w)
+static int op_send(struct redis_op *op, struct redis_conn *conn, uint64_t due_ms, struct wait *w)
 {
 	op->call.due_ms = due_ms;
-	if (redis_send(op->conn->link, &op->call) != 0) {
+	op->call.routed = true;
+	if (conn)
+		op->conn = conn;
+	if (!conn || redis_send(conn->link, &op->call) != 0) {
+		buf_free(&op->call.text);
 		free(op);
 		return -ERR_STORE_UNAVAILABLE;
 	}
 	if (w)
 		op_attach(&op->op, w);
 	return WAIT;
+}
+
+int op_start(struct redis_op *op, uint64_t due_ms, struct wait *w)
+{
+	return op_send(op, shard_conn(op->conn->store, &op->call), due_ms, w);
+}
+
+int op_start_at(struct redis_op *op, size_t shard, uint64_t due_ms, struct wait *w)
+{
+	const struct redis_store *store = op->conn->store;
+	struct redis_shard_conns *conns = shard < store->nshards ? store->shards[shard] : NULL;
+
+	return op_send(op, !conns ? NULL : op->acked ? &conns->acked : &conns->data, due_ms, w);
+}
+
+/* -- calls that must go elsewhere ---------------------------------------------------------------------------------------------- */
+
+/* From one connection to another: the first has answered it. Nobody is told before this has returned to the loop. */
+static void call_move(struct redis_call *call, struct redis_conn *to)
+{
+	redis_take(call);
+	if (call->done == op_answered)
+		container_of(call, struct redis_op, call)->conn = to;
+	if (redis_send(to->link, call) != 0)
+		call->done(call, NULL);
+}
+
+static void op_call_again(void *arg, struct redis_call *call)
+{
+	struct redis_conn *here = arg, *to = shard_conn(here->store, call);
+
+	if (!to || to == here)
+		redis_resend(call);
+	else
+		call_move(call, to);
+}
+
+/* "MOVED 3999 127.0.0.1:6381"; without a host it is the one that answers. */
+static struct redis_conn *conn_named(const struct redis_conn *here, const struct redis_call *call, struct str text)
+{
+	const struct redis_store *store = here->store;
+	struct redis_endpoint to;
+
+	if (!redis_endpoint_of_error(text, redis_at(here->link), &to))
+		return NULL;
+	for (size_t i = 0; i < store->nshards; i++) {
+		struct redis_conn *conn = call->acked ? &store->shards[i]->acked : &store->shards[i]->data;
+
+		if (redis_up(conn->link) && redis_endpoint_is(redis_at(conn->link), &to))
+			return conn;
+	}
+	return NULL;
+}
+
+static void call_ask(struct redis_call *call, struct redis_conn *to)
+{
+	struct buf asking = { 0 };
+
+	command_start(&asking, 1);
+	command_z(&asking, "ASKING");
+	redis_tell(to->link, &asking);
+	to->asking = true;
+	call_move(call, to);
+	to->asking = false;
+}
+
+/* A node that is not known yet is found by the map that is read meanwhile. */
+static bool op_call_failed(void *arg, struct redis_call *call, const struct redisReply *reply)
+{
+	struct redis_conn *here = arg, *to;
+	enum redis_cure cure = redis_error_of(reply_str(reply).at)->cure;
+	bool cluster = here->store->shared->target.kind == REDIS_CLUSTER;
+
+	if (cure != CURE_WAIT && !(cluster && (cure == CURE_MOVE || cure == CURE_ASK)))
+		return false;
+	if (cure != CURE_ASK && cluster)
+		redis_place_doubt(&here->shard->place);
+	to = cure == CURE_WAIT || call->hops >= HOPS_MAX ? NULL : conn_named(here, call, reply_str(reply));
+	call->hops++;
+	if (!to)
+		redis_park(call);
+	else if (cure == CURE_ASK)
+		call_ask(call, to);
+	else
+		call_move(call, to);
+	return true;
 }
 
 /* -- keys ---------------------------------------------------------------------------------------------------------------------------- */

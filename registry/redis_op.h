@@ -14,15 +14,20 @@
 #include "registry/registry.h"
 
 struct redis_store;
-struct redis_conn { /* a data connection, and where what it reads is tracked */
+struct redis_shard;
+struct redis_watch;
+struct redis_conn { /* a data connection to one shard's primary, and where what it reads is tracked */
 	struct redis_store *store;
 	struct redis *link;
-	struct redis_call arm; /* INFO, then CLIENT TRACKING each time the invalidation link is a new one */
-	uint64_t connections;  /* so far */
-	uint64_t server;       /* which process this is (reply_run_id); 0: not known yet */
-	uint64_t asked, armed; /* client id of the invalidation link: asked for, and confirmed; 0: none */
+	struct redis_shard *shard;
+	struct redis_watch *watch; /* the shard's */
+	struct redis_call arm;     /* CLIENT TRACKING each time the invalidation link is a new one */
+	uint64_t connections;      /* so far */
+	uint64_t server;           /* while up: which process the primary is (reply_run_id); else 0 */
+	uint64_t asked, armed;     /* client id of the invalidation link: asked for, and confirmed; 0: none */
+	bool asking;               /* the next command follows ASKING: nothing may come between them */
 };
-void conn_open(struct redis_conn *, struct redis_store *);
+void conn_open(struct redis_conn *, struct redis_store *, struct redis_shard *);
 void conn_close(struct redis_conn *);
 /* Before a read that the table may keep: directs tracking to the present link, and asks that the next command be tracked.
  * Gives the id that the reply counts for, 0: it must not be kept. */
@@ -32,7 +37,7 @@ bool conn_tracked(const struct redis_conn *, uint64_t id); /* at the reply */
 struct redis_op {
 	struct op op;
 	struct redis_call call;
-	struct redis_conn *conn;
+	struct redis_conn *conn; /* from op_start() on: the one to the shard of its key */
 	bool acked;
 	int (*take)(struct redis_op *, const struct redisReply *); /* not an error reply; 0 or -ERR_X */
 	/* Only after success. `asked`: somebody waits, write the out-parameters. May be NULL. */
@@ -42,8 +47,10 @@ struct redis_op {
 /* `size` bytes, zeroed; the struct begins with struct redis_op. Freed by the end of the operation, or by op_start(). */
 void *op_new(struct redis_store *, size_t size, bool acked);
 void op_script(struct redis_op *, enum script, size_t keys, size_t args); /* then keys and args with command_*() */
-/* WAIT, or -ERR_STORE_UNAVAILABLE. w NULL: tell only. */
+/* WAIT, or -ERR_STORE_UNAVAILABLE. w NULL: tell only. The first key of the command decides which shard it goes to. */
 int op_start(struct redis_op *, uint64_t due_ms, struct wait *w);
+/* The same for a command without a key: to the shard of this number (registry/redis_shards.h). */
+int op_start_at(struct redis_op *, size_t shard, uint64_t due_ms, struct wait *w);
 
 /* A key: the prefix and up to three pieces. */
 void key_room(struct buf *to, const struct redis_store *, struct str room);

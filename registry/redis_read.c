@@ -9,6 +9,7 @@
 #include <hiredis/hiredis.h>
 
 #include "registry/nodes.h"
+#include "registry/redis_place.h"
 #include "registry/redis_read.h"
 #include "registry/rooms.h"
 
@@ -25,9 +26,9 @@ bool reply_error_is(const struct redisReply *r, const char *prefix)
 	return r && r->type == REDIS_REPLY_ERROR && strncmp(r->str, prefix, strlen(prefix)) == 0;
 }
 
-bool reply_read_only(const struct redisReply *r)
+bool reply_is_replica(const struct redisReply *r)
 {
-	return reply_error_is(r, "READONLY ") || (r && r->type == REDIS_REPLY_ERROR && strstr(r->str, "-READONLY "));
+	return str_is(reply_str(reply_at(r, 0)), "slave");
 }
 
 bool reply_is_list(const struct redisReply *r)
@@ -154,17 +155,52 @@ bool text_entry(struct str text, struct room_report *out, uint64_t *uses)
 	return true;
 }
 
+bool redis_endpoint_of_error(struct str text, const struct redis_endpoint *from, struct redis_endpoint *out)
+{
+	struct str word, port;
+	uint64_t n;
+
+	if (!str_cut(&text, ' ', &word) || !str_cut(&text, ' ', &word) || !text.at)
+		return false;
+	port = text;
+	while (port.len && memchr(port.at, ':', port.len)) /* an IPv6 address has many */
+		str_cut(&port, ':', &word);
+	if (!parse_u64(port, &n) || n == 0 || n > 65535)
+		return false;
+	text.len = text.len - port.len - 1;
+	if (text.len > REDIS_HOST_MAX)
+		return false;
+	*out = *from;
+	out->port = (uint16_t)n;
+	if (text.len) {
+		memset(out->host, 0, sizeof out->host);
+		memcpy(out->host, text.at, text.len);
+	}
+	return true;
+}
+
+struct str reply_info(const struct redisReply *r, const char *name)
+{
+	struct str rest = reply_str(r), line, key;
+
+	while (str_cut(&rest, '\n', &line)) {
+		if (line.len && line.at[line.len - 1] == '\r')
+			line.len--;
+		if (str_cut(&line, ':', &key) && str_is(key, name))
+			return line;
+	}
+	return (struct str){ NULL, 0 };
+}
+
 uint64_t reply_run_id(const struct redisReply *r)
 {
-	static const char label[] = "run_id:";
-	struct str text = reply_str(r);
-	const char *at = text.at ? strstr(text.at, label) : NULL;
+	struct str id = reply_info(r, "run_id");
 	uint64_t hash = 14695981039346656037u; /* FNV-1a */
 
-	if (!at)
+	if (!id.at)
 		return 1;
-	for (at += sizeof label - 1; *at && *at != '\r' && *at != '\n'; at++)
-		hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+	for (size_t i = 0; i < id.len; i++)
+		hash = (hash ^ (unsigned char)id.at[i]) * 1099511628211u;
 	return hash;
 }
 

@@ -18,8 +18,9 @@ struct room_report;
 
 bool reply_failed(const struct redisReply *); /* NULL, or an error */
 bool reply_error_is(const struct redisReply *, const char *prefix); /* "NOSCRIPT" */
-/* Refused as this server is a replica; before Redis 7 the error of a script has it in the middle. */
-bool reply_read_only(const struct redisReply *);
+bool reply_is_replica(const struct redisReply *); /* of ROLE */
+/* Of INFO: the value behind "name:", up to the line's end; .at NULL: it is not said. */
+struct str reply_info(const struct redisReply *, const char *name);
 bool reply_is_list(const struct redisReply *);
 bool reply_is_nil(const struct redisReply *);
 size_t reply_count(const struct redisReply *); /* items of a list */
@@ -37,6 +38,9 @@ bool reply_room(const struct redisReply *, struct room *out);
 bool text_charge(struct str, struct charge *out);            /* "number:cost:at_ms" */
 /* "epoch participants uses"; below zero is -1; `room` is left alone. */
 bool text_entry(struct str, struct room_report *out, uint64_t *uses);
-/* Of INFO server: which server process this is, hashed; 1 where it does not say. */
+/* "MOVED slot host:port", "ASK …": where to. Without a host it is the one that said so. */
+struct redis_endpoint;
+bool redis_endpoint_of_error(struct str text, const struct redis_endpoint *from, struct redis_endpoint *out);
+/* Of INFO: which server process this is, hashed; 1 where it does not say. */
 uint64_t reply_run_id(const struct redisReply *);
 uint64_t reply_time_ms(const struct redisReply *);           /* of TIME */

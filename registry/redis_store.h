@@ -1,21 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to the Redis store: what its files know of each other. `struct redis_shared` is one a process and constant
- * after its making; `struct redis_store` is one a loop.
+ * Private to the Redis store: what its files know of each other. `struct redis_shared` is one a process, and constant after
+ * its making but for what the keeper publishes (registry/redis_shards.h); `struct redis_store` is one a loop.
  */
 #pragma once
 
 #include "registry/nodes.h"
 #include "registry/redis_op.h"
+#include "registry/redis_shards.h"
 #include "registry/rooms.h"
 
-struct redis_watch;
+struct redis_cluster;
+struct redis_sentinels;
+struct redis_watches;
 
 struct redis_shared {
 	struct registry *registry;
 	struct table *table;
+	struct loop *keeper;
+	struct retire *retire;
 	struct redis_target target;
-	struct redis_watch *watch;
+	struct redis_login *login;
+	struct redis_shards shards;
+	struct redis_watches *watches;
+	struct redis_sentinels *sentinels; /* who finds the primaries, by the URL: these, */
+	struct redis_cluster *cluster;     /* this, or nobody */
 	char *prefix, *router;
 	uint64_t wait_replicas, wait_ms;
 };
@@ -23,13 +32,14 @@ struct redis_store {
 	struct loop *loop;
 	const struct redis_shared *shared;
 	uint64_t error_logged_ms;
-	struct redis_conn data;
-	struct redis_conn acked; /* only with wait_replicas: WAIT holds up what comes after it on a connection */
+	struct redis_shard_conns *shards[REDIS_SHARDS_MAX]; /* by the shard's number */
+	size_t nshards;
+	struct timer look;         /* for new shards */
+	struct redis_conn nowhere; /* of an operation before it is started */
 };
 
 /* Everything is copied. NULL with `why` for people: not a URL of ours. */
-struct redis_shared *redis_shared_new(struct registry *, struct loop *keeper, struct table *, const struct registry_conf *,
-                                      const char **why);
+struct redis_shared *redis_shared_new(struct registry *, const char **why);
 void redis_shared_free(struct redis_shared *); /* all stores are freed already */
 bool redis_shared_up(const struct redis_shared *); /* any thread */
 struct redis_store *redis_store_new(const struct redis_shared *, struct loop *);

@@ -1,30 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The URL of a Redis. The last '@' ends the password, so that one that was not percent-encoded still works; its bytes are
- * percent-decoded, and a NUL in it is refused.
+ * The URL of a store in Redis: one server, Sentinels that know it, or nodes of a cluster. The last '@' ends the password,
+ * so that one that was not percent-encoded still works; its bytes are percent-decoded, and a NUL in it is refused.
  */
 #include <string.h>
 
 #include "registry/redis_link.h"
 
-static bool target_host(struct str *rest, struct redis_target *t)
+static const struct {
+	const char *scheme, *why;
+} kinds[] = {
+	[REDIS_ONE] = { "redis://", "must be redis://[:password@]host:port[/db]" },
+	[REDIS_SENTINEL] = { "redis+sentinel://", "must be redis+sentinel://[:password@]host:port,host:port/master-name[/db]" },
+	[REDIS_CLUSTER] = { "redis+cluster://", "must be redis+cluster://[:password@]host:port,host:port" },
+};
+
+static bool seed_port(struct str text, uint16_t *out)
 {
-	struct str host = *rest;
-	const char *end = memchr(rest->at, rest->len && rest->at[0] == '[' ? ']' : ':', rest->len);
+	uint64_t n = 0;
+
+	if (!parse_u64(text, &n) || n == 0 || n > 65535)
+		return false;
+	*out = (uint16_t)n;
+	return true;
+}
+
+/* host:port, or [address]:port */
+static bool seed_read(struct str text, struct redis_endpoint *out)
+{
+	struct str host = text;
+	const char *end = memchr(text.at, text.len && text.at[0] == '[' ? ']' : ':', text.len);
 
 	if (!end)
 		return false;
-	host.len = (size_t)(end - rest->at);
+	host.len = (size_t)(end - text.at);
 	if (host.len && host.at[0] == '[') {
 		host.at++, host.len--;
 		end++;
 	}
-	if (host.len == 0 || host.len >= sizeof t->host || end >= rest->at + rest->len || *end != ':')
+	if (host.len == 0 || host.len > REDIS_HOST_MAX || end >= text.at + text.len || *end != ':')
 		return false;
-	memcpy(t->host, host.at, host.len);
-	rest->len -= (size_t)(end + 1 - rest->at);
-	rest->at = end + 1;
-	return true;
+	memcpy(out->host, host.at, host.len);
+	return seed_port((struct str){ end + 1, text.len - (size_t)(end + 1 - text.at) }, &out->port);
 }
 
 static bool target_password(struct str *rest, struct redis_target *t)
@@ -45,24 +62,55 @@ static bool target_password(struct str *rest, struct redis_target *t)
 	return len > 0 && strlen(t->password) == (size_t)len;
 }
 
+static bool target_seeds(struct str list, struct redis_target *t)
+{
+	struct str seed;
+
+	while (str_cut(&list, ',', &seed))
+		if (t->nseeds == REDIS_SEEDS_MAX || !seed_read(seed, &t->seeds[t->nseeds++]))
+			return false;
+	return t->nseeds > 0;
+}
+
+static bool target_master(struct str *rest, struct redis_target *t)
+{
+	struct str name;
+
+	if (!str_cut(rest, '/', &name) || name.len == 0 || name.len >= sizeof t->master || !glob_free_token(name))
+		return false;
+	memcpy(t->master, name.at, name.len);
+	return true;
+}
+
+static bool target_read(struct str rest, struct redis_target *t)
+{
+	struct str list;
+
+	if (!target_password(&rest, t) || !str_cut(&rest, '/', &list) || list.len == 0 || list.at[list.len - 1] == ',' ||
+	    !target_seeds(list, t))
+		return false;
+	if (t->kind == REDIS_SENTINEL && !target_master(&rest, t))
+		return false;
+	if (t->kind != REDIS_SENTINEL && t->kind != REDIS_CLUSTER && t->nseeds != 1)
+		return false;
+	if (t->kind == REDIS_CLUSTER)
+		return rest.len == 0; /* a cluster has one database */
+	return rest.len == 0 || (parse_u64(rest, &t->db) && t->db <= 65535);
+}
+
 bool redis_target_parse(const char *url, struct redis_target *out, const char **why)
 {
-	static const char scheme[] = "redis://";
-	struct redis_target t = { 0 };
-	struct str rest, port;
-	uint64_t n = 0;
+	*why = kinds[REDIS_ONE].why;
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct redis_target t = { .kind = (enum redis_kind)i };
 
-	*why = "must be redis://[:password@]host:port[/db]";
-	if (strncmp(url, scheme, sizeof scheme - 1) != 0)
-		return false;
-	rest = str_of(url + sizeof scheme - 1);
-	if (!target_password(&rest, &t) || !target_host(&rest, &t) || !str_cut(&rest, '/', &port))
-		return false;
-	if (!parse_u64(port, &n) || n == 0 || n > 65535)
-		return false;
-	t.port = (uint16_t)n;
-	if (rest.len && (!parse_u64(rest, &t.db) || t.db > 65535))
-		return false;
-	*out = t;
-	return true;
+		if (strncmp(url, kinds[i].scheme, strlen(kinds[i].scheme)) != 0)
+			continue;
+		*why = kinds[i].why;
+		if (!target_read(str_of(url + strlen(kinds[i].scheme)), &t))
+			return false;
+		*out = t;
+		return true;
+	}
+	return false;
 }

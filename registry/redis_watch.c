@@ -25,24 +25,88 @@
 
 #define BEAT_MS 1000
 #define REFUSALS_MAX 2 /* connections in a row that ended at SUBSCRIBE: then do without */
+#define START_MS 10000 /* a store that is unfit ends a process that is so young; later it is only not used */
 
 static const char invalidate[] = "__redis__:invalidate";
 
 struct redis_watch {
-	struct loop *loop;
-	struct redis_watch_conf conf;
+	struct redis_watch *next;
+	struct redis_watches *all;
+	struct redis_how how;
 	struct redis *link;
 	struct redis_call call; /* of the steps before SUBSCRIBE: one at a time */
 	struct timer beat;
 	struct task forgot;
-	struct buf rooms, charges; /* the prefix of room keys; the channel of charges */
-	uint64_t id_asked, beat_ms, beat_sent_ms;
+	uint64_t id_asked, beat_sent_ms;
 	unsigned refusals;
-	char told[128]; /* why the last attempt failed */
+	char told[160]; /* why the last attempt failed */
 	bool awaiting, subscribing, closed;
-	_Atomic bool up, blind, forgot_posted;
+	bool up, heard; /* heard: since the table was last told that all is alive */
+	_Atomic bool blind, forgot_posted;
 	_Atomic uint64_t id, server;
 };
+struct redis_watches {
+	struct loop *loop;
+	struct redis_watch_conf conf;
+	struct redis_watch *first;
+	struct buf rooms, charges; /* the prefix of room keys; the channel of charges */
+	uint64_t beat_ms, made_ms;
+	bool was_up;
+	_Atomic bool up;
+};
+
+/* -- all of them ------------------------------------------------------------------------------------------------------------- */
+
+static bool counts(const struct redis_watch *w)
+{
+	struct redis_endpoint at;
+	uint64_t version;
+
+	return redis_place_read(w->how.place, &at, &version);
+}
+
+static bool all_up(const struct redis_watches *all)
+{
+	bool some = false;
+
+	for (const struct redis_watch *w = all->first; w; w = w->next) {
+		if (counts(w) && !w->up)
+			return false;
+		some = some || w->up;
+	}
+	return some;
+}
+
+static void all_changed(struct redis_watches *all)
+{
+	bool up = all_up(all), blind = false;
+
+	for (const struct redis_watch *w = all->first; w; w = w->next)
+		blind = blind || atomic_load(&w->blind);
+	if (up)
+		table_set_trust(all->conf.table, blind ? TRUST_AGE : TRUST_LINK);
+	all->was_up = all->was_up || up;
+	if (atomic_exchange(&all->up, up) != up && all->conf.store_changed)
+		all->conf.store_changed(all->conf.arg, up);
+}
+
+/* One that is silent may miss what others do not hear either: entries are sure only while all are heard. */
+static void all_heard(struct redis_watches *all)
+{
+	for (const struct redis_watch *w = all->first; w; w = w->next)
+		if (counts(w) && !(w->up && (w->heard || atomic_load(&w->blind))))
+			return;
+	for (struct redis_watch *w = all->first; w; w = w->next)
+		w->heard = false;
+	table_alive(all->conf.table);
+}
+
+void redis_watches_unfit(struct redis_watches *all, const char *why)
+{
+	log_error("store_unfit", "why", LOG_S(why));
+	if (!all->was_up && all->conf.unfit && loop_now_ms(all->loop) - all->made_ms < START_MS)
+		all->conf.unfit(all->conf.arg, why);
+}
 
 /* -- steps after connecting ------------------------------------------------------------------------------------------------ */
 
@@ -54,7 +118,7 @@ static void watch_ask(struct redis_watch *w, const char *const *words, size_t n,
 		command_z(&w->call.text, words[i]);
 	w->call.script = SCRIPT_COUNT;
 	w->call.done = done;
-	w->call.due_ms = loop_now_ms(w->loop) + w->conf.target->timeout_ms;
+	w->call.due_ms = loop_now_ms(w->all->loop) + w->how.target->timeout_ms;
 	redis_send(w->link, &w->call); /* refused only while the link goes down, which starts all over */
 }
 
@@ -62,30 +126,29 @@ static void watch_ready(struct redis_watch *w)
 {
 	bool blind = atomic_load(&w->blind);
 
-	table_changed_all(w->conf.table);
-	table_set_trust(w->conf.table, blind ? TRUST_AGE : TRUST_LINK);
-	table_alive(w->conf.table);
+	table_changed_all(w->all->conf.table);
 	if (!blind)
 		atomic_store(&w->id, w->id_asked);
 	w->told[0] = '\0';
-	if (atomic_exchange(&w->up, true))
-		return;
-	log_info("store_up", "host", LOG_S(w->conf.target->host), "port", LOG_U(w->conf.target->port), "tracking",
-	         LOG_S(blind ? "refused" : "on"));
-	if (w->conf.store_changed)
-		w->conf.store_changed(w->conf.arg, true);
+	w->heard = true;
+	if (!w->up)
+		log_info("store_up", "host", LOG_S(redis_at(w->link)->host), "port", LOG_U(redis_at(w->link)->port), "tracking",
+		         LOG_S(blind ? "refused" : "on"));
+	w->up = true;
+	all_changed(w->all);
+	all_heard(w->all);
 }
 
 static void watch_beat(struct timer *timer)
 {
 	struct redis_watch *w = container_of(timer, struct redis_watch, beat);
 
-	timer_set(w->loop, &w->beat, w->beat_ms, watch_beat);
+	timer_set(w->all->loop, &w->beat, w->all->beat_ms, watch_beat);
 	if (!w->awaiting) {
 		w->awaiting = true;
-		w->beat_sent_ms = loop_now_ms(w->loop);
+		w->beat_sent_ms = loop_now_ms(w->all->loop);
 		redis_subscribe(w->link, invalidate);
-	} else if (loop_now_ms(w->loop) - w->beat_sent_ms >= w->conf.target->timeout_ms) {
+	} else if (loop_now_ms(w->all->loop) - w->beat_sent_ms >= w->how.target->timeout_ms) {
 		redis_drop(w->link, "no heartbeat");
 	}
 }
@@ -99,10 +162,10 @@ static void watch_subscribe(struct redis_watch *w)
 	}
 	w->subscribing = true;
 	w->awaiting = true;
-	w->beat_sent_ms = loop_now_ms(w->loop);
-	redis_subscribe(w->link, w->charges.at);
+	w->beat_sent_ms = loop_now_ms(w->all->loop);
+	redis_subscribe(w->link, w->all->charges.at);
 	redis_subscribe(w->link, invalidate);
-	timer_set(w->loop, &w->beat, w->beat_ms, watch_beat);
+	timer_set(w->all->loop, &w->beat, w->all->beat_ms, watch_beat);
 }
 
 static void off_done(struct redis_call *call, const struct redisReply *reply)
@@ -141,39 +204,30 @@ static void id_done(struct redis_call *call, const struct redisReply *reply)
 	watch_ask(w, on, 6, trial_done);
 }
 
-static void server_done(struct redis_call *call, const struct redisReply *reply)
-{
-	static const char *const ask_id[] = { "CLIENT", "ID" };
-	struct redis_watch *w = container_of(call, struct redis_watch, call);
-
-	if (!reply)
-		return;
-	atomic_store(&w->server, reply_run_id(reply));
-	watch_ask(w, ask_id, 2, id_done);
-}
-
 static void watch_up(void *arg)
 {
-	static const char *const ask_server[] = { "INFO", "server" };
+	static const char *const ask_id[] = { "CLIENT", "ID" };
+	struct redis_watch *w = arg;
 
-	watch_ask(arg, ask_server, 2, server_done);
+	atomic_store(&w->server, redis_server(w->link));
+	watch_ask(w, ask_id, 2, id_done);
 }
 
 static void watch_down(void *arg)
 {
 	struct redis_watch *w = arg;
+	const struct redis_endpoint *at = redis_at(w->link);
 
 	if (w->subscribing && ++w->refusals >= REFUSALS_MAX)
 		log_warn("store_subscribe_refused", "why", LOG_S(redis_why_down(w->link)));
 	w->subscribing = false;
-	timer_clear(w->loop, &w->beat);
+	timer_clear(w->all->loop, &w->beat);
 	atomic_store(&w->id, 0);
-	table_changed_all(w->conf.table);
-	if (!atomic_exchange(&w->up, false))
-		return;
-	log_warn("store_down", "host", LOG_S(w->conf.target->host), "why", LOG_S(redis_why_down(w->link)));
-	if (w->conf.store_changed)
-		w->conf.store_changed(w->conf.arg, false);
+	table_changed_all(w->all->conf.table);
+	if (w->up)
+		log_warn("store_down", "host", LOG_S(at->host), "port", LOG_U(at->port), "why", LOG_S(redis_why_down(w->link)));
+	w->up = false;
+	all_changed(w->all);
 }
 
 /* Attempts go on for ever; each reason is told once, until the store has been there. */
@@ -181,20 +235,25 @@ static void watch_refused(void *arg)
 {
 	struct redis_watch *w = arg;
 	const char *why = redis_why_down(w->link);
+	const struct redis_endpoint *at = redis_at(w->link);
 
 	if (strcmp(w->told, why) == 0)
 		return;
 	snprintf(w->told, sizeof w->told, "%s", why);
-	log_warn("store_unreachable", "host", LOG_S(w->conf.target->host), "port", LOG_U(w->conf.target->port), "why", LOG_S(why));
+	log_warn("store_unreachable", "host", LOG_S(at->host), "port", LOG_U(at->port), "why", LOG_S(why));
+	if (redis_unfit(w->link))
+		redis_watches_unfit(w->all, why);
 }
 
 /* -- what it says ------------------------------------------------------------------------------------------------------------ */
 
 static void key_changed(struct redis_watch *w, struct str key)
 {
-	if (key.len <= w->rooms.len || memcmp(key.at, w->rooms.at, w->rooms.len) != 0)
+	const struct buf *rooms = &w->all->rooms;
+
+	if (key.len <= rooms->len || memcmp(key.at, rooms->at, rooms->len) != 0)
 		return;
-	table_changed(w->conf.table, (struct str){ key.at + w->rooms.len, key.len - w->rooms.len });
+	table_changed(w->all->conf.table, (struct str){ key.at + rooms->len, key.len - rooms->len });
 }
 
 static void keys_changed(struct redis_watch *w, const struct redisReply *keys)
@@ -202,13 +261,13 @@ static void keys_changed(struct redis_watch *w, const struct redisReply *keys)
 	if (reply_str(keys).at)
 		key_changed(w, reply_str(keys));
 	else if (!reply_is_list(keys)) /* nil: FLUSHALL or FLUSHDB */
-		table_changed_all(w->conf.table);
+		table_changed_all(w->all->conf.table);
 	for (size_t i = 0; i < reply_count(keys); i++)
 		if (reply_str(reply_at(keys, i)).at)
 			key_changed(w, reply_str(reply_at(keys, i)));
 }
 
-static void node_charged(struct redis_watch *w, struct str text) /* "node number cost" */
+static void node_charged(const struct redis_watch_conf *conf, struct str text) /* "node number cost" */
 {
 	char node[NODE_MAX + 1];
 	struct str name, number_text;
@@ -221,8 +280,18 @@ static void node_charged(struct redis_watch *w, struct str text) /* "node number
 	memcpy(node, name.at, name.len);
 	node[name.len] = '\0';
 	cost = strtod(text.at, NULL); /* hiredis ends strings with a NUL */
-	if (cost >= 0 && cost <= LOAD_MAX && w->conf.charged)
-		w->conf.charged(w->conf.arg, node, number, cost);
+	if (cost >= 0 && cost <= LOAD_MAX && conf->charged)
+		conf->charged(conf->arg, node, number, cost);
+}
+
+/* A cluster tells every node what is published at one. */
+static bool hears_charges(const struct redis_watch *w)
+{
+	const struct redis_watch *first = w->all->first;
+
+	while (first != w && !first->up)
+		first = first->next;
+	return first == w;
 }
 
 static void watch_message(void *arg, const struct redisReply *reply)
@@ -234,14 +303,16 @@ static void watch_message(void *arg, const struct redisReply *reply)
 	if (str_is(kind, "message") && ours) {
 		keys_changed(w, reply_at(reply, 2));
 	} else if (str_is(kind, "message")) {
-		node_charged(w, reply_str(reply_at(reply, 2)));
+		if (hears_charges(w))
+			node_charged(&w->all->conf, reply_str(reply_at(reply, 2)));
 	} else if (str_is(kind, "subscribe") && ours) {
 		w->awaiting = false;
 		w->refusals = 0;
+		w->heard = true;
 		if (w->subscribing)
 			watch_ready(w);
 		else
-			table_alive(w->conf.table);
+			all_heard(w->all);
 		w->subscribing = false;
 	}
 }
@@ -252,42 +323,68 @@ static const struct redis_events watch_events = {
 	.up = watch_up, .down = watch_down, .refused = watch_refused, .message = watch_message
 };
 
-struct redis_watch *redis_watch_new(struct loop *keeper, const struct redis_watch_conf *conf)
+struct redis_watches *redis_watches_new(struct loop *keeper, const struct redis_watch_conf *conf)
 {
-	struct redis_watch *w = calloc(1, sizeof *w);
+	struct redis_watches *all = calloc(1, sizeof *all);
+
+	if (!all)
+		abort();
+	all->loop = keeper;
+	all->conf = *conf;
+	all->made_ms = loop_now_ms(keeper);
+	all->beat_ms = conf->trust_ms / 2 < BEAT_MS ? conf->trust_ms / 2 + 1 : BEAT_MS;
+	buf_printf(&all->rooms, "%sr:", conf->prefix);
+	buf_printf(&all->charges, "%scharges", conf->prefix);
+	table_set_trust(conf->table, TRUST_LINK);
+	return all;
+}
+
+struct redis_watch *redis_watch_new(struct redis_watches *all, const struct redis_how *how)
+{
+	struct redis_watch *w = calloc(1, sizeof *w), **at = &all->first;
 
 	if (!w)
 		abort();
-	w->loop = keeper;
-	w->conf = *conf;
-	w->beat_ms = conf->trust_ms / 2 < BEAT_MS ? conf->trust_ms / 2 + 1 : BEAT_MS;
-	buf_printf(&w->rooms, "%sr:", conf->prefix);
-	buf_printf(&w->charges, "%scharges", conf->prefix);
-	table_set_trust(conf->table, TRUST_LINK);
-	w->link = redis_new(keeper, conf->target, &watch_events, w);
+	w->all = all;
+	w->how = *how;
+	while (*at)
+		at = &(*at)->next;
+	*at = w;
+	w->link = redis_new(all->loop, how, &watch_events, w);
 	return w;
 }
 
-static void watch_release(struct redis_watch *w)
+void redis_watch_moved(struct redis_watch *w)
 {
-	buf_free(&w->rooms);
-	buf_free(&w->charges);
-	free(w);
+	redis_drop(w->link, "the primary is elsewhere now");
+	all_changed(w->all); /* it may count no more */
 }
 
-void redis_watch_free(struct redis_watch *w)
+/* A message that is under way frees its watch itself. */
+static void watch_end(struct redis_watch *w)
 {
-	timer_clear(w->loop, &w->beat);
+	timer_clear(w->all->loop, &w->beat);
 	redis_cancel(&w->call);
 	redis_free(w->link);
 	w->closed = true;
-	if (!atomic_load(&w->forgot_posted)) /* else the message that is under way frees it */
-		watch_release(w);
+	if (!atomic_load(&w->forgot_posted))
+		free(w);
 }
 
-bool redis_watch_up(const struct redis_watch *w)
+void redis_watches_free(struct redis_watches *all)
 {
-	return atomic_load(&w->up);
+	for (struct redis_watch *w = all->first, *next; w; w = next) {
+		next = w->next;
+		watch_end(w);
+	}
+	buf_free(&all->rooms);
+	buf_free(&all->charges);
+	free(all);
+}
+
+bool redis_watches_up(const struct redis_watches *all)
+{
+	return atomic_load(&all->up);
 }
 
 uint64_t redis_watch_id(const struct redis_watch *w)
@@ -310,15 +407,15 @@ static void forgot_arrived(struct task *task)
 	struct redis_watch *w = container_of(task, struct redis_watch, forgot);
 
 	if (w->closed) {
-		watch_release(w);
+		free(w);
 		return;
 	}
 	atomic_store(&w->forgot_posted, false); /* before the deed: who forgets from now on posts again */
-	table_changed_all(w->conf.table);
+	table_changed_all(w->all->conf.table);
 }
 
 void redis_watch_forgot(struct redis_watch *w)
 {
 	if (!atomic_exchange(&w->forgot_posted, true))
-		loop_post(w->loop, &w->forgot, forgot_arrived);
+		loop_post(w->all->loop, &w->forgot, forgot_arrived);
 }

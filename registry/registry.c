@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kind of store follows from the URL's scheme. Schemes that are planned are refused by name, so that nobody takes a
- * cluster for one Redis: scripts that touch one hash slot work by chance on a single node and not on the next.
+ * The kind of store follows from the URL's scheme. What is known and not there is refused by name.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,8 @@ static const struct {
 } schemes[] = {
 	{ "redis://", &registry_redis, NULL },
 	{ "rediss://", NULL, "rediss:// (TLS to Redis) is not in this version" },
-	{ "redis+sentinel://", NULL, "redis+sentinel:// is not in this version" },
-	{ "redis+cluster://", NULL, "redis+cluster:// is not in this version" },
+	{ "redis+sentinel://", &registry_redis, NULL },
+	{ "redis+cluster://", &registry_redis, NULL },
 };
 
 static const struct registry_kind *kind_of(const char *url, const char **why)
@@ -29,7 +28,8 @@ static const struct registry_kind *kind_of(const char *url, const char **why)
 		*why = schemes[i].why;
 		return schemes[i].kind;
 	}
-	*why = "must be memory: or redis://[:password@]host:port[/db]";
+	*why = "must be memory:, redis://[:password@]host:port[/db], redis+sentinel://host:port,host:port/master-name or "
+	       "redis+cluster://host:port,host:port";
 	return NULL;
 }
 
@@ -63,6 +63,7 @@ struct registry *registry_new(struct loop *keeper, struct retire *retire, const 
 		abort();
 	registry->kind = kind;
 	registry->keeper = keeper;
+	registry->retire = retire;
 	registry->conf = *conf;
 	registry->conf.url = copied(conf->url);
 	registry->conf.prefix = copied(conf->prefix);

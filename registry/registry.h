@@ -20,7 +20,7 @@ struct table;
 struct wait;
 
 struct registry_conf {
-	const char *url;    /* memory: | redis://[:password@]host:port[/db] */
+	const char *url;    /* memory: | redis:// | redis+sentinel:// | redis+cluster:// (registry/redis_link.h) */
 	const char *prefix; /* of every key */
 	const char *router; /* this router's id, for records */
 	uint64_t timeout_ms, wait_replicas, wait_ms;

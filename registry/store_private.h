@@ -92,6 +92,7 @@ struct registry {
 	const struct registry_kind *kind;
 	void *own; /* the kind's: struct memory, struct redis_shared */
 	struct loop *keeper;
+	struct retire *retire;
 	struct registry_conf conf; /* with strings of its own */
 	struct table *table;
 	_Atomic uint64_t floor;

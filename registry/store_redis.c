@@ -212,7 +212,7 @@ static const struct store_ops redis_ops = {
 
 static void *open_shared(struct registry *registry, const char **why)
 {
-	return redis_shared_new(registry, registry->keeper, registry->table, &registry->conf, why);
+	return redis_shared_new(registry, why);
 }
 
 static void close_shared(void *own)

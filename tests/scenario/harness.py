@@ -100,12 +100,12 @@ class Process:
 
 
 class Redis(Process):
-    def __init__(self, directory, port=None):
+    def __init__(self, directory, port=None, words=()):
         self.port = port or free_port()
-        super().__init__(f"redis-{self.port}", [shutil.which("redis-server"), "--port", self.port, "--save", "", "--appendonly", "no",
-                                                "--bind", "127.0.0.1"], directory)
+        super().__init__(f"redis-{self.port}", [shutil.which("redis-server"), *words, "--port", self.port, "--save", "", "--appendonly",
+                                                "no", "--bind", "127.0.0.1", "--dir", directory], directory)
         self.url = f"redis://127.0.0.1:{self.port}"
-        until("redis answers", lambda: self.command("PING") == b"+PONG\r\n")
+        until("redis answers", lambda: self.command("PING")[:7] in (b"+PONG\r\n", b"-NOAUTH"))
 
     def command(self, *words):
         """One command by hand: the raw reply, b"" when there is none."""
