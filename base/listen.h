@@ -39,6 +39,8 @@ void listen_held(struct listen_set *, const struct sockaddr_storage *peer);
 void listen_released(struct listen_set *, const struct sockaddr_storage *peer); /* acceptor's loop */
 void listen_close(struct listen_set *); /* accepts what is queued, then closes all; connections live on */
 void listen_set_free(struct listen_set *);
+/* Lets the process have as many descriptors as the system allows; returns how many. */
+uint64_t listen_raise_descriptors(void);
 /* Sockets passed by systemd (LISTEN_FDS, LISTEN_PID): how many, from descriptor 3. Clears the environment. */
 int listen_systemd_fds(void);
 /* Parses "host:port" for bind; true if loopback. */

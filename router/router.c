@@ -31,6 +31,7 @@
 #include "router/reload.h"
 #include "router/router.h"
 #include "router/sweep.h"
+#include "router/unreachable.h"
 #include "router/worker.h"
 
 #define TICK_MS 1000
@@ -239,6 +240,7 @@ static bool build(struct router *router)
 	router->peers = peers_new(router);
 	router->sweep = sweep_new(router);
 	router->rebuild = rebuild_new(router);
+	router->unreachables = unreachables_new(router);
 	/* The listener first: its address is part of what workers and peers say. Nothing is accepted before the loop runs. */
 	if (!build_listeners(router))
 		return false;
@@ -362,6 +364,7 @@ static void take_apart(struct router *router)
 		if (router->workers[i])
 			worker_unload(router->workers[i]);
 	settle_messages(router);
+	unreachables_free(router->unreachables);
 	rebuild_free(router->rebuild);
 	sweep_free(router->sweep);
 	peers_free(router->peers);
@@ -391,8 +394,18 @@ static void take_apart(struct router *router)
 	loop_free(router->loop);
 }
 
+static void raise_descriptors(const struct router *router)
+{
+	uint64_t limit = listen_raise_descriptors();
+
+	if (limit < 2 * router->conf.limits.connections)
+		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(2 * router->conf.limits.connections), "why",
+		         LOG_S("limits.connections tunnels need two each"));
+}
+
 int router_run(struct router *router)
 {
+	raise_descriptors(router);
 	if (!build(router))
 		return 1; /* said why; the process ends, so nothing half built is taken apart */
 	loop_on_signal(router->loop, SIGTERM, on_stop, router);
@@ -403,6 +416,7 @@ int router_run(struct router *router)
 	peers_start(router->peers);
 	sweep_start(router->sweep);
 	rebuild_start(router->rebuild);
+	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
 	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",

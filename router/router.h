@@ -28,6 +28,7 @@ struct retire;
 struct sheet;
 struct store;
 struct sweep;
+struct unreachables;
 struct worker;
 
 enum router_phase { PHASE_STARTING, PHASE_SERVING, PHASE_LEAVING };
@@ -57,6 +58,7 @@ struct router {
 	struct peers *peers;
 	struct rebuild *rebuild;
 	struct sweep *sweep;
+	struct unreachables *unreachables;
 	struct listen_set *listeners;
 	struct listener *listener, *admin_listener;
 	struct loop **worker_loops; /* before the workers: retire wants them */

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/http.h"
 #include "base/httpd.h"
@@ -162,14 +161,10 @@ static void on_signal(void *arg, int signum)
 /* A tunnel has two descriptors; the usual soft limit of 1024 would be five hundred of them. */
 static void raise_descriptors(const struct agent *agent)
 {
-	struct rlimit limit;
+	uint64_t limit = listen_raise_descriptors();
 
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_max < 2 * agent->conf.connections)
-		log_warn("few_descriptors", "limit", LOG_U(limit.rlim_max), "wanted", LOG_U(2 * agent->conf.connections), "why",
+	if (limit < 2 * agent->conf.connections)
+		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(2 * agent->conf.connections), "why",
 		         LOG_S("agent.connections tunnels need two each"));
 }
 
