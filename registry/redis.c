@@ -11,6 +11,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "registry/redis_command.h"
@@ -104,9 +105,20 @@ void redis_leave(struct redis *link, const char *why)
 	redis_drop(link, why);
 }
 
+static bool login_refused(const struct redis *link)
+{
+	struct redis_login *login = link->how.login;
+
+	return login && atomic_load(&login->refused) && redis_login_waits(login, loop_now_ms(link->loop));
+}
+
+static const char why_login[] = "the password is refused; tried once a second";
+
 static void limit_due(struct timer *timer)
 {
-	redis_abandon(container_of(timer, struct redis, limit), "not connected in time");
+	struct redis *link = container_of(timer, struct redis, limit);
+
+	redis_abandon(link, login_refused(link) ? why_login : "not connected in time");
 }
 
 /* An answer is an answer, and without one the call is overdue. */
@@ -227,14 +239,19 @@ static void link_resolved(struct wait *w, int err)
 /* Not to be tried yet. Calls that would wait for the first connection do so for a while only. */
 static bool link_waits(struct redis *link)
 {
-	const struct redis_login *login = link->how.login;
 	uint64_t now = loop_now_ms(link->loop);
-	bool refused = login && link->how.target->password[0] && redis_login_waits(login, now);
+	bool refused = login_refused(link);
+	bool waits = link->how.login && link->how.target->password[0] && redis_login_waits(link->how.login, now);
 
-	if (redis_place_read(link->how.place, &link->at, &link->version) && !refused)
+	if (redis_place_read(link->how.place, &link->at, &link->version) && !waits)
 		return false;
-	link->tried = link->tried || (refused && login->refused) || now - link->made_ms >= link->how.target->timeout_ms;
+	link->tried = link->tried || refused || now - link->made_ms >= link->how.target->timeout_ms;
 	timer_set(link->loop, &link->retry, NOWHERE_MS, retry_due);
+	if (refused && strcmp(link->why, why_login) != 0) {
+		snprintf(link->why, sizeof link->why, "%s", why_login);
+		if (link->events->refused)
+			link->events->refused(link->arg);
+	}
 	return true;
 }
 

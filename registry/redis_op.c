@@ -23,6 +23,7 @@
 
 #define HOPS_MAX 5 /* at once; from then on with a pause before each */
 
+static void op_answered(struct redis_call *, const struct redisReply *);
 static bool op_call_failed(void *arg, struct redis_call *, const struct redisReply *);
 static void op_call_again(void *arg, struct redis_call *);
 
@@ -164,8 +165,32 @@ static void op_finish(struct redis_op *op, int err)
 		op->give(op, w != NULL);
 	if (err && op->fail)
 		op->fail(op);
+	buf_free(&op->first);
 	free(op);
 	wait_wake(w, err);
+}
+
+/* `first` and the operation's own text change places. */
+static void op_swap(struct redis_op *op)
+{
+	struct buf text = op->call.text;
+	enum script script = op->call.script;
+
+	op->call.text = op->first;
+	op->call.script = op->other;
+	op->call.evaled = false;
+	op->first = text;
+	op->other = script;
+}
+
+static void op_send_itself(struct redis_op *op)
+{
+	op_swap(op);
+	op->call.done = op_answered;
+	op->call.before = op->before;
+	op->call.routed = true;
+	if (redis_send(op->conn->link, &op->call) != 0)
+		op_finish(op, -ERR_STORE_UNAVAILABLE);
 }
 
 static void op_acked(struct redis_call *call, const struct redisReply *reply)
@@ -173,7 +198,10 @@ static void op_acked(struct redis_call *call, const struct redisReply *reply)
 	struct redis_op *op = container_of(call, struct redis_op, call);
 	bool enough = !reply_failed(reply) && reply_u64(reply) >= op->conn->store->shared->wait_replicas;
 
-	op_finish(op, enough ? 0 : -ERR_STORE_UNAVAILABLE);
+	if (enough && op->first.len)
+		op_send_itself(op);
+	else
+		op_finish(op, enough ? 0 : -ERR_STORE_UNAVAILABLE);
 }
 
 /* The primary has it; now so many replicas must. WAIT 0 would wait for ever, so at least a millisecond. */
@@ -189,6 +217,7 @@ static void op_await_replicas(struct redis_op *op)
 	command_u64(&op->call.text, left < shared->wait_ms ? (left ? left : 1) : shared->wait_ms);
 	op->call.script = SCRIPT_COUNT;
 	op->call.before = NULL;
+	op->call.routed = false; /* it is about what this connection has written */
 	op->call.done = op_acked;
 	if (redis_send(op->conn->link, &op->call) != 0)
 		op_finish(op, -ERR_STORE_UNAVAILABLE);
@@ -211,7 +240,7 @@ static void op_answered(struct redis_call *call, const struct redisReply *reply)
 	int err = -ERR_STORE_UNAVAILABLE;
 
 	if (!reply_failed(reply))
-		err = op->take ? op->take(op, reply) : 0;
+		err = op->take && !op->first.len ? op->take(op, reply) : 0;
 	else if (reply)
 		store_error(op->conn->store, reply_str(reply).at);
 	if (!err && op->acked)
@@ -240,14 +269,27 @@ void op_script(struct redis_op *op, enum script script, size_t keys, size_t args
 	command_script(&op->call.text, script, keys, args);
 }
 
+struct buf *op_first(struct redis_op *op, enum script script, size_t keys, size_t args)
+{
+	op->other = script;
+	command_script(&op->first, script, keys, args);
+	return &op->first;
+}
+
 static int op_send(struct redis_op *op, struct redis_conn *conn, uint64_t due_ms, struct wait *w)
 {
 	op->call.due_ms = due_ms;
 	op->call.routed = true;
 	if (conn)
 		op->conn = conn;
+	if (op->first.len) {
+		op->before = op->call.before;
+		op->call.before = NULL;
+		op_swap(op);
+	}
 	if (!conn || redis_send(conn->link, &op->call) != 0) {
 		buf_free(&op->call.text);
+		buf_free(&op->first);
 		free(op);
 		return -ERR_STORE_UNAVAILABLE;
 	}

@@ -28,12 +28,17 @@ struct redis_shared {
 	char *prefix, *router;
 	uint64_t wait_replicas, wait_ms;
 };
+#define REDIS_CLAIMED 64
+struct redis_claimed { /* a claim that enough replicas have */
+	uint64_t hash, epoch; /* of the room's name */
+};
 struct redis_store {
 	struct loop *loop;
 	const struct redis_shared *shared;
 	uint64_t error_logged_ms;
 	struct redis_shard_conns *shards[REDIS_SHARDS_MAX]; /* by the shard's number */
 	size_t nshards;
+	struct redis_claimed claimed[REDIS_CLAIMED]; /* the last ones, by their hash */
 	struct timer look;         /* for new shards */
 	struct redis_conn nowhere; /* of an operation before it is started */
 };

@@ -8,9 +8,10 @@
 #include "base/str.h"
 
 #define SCRIPT_TABLE(X)                                                                                                \
-	X(CLAIM, claim) X(PUBLISH, publish) X(MOVE, move) X(RESTORE, restore) X(SHUT, shut) X(FORGET, forget) X(REGISTER, register) X(RENEW, renew)      \
+	X(CLAIM, claim) X(CONFIRM, confirm) X(PUBLISH, publish) X(MOVE, move) X(RESTORE, restore) X(SHUT, shut)        \
+	X(FORGET, forget) X(REGISTER, register) X(RENEW, renew)                                                        \
 	X(LEAVE, leave) X(LOSE, lose) X(WISH, wish) X(RESETS, resets) X(RESERVE, reserve) X(RELEASE, release)          \
-	X(INDEX, index) X(UNINDEX, unindex) X(REPORT, report) X(TOUCH, touch) X(ANNOUNCE, announce) \
+	X(INDEX, index) X(UNINDEX, unindex) X(REPORT, report) X(TOUCH, touch) X(ANNOUNCE, announce)          \
 	X(LISTED, listed) X(MARK, mark) X(WHOLE, whole) X(DOUBT, doubt)
 
 enum script {

@@ -75,7 +75,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
 
-	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router) or redis://[:password@]host:port[/db]", .secret = true },
+	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[:password@]host:port[/db], redis+sentinel://[:password@]host:port,host:port/master-name[/db] or redis+cluster://[:password@]host:port,host:port", .secret = true },
 	{ "registry.prefix", CONF_TEXT, AT(registry.prefix), .def = "usher:", .help = "prefix of every key, so that several fleets can share a Redis", .check = is_prefix },
 	{ "registry.timeout_ms", CONF_INT, AT(registry.timeout_ms), 10, 60000, .def = "500", .help = "one budget for all store work of a request; far over a healthy round trip, well under a person's patience" },
 	{ "registry.wait_replicas", CONF_INT, AT(registry.wait_replicas), 0, 16, .def = "0", .help = "how many replicas must have an assignment or a lease renewal before it counts; set it to all of them to lose nothing in one failover" },

@@ -18,7 +18,7 @@ static const char about[] =
 	"\n"
 	"  usherd --set registry.url=redis://10.0.0.5:6379      many routers, one Redis\n"
 	"  usherd -c /etc/usher/usher.ini --check               what is wrong with a configuration\n"
-	"  usherd --print config|metrics|errors|routes          the reference pages\n"
+	"  usherd --print config|metrics|errors|routes|redis-errors   the reference pages\n"
 	"\n"
 	"SIGHUP: reads the settings again; those that the reference calls reloadable take effect.\n"
 	"SIGTERM: /readyz says 503, then no new connections, then tunnels are closed politely, then exit 0.\n";

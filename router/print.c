@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "registry/redis_error.h"
 #include "router/conf.h"
 #include "router/metrics.h"
 #include "router/print.h"
@@ -45,13 +46,14 @@ int print_reference(const char *what, FILE *out)
 	static const struct {
 		const char *name;
 		void (*print)(FILE *);
-	} pages[] = { { "config", print_config }, { "metrics", print_metrics }, { "errors", print_errors }, { "routes", print_routes } };
+	} pages[] = { { "config", print_config }, { "metrics", print_metrics }, { "errors", print_errors }, { "routes", print_routes },
+		      { "redis-errors", redis_errors_print } };
 
 	for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i++)
 		if (!strcmp(pages[i].name, what)) {
 			pages[i].print(out);
 			return 0;
 		}
-	fprintf(stderr, "usherd: --print takes config, metrics, errors or routes\n");
+	fprintf(stderr, "usherd: --print takes config, metrics, errors, routes or redis-errors\n");
 	return 2;
 }

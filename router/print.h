@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --print config|metrics|errors|routes: the tables as Markdown; docs/reference/ is made from them. */
+/* --print config|metrics|errors|routes|redis-errors: the tables as Markdown; docs/reference/ is made from them. */
 #pragma once
 
 #include <stdio.h>

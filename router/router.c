@@ -60,6 +60,16 @@ static void store_changed(void *arg, bool up)
 		rebuild_look(router->rebuild);
 }
 
+/* Better no router than one whose rooms vanish when memory is short. */
+static void store_unfit(void *arg, const char *why)
+{
+	struct router *router = arg;
+
+	log_error("refused_to_start", "why", LOG_S(why));
+	router->exit_code = 1;
+	loop_stop(router->loop);
+}
+
 static enum event_type node_event(enum node_state from, enum node_state to)
 {
 	if (to == NODE_LATE || to == NODE_LOST)
@@ -114,7 +124,7 @@ static bool build_registry(struct router *router)
 		.url = conf->registry.url, .prefix = conf->registry.prefix, .router = router->id,
 		.timeout_ms = conf->registry.timeout_ms, .wait_replicas = conf->registry.wait_replicas, .wait_ms = conf->registry.wait_ms,
 		.table_max = conf->rooms.table_max, .trust_ms = conf->rooms.trust_ms,
-		.charged = charged, .store_changed = store_changed, .arg = router,
+		.charged = charged, .store_changed = store_changed, .unfit = store_unfit, .arg = router,
 	};
 	const char *why = NULL;
 
@@ -425,5 +435,5 @@ int router_run(struct router *router)
 	loop_run(router->loop);
 	take_apart(router);
 	log_info("stopped");
-	return 0;
+	return router->exit_code;
 }

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 build=${1:-build}
 to=${2:-docs/reference}
-for page in config metrics errors routes; do
+for page in config metrics errors routes redis-errors; do
 	"$build/router/usherd" --print $page >"$to/$page.md" || exit 1
 done
 "$build/client/agent/usher-agent" --print config >"$to/agent.md" || exit 1

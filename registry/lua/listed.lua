@@ -4,5 +4,6 @@
 if redis.call('HGET', KEYS[1], 'registration') ~= ARGV[1] then
 	return 0
 end
+write_without_memory(KEYS[1])
 redis.call('HSET', KEYS[1], 'listed', ARGV[2])
 return 1

@@ -4,6 +4,9 @@
 -- replicas have all that counts, so that another process with our mark in its data has it, too.
 
 local m = redis.call('HMGET', KEYS[1], 'generation', 'state', 'server')
+if m[3] ~= ARGV[1] then
+	write_without_memory(KEYS[1])
+end
 if not m[1] then
 	redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'state', ARGV[4], 'server', ARGV[1], 'since', num(now_ms()))
 elseif m[3] ~= ARGV[1] and ARGV[3] ~= '1' then

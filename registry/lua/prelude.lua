@@ -9,6 +9,13 @@ local function now_ms()
 	return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- A server that is out of memory refuses a script's first write and no other. What must go on then (leases, marks, the end of
+-- rooms: not what makes new ones) begins with this write, which takes no memory and changes nothing. Every version of Redis
+-- and Valkey behaves so; the flag "allow-oom" would do it in Redis 7 only.
+local function write_without_memory(key)
+	redis.call('HDEL', key, '')
+end
+
 -- Reading is also what makes Redis watch the key for the caller; a write by the caller itself ends the watch. So every
 -- script whose answer is kept in a table calls this last.
 local function room_read(key)

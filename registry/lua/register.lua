@@ -13,6 +13,9 @@ local registration = num(math.max((tonumber(r[2]) or 0) + 1, tonumber(now)))
 if again and r[3] ~= '1' and r[5] == '0' then
 	registration = r[2]
 end
+if again then
+	write_without_memory(KEYS[1])
+end
 redis.call('HSET', KEYS[1], 'incarnation', ARGV[1], 'registration', registration, 'seq', '0', 'lost', '0', 'info', ARGV[3],
 	'lease_ms', ARGV[4], 'heard', now, 'wish', wish, 'listed', '0')
 if not again then

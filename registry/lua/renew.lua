@@ -23,6 +23,7 @@ if registration == known then
 		return { 1, wish, charged, listed }
 	end
 end
+write_without_memory(KEYS[1])
 redis.call('HSET', KEYS[1], 'registration', ARGV[2], 'seq', ARGV[3], 'lease_ms', ARGV[4], 'reported', ARGV[5],
 	'load', ARGV[6], 'seen', ARGV[7], 'shown', ARGV[8], 'lost', '0', 'heard', num(now_ms()))
 return { 0, wish, charged, listed }

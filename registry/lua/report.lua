@@ -6,6 +6,7 @@ for i = 1, #ARGV, 3 do
 	if e and e.epoch > 0 and n >= 0 and e.epoch == tonumber(ARGV[i + 1]) and (n > 0 or n ~= e.participants) then
 		e.participants = n
 		e.uses = e.uses + 1
+		write_without_memory(KEYS[1])
 		entry_write(KEYS[1], ARGV[i], e)
 	end
 end

@@ -10,6 +10,7 @@ if (r[2] or '') == '' and ARGV[1] == 'enabled' then
 	return 2
 end
 if r[1] ~= ARGV[1] or (r[3] or '') ~= ARGV[2] then
+	write_without_memory(KEYS[1])
 	redis.call('HSET', KEYS[1], 'wish', ARGV[1], 'drain', ARGV[2], 'wished', num(now_ms()))
 end
 return 1

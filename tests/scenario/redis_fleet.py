@@ -174,6 +174,9 @@ class FakeRedis:
         while not self.ended:
             with contextlib.suppress(OSError):
                 link, _ = self.server.accept()
+                if self.ended:
+                    link.close()
+                    continue
                 self.links.append(link)
                 threading.Thread(target=self._serve, args=(link,), daemon=True).start()
 
@@ -204,6 +207,8 @@ class FakeRedis:
             return b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n" % (len(words[1]), words[1].encode())
         if verb == "TIME":
             return b"*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n"
+        if verb == "HMGET":
+            return b"*%d\r\n" % (len(words) - 2) + b"$-1\r\n" * (len(words) - 2)
         return b"*0\r\n" if verb in ("SMEMBERS", "HGETALL") else b"+OK\r\n"
 
     def count(self, verb):
@@ -214,6 +219,8 @@ class FakeRedis:
 
     def close(self):
         self.ended = True
+        with contextlib.suppress(OSError):
+            self.server.shutdown(socket.SHUT_RDWR)  # wakes accept(), which would take one more
         self.server.close()
         for link in self.links:
             with contextlib.suppress(OSError):

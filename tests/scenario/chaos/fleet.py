@@ -5,6 +5,8 @@ Each program keeps its address when it is started again. On loopback by default;
 """
 import contextlib
 import dataclasses
+import http.client
+import json
 import pathlib
 import subprocess
 import time
@@ -36,16 +38,16 @@ SHORT = Size(rooms=200, rate=100, lease_ms=2000, heartbeat_ms=500)
 FULL = Size(rooms=2000, rate=200, lease_ms=4000, heartbeat_ms=1000)
 
 
-def build_helper(directory, name):
-    program = pathlib.Path(directory) / name
-    subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-o", program, HERE / f"{name}.c"], check=True)
-    return program
+def build_helper(directory, name, *words):
+    made = pathlib.Path(directory) / name
+    subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", *words, "-o", made, HERE / f"{name}.c"], check=True)
+    return made
 
 
 class RouterAt(Router):
     """As the harness's, at an address that stays, and possibly elsewhere."""
 
-    def __init__(self, directory, name, address, sets, build, within=(), env=None, out=None):
+    def __init__(self, directory, name, address, sets, build, within=(), env=None):
         Router.count += 1
         self.url = f"http://{address}"
         argv = [*within, build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
@@ -67,6 +69,16 @@ def ready_after(router):
     return time.monotonic() - router.born
 
 
+def known_share(fleet, owners, router):
+    """The share of rooms that this router says are where they were, each asked twice over new connections: those are dealt to
+    its workers in turn."""
+    right = 0
+    for _ in range(2):
+        load = fleet._load("-1", "-c", "-r", 400, routers=[router]).wait()
+        right += sum(j.ok() and (j.node, j.epoch) == owners[j.room] for j in load.joins)
+    return right / len(owners) / 2
+
+
 class Load:
     """The generator's process and what it wrote."""
 
@@ -86,6 +98,55 @@ class Load:
         return self.stop()
 
 
+def resident_kib(process):
+    for line in pathlib.Path(f"/proc/{process.child.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+
+
+def rate_of(times):
+    """Events per second between the 5th and the 95th of a hundred."""
+    times = sorted(times)
+    cut = len(times) // 20
+    middle = times[cut:len(times) - cut]
+    return (len(middle) - 1) / max(middle[-1] - middle[0], 1e-9)
+
+
+class Herd:
+    """Participants that come back at once (herd.c)."""
+
+    def __init__(self, fleet, program, tunnels, rooms):
+        self.tunnels, self.path = tunnels, fleet.directory / f"herd-{fleet.serial()}.tsv"
+        listed = fleet.directory / f"herd-{fleet.count}.rooms"
+        listed.write_text("\n".join(rooms))
+        with open(self.path, "wb") as out, open(listed) as rooms_in:
+            self.process = subprocess.Popen([program, str(tunnels), *fleet.at.values()], stdin=rooms_in, stdout=out)
+
+    def rows(self):
+        found = []
+        for line in self.path.read_text().splitlines():
+            at, _, what = line.partition("\t")
+            found.append((int(at) / 1e9, what))
+        return found
+
+    def inside(self):
+        whats = [what for _, what in self.rows()]
+        return whats.count("in") - whats.count("out")
+
+    def entries(self):
+        return [at for at, what in self.rows() if what == "in"]
+
+    def wait_back(self, since, seconds):
+        """Until as many as there are have come in since; or until it is too late."""
+        while time.monotonic() < since + seconds and sum(at > since for at in self.entries()) < self.tunnels:
+            time.sleep(0.5)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        return self.rows()
+
+
 class Fleet:
     def __init__(self, stage, size, helper, *, net=None, nodes=NODES, routers=ROUTERS, janus=(), router_sets=(), agent_sets=(),
                  redis=True, store=None, build=BUILD, janus_owned=False):
@@ -94,7 +155,7 @@ class Fleet:
         self.agent_sets, self.janus_owned = list(agent_sets), janus_owned
         # A node beside a real Janus reports this machine's load: the others are made about as busy, so that it gets its share.
         self.echo_load = 0.7 if janus else 0.1
-        self.count, self.load, self.recorder, self.janus, self.env = 0, None, None, {}, {}
+        self.count, self.load, self.recorder, self.janus, self.env, self.log_directory = 0, None, None, {}, {}, {}
         self.names = [f"n{i + 1}" for i in range(nodes)]
         self.router_names = [f"r{i + 1}" for i in range(routers)]
         self.at = {name: self.place(name, 9000) for name in self.router_names}
@@ -158,7 +219,7 @@ class Fleet:
         sets = [f"server.listen={self.at[name]}", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", f"registry.url={url}",
                 f"server.public_url=http://{self.at[name]}", f"server.hosts={host}", "auth.allow_insecure=true",
                 "nodes.allow_cidr=127.0.0.0/8,10.0.0.0/8", *self.router_sets, *more]
-        router = RouterAt(self.directory, name, self.at[name], sets, self.build, self.within(name), self.env.get(name))
+        router = RouterAt(self.log_directory.get(name, self.directory), name, self.at[name], sets, self.build, self.within(name), self.env.get(name))
         self.stage.add(router)
         self.routers[name] = router
         return router.wait_started() if wait else router
@@ -252,6 +313,17 @@ class Fleet:
         """(rooms, fenced) by the node's own word."""
         answer = call("GET", f"http://{self.control_at[name]}/rooms", timeout=3).json()
         return {r["room"]: r.get("epoch") for r in answer["rooms"]}, answer["fenced"]
+
+    def where(self, rooms, router):
+        """{room: (node, epoch)} by that router's word; placed by nobody: None."""
+        link, found = http.client.HTTPConnection(self.at[router], timeout=10), {}
+        for room in rooms:
+            link.request("GET", f"/v1/rooms/{room}/route")
+            answer = link.getresponse()
+            said = json.loads(answer.read())
+            found[room] = (said["node"], said["epoch"]) if answer.status == 200 else None
+        link.close()
+        return found
 
     def events(self, kind, since=0):
         """Of all routers' logs."""

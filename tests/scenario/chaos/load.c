@@ -49,6 +49,7 @@ static size_t nidle[ROUTERS_MAX];
 static int poller;
 static uint64_t answered_ok, enter_every, worst_late_ns;
 static size_t in_flight;
+static bool anew; /* each join over a new connection */
 static volatile sig_atomic_t stopped;
 
 static uint64_t now_ns(void)
@@ -130,8 +131,8 @@ static void send_request(struct conn *c)
 		             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "
 		             "janus-protocol\r\nX-Usher-Room: %s\r\nX-Usher-Epoch: %s\r\n\r\n", host, ntohs(to->at.sin_port), c->room, c->epoch);
 	else
-		n = snprintf(text, sizeof(text), "POST /v1/rooms/%s/join HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: 0\r\n\r\n", c->room, host,
-		             ntohs(to->at.sin_port));
+		n = snprintf(text, sizeof(text), "POST /v1/rooms/%s/join HTTP/1.1\r\nHost: %s:%d\r\n%sContent-Length: 0\r\n\r\n", c->room, host,
+		             ntohs(to->at.sin_port), anew ? "Connection: close\r\n" : "");
 	/* A fresh socket's buffer takes one request whole, or there is an error that the next edge reports. */
 	if (send(c->fd, text, (size_t)n, MSG_NOSIGNAL) == n)
 		c->start = c->start ? c->start : now_ns();
@@ -183,7 +184,7 @@ static void answered(struct conn *c, int status, char *body)
 	row(c, status, node, epoch, source, code);
 	if (status == 200 && enter_every && answered_ok++ % enter_every == 0)
 		enter_gate(c, node, epoch);
-	if (strcasestr(c->answer, "\r\nConnection: close") || nidle[c->router] == IDLE_MAX) {
+	if (anew || strcasestr(c->answer, "\r\nConnection: close") || nidle[c->router] == IDLE_MAX) {
 		drop(c);
 		return;
 	}
@@ -295,7 +296,7 @@ int main(int argc, char **argv)
 	const char *prefix = "r";
 	bool each = false, all = false;
 
-	for (int o; (o = getopt(argc, argv, "r:s:n:f:p:e:g:1a")) != -1;)
+	for (int o; (o = getopt(argc, argv, "r:s:n:f:p:e:g:1ac")) != -1;)
 		switch (o) {
 		case 'r': rate = atof(optarg); break;                  /* joins per second */
 		case 's': seconds = atof(optarg); break;
@@ -306,6 +307,7 @@ int main(int argc, char **argv)
 		case 'g': assert(ngates < GATES_MAX); gates[ngates++] = place_read(optarg); break; /* node=host:port */
 		case '1': each = true; break;                          /* each room once, in turn, then end */
 		case 'a': all = true; break;                           /* each join through all routers at once */
+		case 'c': anew = true; break;
 		default: return 2;
 		}
 	for (; optind < argc && nrouters < ROUTERS_MAX; optind++)

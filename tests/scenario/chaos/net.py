@@ -6,6 +6,8 @@ Addresses exist inside these namespaces only. Needs root; delays are not for her
 """
 import ctypes
 import os
+import pathlib
+import shutil
 import subprocess
 import time
 
@@ -32,7 +34,7 @@ class Net:
         if os.geteuid() != 0:
             pytest.skip("namespaces need root")
         Net.count += 1
-        self.prefix, self.hosts, self.cuts = f"chaos{os.getpid()}-{Net.count}", {}, []
+        self.prefix, self.hosts, self.cuts, self.resolvers = f"chaos{os.getpid()}-{Net.count}", {}, [], []
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.hub = f"{self.prefix}-hub"
         run("ip", "netns", "add", self.hub)
@@ -84,7 +86,16 @@ class Net:
         self.cuts = []
         return time.monotonic()
 
+    def dead_dns(self, name):
+        """From the next start there, names are asked of a server that never answers."""
+        directory = pathlib.Path(f"/etc/netns/{self.prefix}-{name}")
+        directory.mkdir(parents=True)
+        (directory / "resolv.conf").write_text("nameserver 10.77.0.250\noptions timeout:5 attempts:2\n")
+        self.resolvers.append(directory)
+
     def close(self):
+        for directory in self.resolvers:
+            shutil.rmtree(directory)
         step_into(self.home)
         os.close(self.home)
         for space in [f"{self.prefix}-{name}" for name in self.hosts] + [self.hub]:
