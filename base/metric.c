@@ -33,18 +33,30 @@ struct sheet {
 	struct sheet *next;
 	struct column *columns;
 };
+struct teller {
+	void (*tell)(void *arg, struct metric_out *);
+	void *arg;
+};
 struct metrics {
 	const struct metric_def *defs;
 	size_t count;
 	struct sheet *sheets;
+	struct teller *tellers; /* one for each metric; most are empty */
+};
+struct metric_out {
+	const struct metric_def *def;
+	struct buf *out;
 };
 
 struct metrics *metrics_new(const struct metric_def *defs, size_t count)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
 
-	if (metrics)
-		*metrics = (struct metrics){ defs, count, NULL };
+	if (!metrics)
+		return NULL;
+	*metrics = (struct metrics){ .defs = defs, .count = count, .tellers = calloc(count + 1, sizeof(*metrics->tellers)) };
+	if (!metrics->tellers)
+		abort();
 	return metrics;
 }
 
@@ -57,6 +69,7 @@ void metrics_free(struct metrics *metrics)
 		free(sheet->columns);
 		free(sheet);
 	}
+	free(metrics->tellers);
 	free(metrics);
 }
 
@@ -268,6 +281,19 @@ static void expose_histogram(struct buf *out, const struct metric_def *def, cons
 	buf_printf(out, "%llu\n", (unsigned long long)below);
 }
 
+void metrics_at_scrape(struct metrics *metrics, int metric, void (*tell)(void *arg, struct metric_out *), void *arg)
+{
+	metrics->tellers[metric] = (struct teller){ tell, arg };
+}
+
+void metric_tell(struct metric_out *to, const char *l0, const char *l1, double value)
+{
+	struct total total = { .label = { l0 ? l0 : "", l1 ? l1 : "" } };
+
+	put_series(to->out, to->def, &total, "", NULL);
+	buf_printf(to->out, "%.15g\n", value);
+}
+
 static const char *const kind_words[] = { "counter", "gauge", "histogram" };
 
 void metrics_expose(struct metrics *metrics, struct buf *out)
@@ -284,6 +310,8 @@ void metrics_expose(struct metrics *metrics, struct buf *out)
 		const struct metric_def *def = &metrics->defs[m];
 		size_t n = add_up(metrics, m, totals, max);
 		buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", def->name, def->help, def->name, kind_words[def->kind]);
+		if (metrics->tellers[m].tell)
+			metrics->tellers[m].tell(metrics->tellers[m].arg, &(struct metric_out){ def, out });
 		for (size_t i = 0; i < n; i++) {
 			if (def->kind == METRIC_HISTOGRAM) {
 				expose_histogram(out, def, &totals[i]);

@@ -99,7 +99,6 @@ static void breaker_changed(void *arg, const char *node, enum breaker_class clas
 	if (to != BREAKER_HALF_OPEN)
 		events_emit(router, &(struct event){ .type = to == BREAKER_OPEN ? EVENT_BREAKER_OPEN : EVENT_BREAKER_CLOSED, .node = node,
 		                                     .detail = breaker_class_words[class] });
-	metric_set(router->sheet, M_BREAKER_STATE, node, breaker_class_words[class], (double)to);
 	log_line(to == BREAKER_OPEN ? LOG_WARN : LOG_INFO, "breaker_state", "node", LOG_S(node), "class",
 	         LOG_S(breaker_class_words[class]), "from", LOG_S(breaker_state_words[from]), "to", LOG_S(breaker_state_words[to]), NULL);
 }
@@ -234,6 +233,19 @@ static bool build_workers(struct router *router)
 	return true;
 }
 
+/* On the scraping thread: of every node there is, and of none that is gone. */
+static void tell_breakers(void *arg, struct metric_out *out)
+{
+	const struct router *router = arg;
+	const struct fleet_view *view = fleet_view(router->fleet);
+	uint64_t now = view->seen_ms, retry_ms;
+
+	for (size_t i = 0; i < view->count; i++)
+		for (int class = 0; class < CLASSES; class++)
+			metric_tell(out, view->nodes[i].record.id, breaker_class_words[class],
+			            (double)breaker_state(view->nodes[i].breakers[class], now, &retry_ms));
+}
+
 static bool build(struct router *router)
 {
 	router->loop = loop_new();
@@ -246,6 +258,7 @@ static bool build(struct router *router)
 	if (!build_registry(router))
 		return false;
 	build_health(router);
+	metrics_at_scrape(router->metrics, M_BREAKER_STATE, tell_breakers, router);
 	router->keeper = keeper_new(router);
 	router->peers = peers_new(router);
 	router->sweep = sweep_new(router);

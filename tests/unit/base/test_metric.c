@@ -230,6 +230,38 @@ START_TEST(a_scrape_may_come_at_any_time)
 }
 END_TEST
 
+static void tell_many(void *arg, struct metric_out *out)
+{
+	char label[16];
+
+	for (int i = 0; i < *(int *)arg; i++) {
+		snprintf(label, sizeof(label), "n%d", i);
+		metric_tell(out, label, "a\"b", i);
+	}
+}
+
+START_TEST(told_at_scrape_as_many_as_there_are)
+{
+	static const struct metric_def told[] = { { "told", METRIC_GAUGE, { "node", "class" }, "x" } };
+	struct metrics *m = metrics_new(told, 1);
+	struct buf out = { 0 };
+	int count = 1000;
+
+	metrics_sheet(m);
+	metrics_at_scrape(m, 0, tell_many, &count);
+	metrics_expose(m, &out);
+	ck_assert_ptr_nonnull(strstr(out.at, "told{node=\"n999\",class=\"a\\\"b\"} 999\n"));
+	ck_assert_ptr_null(strstr(out.at, "other"));
+	buf_free(&out);
+	out = (struct buf){ 0 };
+	count = 1;
+	metrics_expose(m, &out);
+	ck_assert_ptr_null(strstr(out.at, "n999"));
+	buf_free(&out);
+	metrics_free(m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("metric");
@@ -245,6 +277,7 @@ int main(void)
 	tcase_add_test(t, histograms_are_cumulative);
 	tcase_add_test(t, the_reference_is_printed_from_the_table);
 	tcase_add_test(t, a_scrape_may_come_at_any_time);
+	tcase_add_test(t, told_at_scrape_as_many_as_there_are);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
