@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Accepting is bounded per turn, so that a flood of connections does not starve the loop's other work; when descriptors
- * run out the listeners pause instead of spinning on an accept that cannot succeed.
+ * Accepting is bounded per turn, so that a flood of connections does not starve the loop's other work. One descriptor is kept
+ * to spare: when there is no other, it accepts whoever comes to say that there is no room, so that nobody waits in the kernel's
+ * queue for an answer that does not come, and the queue is empty when there is room again. Without even that one the listeners
+ * pause instead of spinning on an accept that cannot succeed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@
 
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 100      /* without descriptors */
+#define SHED_SAID_MS 1000 /* logged at most so often */
 #define BUCKETS 4096      /* of addresses with connections */
 #define KEY_BYTES 9       /* of an address: its family and what counts of it */
 
@@ -47,6 +50,8 @@ struct listen_set {
 	struct listen_conf conf;
 	struct listener *listeners;
 	struct timer pause;
+	int spare; /* -1: it is needed elsewhere */
+	uint64_t shed_said_ms;
 	uint64_t count;
 	struct origin *origins[BUCKETS];
 };
@@ -137,20 +142,65 @@ void listen_released(struct listen_set *set, const struct sockaddr_storage *peer
 }
 
 /* -- accepting ----------------------------------------------------------------------------------------------------- */
+static void keep_spare(struct listen_set *set)
+{
+	if (set->spare < 0)
+		set->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void resume(struct timer *t)
 {
 	struct listen_set *set = container_of(t, struct listen_set, pause);
 
+	keep_spare(set);
 	for (struct listener *l = set->listeners; l; l = l->next)
 		watch_set(l->watch, LOOP_READ);
 }
 
-static void pause_all(struct listen_set *set)
+static void pause_all(struct listen_set *set, int err)
 {
-	log_warn("accept_paused", "why", LOG_S(strerror(errno)));
+	log_warn("accept_paused", "why", LOG_S(strerror(err)));
 	for (struct listener *l = set->listeners; l; l = l->next)
 		watch_set(l->watch, 0);
 	timer_set(set->loop, &set->pause, PAUSE_MS, resume);
+}
+
+/* What it has asked is read first: with bytes unread the close would be a reset, and the answer lost. */
+static void refuse(int fd)
+{
+	char asked[16384];
+
+	(void)!recv(fd, asked, sizeof(asked), MSG_DONTWAIT);
+	(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+static void say_shed(struct listen_set *set)
+{
+	uint64_t now_ms = loop_now_ms(set->loop);
+
+	if (!set->shed_said_ms || now_ms >= set->shed_said_ms + SHED_SAID_MS) {
+		log_warn("accept_sheds", "why", LOG_S("out of descriptors: whoever comes is told 503"));
+		set->shed_said_ms = now_ms;
+	}
+}
+
+/* 0, or what accept says even so: EAGAIN where nobody was queued (without descriptors it says so only now). */
+static int shed_one(struct listener *l)
+{
+	struct listen_set *set = l->set;
+
+	if (set->spare < 0)
+		return EMFILE;
+	close(set->spare);
+	set->spare = -1;
+	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), err = fd < 0 ? errno : 0;
+	if (fd >= 0)
+		refuse(fd);
+	keep_spare(set);
+	if (fd >= 0)
+		say_shed(set);
+	return err;
 }
 
 /* False: nothing is queued (any more), or nothing can be accepted now. */
@@ -162,13 +212,17 @@ static bool accept_one(struct listener *l)
 	struct sockaddr *peer = (struct sockaddr *)&accepted.peer;
 	accepted.fd = accept4(l->fd, peer, &accepted.peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (accepted.fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			pause_all(l->set);
-		return errno == ECONNABORTED || errno == EINTR;
+		int err = errno;
+		if (err == EMFILE || err == ENFILE)
+			err = shed_one(l);
+		if (!err)
+			return true;
+		if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM)
+			pause_all(l->set, err);
+		return err == ECONNABORTED || err == EINTR;
 	}
 	if (!admit(l->set, &accepted.peer)) {
-		(void)!send(accepted.fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		close(accepted.fd);
+		refuse(accepted.fd);
 		return true;
 	}
 	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -314,6 +368,8 @@ struct listen_set *listen_set_new(struct loop *loop, const struct listen_conf *c
 		abort();
 	set->loop = loop;
 	set->conf = *conf;
+	set->spare = -1;
+	keep_spare(set);
 	return set;
 }
 
@@ -341,6 +397,8 @@ void listen_set_free(struct listen_set *set)
 			set->origins[i] = origin->next;
 			free(origin);
 		}
+	if (set->spare >= 0)
+		close(set->spare);
 	free(set);
 }
 

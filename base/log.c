@@ -146,8 +146,9 @@ static void put_name(struct line *line, const char *name, bool first)
 	puts_to(line, out.json ? "\":" : "=");
 }
 
-/* The descriptor may be one that somebody else made non-blocking: a shared terminal, a pipe of the supervisor. */
-static void write_all(int fd, const char *at, size_t len)
+/* The descriptor may be one that somebody else made non-blocking: a shared terminal, a pipe of the supervisor. Gives how many
+ * bytes could not be written: the disk is full, or the reader has gone. */
+static size_t write_all(int fd, const char *at, size_t len)
 {
 	while (len) {
 		struct pollfd writable = { .fd = fd, .events = POLLOUT };
@@ -155,10 +156,11 @@ static void write_all(int fd, const char *at, size_t len)
 		if (n < 0 && errno == EAGAIN)
 			poll(&writable, 1, -1);
 		else if (n <= 0 && errno != EINTR)
-			return;
+			break;
 		at += n > 0 ? n : 0;
 		len -= n > 0 ? (size_t)n : 0;
 	}
+	return len;
 }
 
 static void enqueue(const struct line *line)
@@ -211,6 +213,23 @@ void log_line(enum log_level level, const char *event, ...)
 	enqueue(&line);
 }
 
+/* What is lost is counted by lines; of one that was cut the rest is ended before the next, so that no two run together. */
+static void write_chunk(const char *chunk, size_t len)
+{
+	static bool within, torn; /* the writer's own: a line has begun and not ended; its end was lost */
+	size_t lost = len;
+
+	if (torn && within)
+		within = write_all(out.fd, "\n", 1) > 0;
+	if (!torn || !within)
+		lost = write_all(out.fd, chunk, len);
+	if (lost < len)
+		within = chunk[len - lost - 1] != '\n';
+	torn = lost > 0;
+	for (const char *at = chunk + len - lost; (at = memchr(at, '\n', (size_t)(chunk + len - at))); at++)
+		atomic_fetch_add(&dropped, 1);
+}
+
 static void *write_lines(void *arg)
 {
 	char *chunk = arg;
@@ -231,7 +250,7 @@ static void *write_lines(void *arg)
 		out.head = (out.head + len) % RING;
 		out.used -= len;
 		pthread_mutex_unlock(&out.lock);
-		write_all(out.fd, chunk, len);
+		write_chunk(chunk, len);
 		pthread_mutex_lock(&out.lock);
 	}
 	pthread_mutex_unlock(&out.lock);

@@ -108,7 +108,8 @@ static void write_url(const struct node *node, enum call_kind kind, const struct
 		buf_printf(url, "?epoch=%llu", (unsigned long long)room->epoch);
 }
 
-static void write_body(const struct sfu_room *room, struct buf *body)
+/* The registration tells an agent that registered again since: this open is of a time before, and the room another node's. */
+static void write_body(const struct node *node, const struct sfu_room *room, struct buf *body)
 {
 	struct json_out json = { .to = body };
 
@@ -116,6 +117,7 @@ static void write_body(const struct sfu_room *room, struct buf *body)
 	json_u64(&json, "epoch", room->epoch);
 	if (room->expected_participants)
 		json_u64(&json, "expected_participants", room->expected_participants);
+	json_u64(&json, "registration", node->record.registration);
 	json_bool(&json, "fresh", room->fresh);
 	json_close(&json, '}');
 }
@@ -138,7 +140,7 @@ static int send_call(struct call *call, const struct node *node, enum call_kind 
 	if (room->request_id && *room->request_id)
 		add_header(&request, "X-Request-Id", room->request_id);
 	if (kind == CALL_OPEN) {
-		write_body(room, &body);
+		write_body(node, room, &body);
 		add_header(&request, "Content-Type", "application/json");
 		request.body = (struct str){ body.at, body.len };
 	}

@@ -73,7 +73,7 @@ static const char *true_error(const char *text)
 
 const struct redis_error *redis_error_of(const char *text)
 {
-	const struct redis_error *best = &redis_errors[redis_errors_count - 1];
+	const struct redis_error *best = NULL, *otherwise = &redis_errors[redis_errors_count - 1];
 
 	text = true_error(text);
 	for (size_t i = 0; i < redis_errors_count; i++) {
@@ -81,10 +81,10 @@ const struct redis_error *redis_error_of(const char *text)
 		size_t len = strlen(e->begins);
 		bool word = !strchr(e->begins, ' '); /* BUSY is not BUSYKEY */
 
-		if (strncmp(text, e->begins, len) == 0 && (!word || text[len] == ' ' || !text[len]) && len > strlen(best->begins))
+		if (strncmp(text, e->begins, len) == 0 && (!word || text[len] == ' ' || !text[len]) && (!best || len > strlen(best->begins)))
 			best = e;
 	}
-	return best;
+	return best ? best : otherwise;
 }
 
 void redis_errors_print(FILE *out)

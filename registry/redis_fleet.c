@@ -171,12 +171,18 @@ static void record_unread(struct fleet_op *op, struct node_record *record)
 	record->id[0] = '\0';
 }
 
+/* One shard may be away, and with it the nodes that lie there; the others are read. */
+static bool in_cluster(const struct fleet_op *op)
+{
+	return op->store->shared->target.kind == REDIS_CLUSTER;
+}
+
 static void part_answered(struct redis_call *call, const struct redisReply *reply)
 {
 	struct part_fetch *fetch = container_of(call, struct part_fetch, call);
 	struct fleet_op *op = fetch->op;
 
-	if (!reply) {
+	if (!reply && !in_cluster(op)) {
 		fleet_finish(op, -ERR_STORE_UNAVAILABLE);
 		return;
 	}
@@ -223,8 +229,12 @@ static int nodes_fetch(struct fleet_op *op)
 	for (size_t i = 0; i < op->nfetches; i++) {
 		struct node_record *record = &all->nodes[i / NODE_PARTS];
 
-		if (part_send(op, &op->fetches[i], record, (enum node_part)(i % NODE_PARTS)) != 0)
+		if (record->id[0] && part_send(op, &op->fetches[i], record, (enum node_part)(i % NODE_PARTS)) == 0)
+			continue;
+		if (!in_cluster(op))
 			return -ERR_STORE_UNAVAILABLE;
+		record_unread(op, record);
+		op->waiting--;
 	}
 	return 0;
 }
@@ -249,8 +259,10 @@ static void node_ids_told(struct redis_call *call, const struct redisReply *repl
 			memcpy(all->nodes[all->count++].id, id.at, id.len);
 	}
 	err = all->count ? nodes_fetch(op) : 0;
-	if (err || all->count == 0)
+	if (err || op->waiting == 0) {
+		nodes_settle(op);
 		fleet_finish(op, err);
+	}
 }
 
 /* -- routers --------------------------------------------------------------------------------------------------------------------- */

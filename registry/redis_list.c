@@ -5,6 +5,9 @@
  * "cursor:end:hash" takes the same step again from behind that hash. A count of rows to skip would not do: rooms that went
  * meanwhile would take others with them. A room that is there throughout comes at least once; others may, as with SCAN.
  *
+ * In a cluster each shard is gone through in turn, in the order of their lowest slots, which every router sees the same: there a
+ * cursor begins with that slot and '@'. A room whose slot moves meanwhile may be missed.
+ *
  * The same step may reach further than it did, where rooms went: what lies behind `end` was not given yet, whatever its
  * hash. Then it is asked for with a smaller COUNT. SCAN counts from the highest bit down, so that is the order of cursors.
  */
@@ -40,6 +43,8 @@ struct list_op {
 	char node[NODE_MAX + 1];
 	size_t key_skip;         /* bytes before the room's name in what SCAN gives */
 	size_t limit, count;     /* rows of the page; COUNT of SCAN */
+	unsigned slot;           /* the lowest of the shard that is gone through */
+	bool ended;
 	struct place {
 		uint64_t at;         /* the step's cursor */
 		bool within;         /* the step was given in part: */
@@ -261,16 +266,37 @@ static bool is_beyond(uint64_t cursor, uint64_t end)
 	return end && (!cursor || reversed(cursor) > reversed(end));
 }
 
+static bool in_cluster(const struct list_op *op)
+{
+	return op->store->shared->target.kind == REDIS_CLUSTER && !op->node[0];
+}
+
+/* A shard that was gone through is followed by the next. */
+static void step_end(struct list_op *op)
+{
+	unsigned lowest;
+
+	if (op->place.within || op->place.at)
+		return;
+	op->ended = !in_cluster(op) || redis_shard_from(op->store->shared, op->slot + 1, &lowest) == REDIS_NO_SHARD;
+	if (!op->ended)
+		op->slot = lowest;
+}
+
 static void cursor_write(struct list_op *op)
 {
 	const struct place *p = &op->place;
+	char shard[16] = "";
 
+	op->page.next[0] = '\0';
+	if (op->ended)
+		return;
+	if (in_cluster(op))
+		snprintf(shard, sizeof shard, "%u@", op->slot);
 	if (p->within)
-		snprintf(op->page.next, sizeof op->page.next, "%" PRIu64 ":%" PRIu64 ":%" PRIu64, p->at, p->end, p->after);
-	else if (p->at)
-		snprintf(op->page.next, sizeof op->page.next, "%" PRIu64, p->at);
+		snprintf(op->page.next, sizeof op->page.next, "%s%" PRIu64 ":%" PRIu64 ":%" PRIu64, shard, p->at, p->end, p->after);
 	else
-		op->page.next[0] = '\0';
+		snprintf(op->page.next, sizeof op->page.next, "%s%" PRIu64, shard, p->at);
 }
 
 static int scan_send(struct list_op *op);
@@ -300,6 +326,7 @@ static void scan_answered(struct redis_call *call, const struct redisReply *repl
 		err = scan_send(op);
 	} else {
 		step_give(op, items, end);
+		step_end(op);
 		cursor_write(op);
 		if (op->page.count)
 			err = rows_fetch(op);
@@ -333,15 +360,35 @@ static int scan_send(struct list_op *op)
 	op->scan.patient = true;
 	op->scan.due_ms = op->due_ms;
 	op->scan.done = scan_answered;
-	return shard_send(op->store, &op->scan);
+	if (op->node[0])
+		return shard_send(op->store, &op->scan);
+	return shard_send_to(op->store, redis_shard_from(op->store->shared, op->slot, &op->slot), &op->scan);
+}
+
+/* "slot@" in front of what follows; without it, slot 0. */
+static bool cursor_slot(struct str *rest, unsigned *slot)
+{
+	const char *mark = rest->len ? memchr(rest->at, '@', rest->len) : NULL;
+	struct str text;
+	uint64_t n;
+
+	*slot = 0;
+	if (!mark)
+		return true;
+	if (!str_cut(rest, '@', &text) || !parse_u64(text, &n) || n >= REDIS_SLOTS || rest->len == 0)
+		return false;
+	*slot = (unsigned)n;
+	return true;
 }
 
 /* "cursor" or "cursor:end:hash"; empty is the start. */
-static bool cursor_read(const char *text, struct place *out)
+static bool cursor_read(const char *text, unsigned *slot, struct place *out)
 {
 	struct str rest = text ? str_of(text) : (struct str){ NULL, 0 }, at, end;
 	struct place p = { 0 };
 
+	if (!cursor_slot(&rest, slot))
+		return false;
 	if (rest.len && !parse_u64(rest, &p.at)) {
 		p.within = str_cut(&rest, ':', &at) && str_cut(&rest, ':', &end) && parse_u64(at, &p.at) &&
 		           parse_u64(end, &p.end) && parse_u64(rest, &p.after);
@@ -383,8 +430,9 @@ int redis_rooms_list(struct redis_store *store, const struct rooms_query *q, str
 {
 	struct place place;
 	struct list_op *op;
+	unsigned slot;
 
-	if (!cursor_read(q->cursor, &place))
+	if (!cursor_read(q->cursor, &slot, &place))
 		return -ERR_BAD_REQUEST;
 	op = calloc(1, sizeof *op);
 	if (!op || !(op->fetches = calloc(q->limit, sizeof *op->fetches)))
@@ -395,6 +443,7 @@ int redis_rooms_list(struct redis_store *store, const struct rooms_query *q, str
 	op->limit = q->limit;
 	op->count = q->limit > SCAN_COUNT_MIN ? q->limit : SCAN_COUNT_MIN;
 	op->place = place;
+	op->slot = store->shared->target.kind == REDIS_CLUSTER ? slot : 0;
 	op->due_ms = due_ms;
 	op->op.dropped = list_dropped;
 	op->page.rows = arena_alloc(arena, q->limit * sizeof *op->page.rows);

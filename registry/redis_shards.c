@@ -169,16 +169,10 @@ static bool conns_up(const struct redis_shard_conns *conns)
 
 bool shards_up(const struct redis_store *store)
 {
-	bool some = false;
-
-	for (size_t i = 0; i < store->nshards; i++) {
-		bool up = conns_up(store->shards[i]);
-
-		if (!up && atomic_load(&store->shards[i]->data.shard->place.spot))
-			return false;
-		some = some || up;
-	}
-	return some;
+	for (size_t i = 0; i < store->nshards; i++)
+		if (conns_up(store->shards[i]))
+			return true;
+	return false;
 }
 
 uint64_t shards_connections(const struct redis_store *store)

@@ -59,7 +59,7 @@ struct redis_shard_conns { /* of one shard */
 };
 void shards_open(struct redis_store *);  /* those that there are by now, and later ones by themselves */
 void shards_close(struct redis_store *);
-bool shards_up(const struct redis_store *); /* all that have a primary, and there is one */
+bool shards_up(const struct redis_store *); /* at least one answers: what lies at the others is refused at once */
 uint64_t shards_connections(const struct redis_store *);
 uint64_t shard_server(const struct redis_store *, size_t shard); /* struct redis_conn.server of its data connection */
 /* Where this call goes: by its key; a call without a key goes to any shard. NULL: nowhere. */

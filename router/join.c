@@ -89,6 +89,13 @@ static int no_colocated(struct request *rq, int err)
 	return NEXT;
 }
 
+/* Where this router's tunnels are held back it sends nobody: another router may well reach the node, so the room stays. */
+static bool out_of_reach(struct request *rq, const struct node *node)
+{
+	breaker_state(node->breakers[CLASS_SIGNAL], request_now(rq), &rq->retry_ms);
+	return rq->retry_ms > 0;
+}
+
 static int check_node(struct request *rq)
 {
 	struct join *join = rq->state;
@@ -98,6 +105,8 @@ static int check_node(struct request *rq)
 		return resolve_anew(rq);
 	if (join->resolve.created)
 		return request_go(rq, answer);
+	if (out_of_reach(rq, node))
+		return request_fail(rq, ERR_BREAKER_OPEN, "node %s cannot be reached from here at present", node->record.id);
 	const char *broken = wish_broken(join->resolve.wish, node);
 	if (broken)
 		return request_fail(rq, ERR_CONFLICT, "require.%s: the room is placed on node %s, which does not have it", broken,

@@ -18,6 +18,7 @@
 #include "client/agent/report.h"
 #include "client/agent/rooms.h"
 #include "client/agent/sfu.h"
+#include "client/lib/node.h"
 #include "client/lib/usher/usher.h"
 
 #define PROC "/proc"
@@ -38,11 +39,17 @@ static void room_ended(void *arg, struct str room, uint64_t up_to_epoch, enum ro
 	gate_close_room(agent->gate, room, up_to_epoch, how == END_CLOSED ? 1000 : 1012, how == END_CLOSED ? "room_closed" : reason);
 }
 
-static const char *takes_no_rooms(void *arg)
+/* An open that a pause or a partition held up may arrive when its room is long another node's: it names the registration that
+ * the room was claimed for, and one that the lease did not outlive is over. */
+static const char *takes_no_rooms(void *arg, uint64_t registration)
 {
-	const struct agent *agent = arg;
+	struct agent *agent = arg;
 
-	return agent->leaving ? "this node is leaving" : NULL;
+	if (agent->leaving)
+		return "this node is leaving";
+	if (registration && agent->node && registration < agent->node->registration)
+		return "asked of an earlier registration of this node";
+	return agent_shut(agent) ? "this node lets nobody in at present" : NULL;
 }
 
 static bool sfu_is_well(void *arg)

@@ -24,7 +24,7 @@ struct call {
 	struct adapter_opened opened;
 };
 struct open_body {
-	uint64_t epoch, expected_participants;
+	uint64_t epoch, expected_participants, registration;
 	bool fresh;
 };
 
@@ -33,9 +33,10 @@ struct open_body {
 static const struct json_member open_members[] = {
 	{ "epoch", JSON_U64, AT(epoch), 1, (double)EPOCH_MAX, .required = true },
 	{ "expected_participants", JSON_U64, AT(expected_participants), 0, 1e9 },
+	{ "registration", JSON_U64, AT(registration), 0, (double)EPOCH_MAX },
 	{ "fresh", JSON_BOOL, AT(fresh) },
 };
-static const struct json_shape open_shape = { open_members, 3, sizeof(struct open_body) };
+static const struct json_shape open_shape = { open_members, 4, sizeof(struct open_body) };
 /* clang-format on */
 
 /* -- PUT /rooms/{room} ------------------------------------------------------------------------------------------------------- */
@@ -77,7 +78,7 @@ static bool contradicts(const struct exchange *x, uint64_t epoch)
 static void open_room(struct call *call)
 {
 	struct arena *arena = exchange_arena(call->x);
-	const char *leaving = call->conf->leaving(call->conf->arg), *fault = NULL;
+	const char *fault = NULL;
 	struct open_body body = { 0 };
 
 	if (!is_json(call->x)) {
@@ -88,8 +89,9 @@ static void open_room(struct call *call)
 		answer_problem(call->x, ERR_BAD_REQUEST, fault ? fault : "epoch: not that of X-Usher-Epoch");
 		return;
 	}
-	if (leaving) {
-		answer_problem(call->x, ERR_CONFLICT, leaving);
+	const char *why_not = call->conf->takes_none(call->conf->arg, body.registration);
+	if (why_not) {
+		answer_problem(call->x, ERR_CONFLICT, why_not);
 		return;
 	}
 	struct adapter_open open = { call->room, body.epoch, body.expected_participants, body.fresh };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/httpd.h"
 
@@ -13,7 +14,8 @@ struct rooms;
 
 struct control_conf {
 	struct rooms *rooms;
-	const char *(*leaving)(void *arg); /* why no new room is taken; NULL: they are */
+	/* Why no room is opened for that registration (0: not said) of the node; NULL: it is. */
+	const char *(*takes_none)(void *arg, uint64_t registration);
 	bool (*well)(void *arg);           /* the SFU's own check */
 	bool (*fenced)(void *arg);         /* the gate lets nobody in at present */
 	void *arg;

@@ -272,6 +272,46 @@ START_TEST(without_descriptors_accepting_pauses)
 }
 END_TEST
 
+static ssize_t answer_to(int client, char *text, size_t size)
+{
+	struct pollfd p = { .fd = client, .events = POLLIN };
+
+	ck_assert_int_eq(poll(&p, 1, 5000), 1);
+	return recv(client, text, size, 0);
+}
+
+/* All but one descriptor are taken: whoever comes is answered at once, and served again when there are more. */
+START_TEST(the_last_descriptor_tells_who_comes_that_there_is_no_room)
+{
+	struct rlimit limit, few;
+	int taken[256];
+	size_t ntaken = 0;
+	char text[256] = "";
+
+	start(10, 10);
+	struct listener *l = listen_open(set, "127.0.0.1:0", 1, &why);
+	int client = client_from("127.0.0.1", port_of(l));
+	ck_assert_int_eq(send(client, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	few = (struct rlimit){ .rlim_cur = 200, .rlim_max = limit.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while (ntaken < 256 && (taken[ntaken] = dup(0)) >= 0)
+		ntaken++;
+	ck_assert_uint_lt(ntaken, 256);
+	for (int i = 0; i < 3; i++)
+		loop_turn(loop);
+	for (size_t i = 0; i < ntaken; i++)
+		close(taken[i]);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	ck_assert_int_gt(answer_to(client, text, sizeof(text) - 1), 0);
+	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 503 "));
+	ck_assert_ptr_nonnull(strstr(text, "Retry-After"));
+	ck_assert_uint_eq(ndealt, 0);
+	client_from("127.0.0.1", port_of(l));
+	UNTIL(loop, ndealt == 1); /* not paused */
+}
+END_TEST
+
 /* -- sockets of systemd ------------------------------------------------------------------------------------------------------ */
 START_TEST(adopted_sockets_do_not_block)
 {
@@ -330,6 +370,7 @@ int main(void)
 	tcase_add_test(t, ipv6_counts_by_site);
 	tcase_add_test(t, closing_takes_what_is_queued);
 	tcase_add_test(t, without_descriptors_accepting_pauses);
+	tcase_add_test(t, the_last_descriptor_tells_who_comes_that_there_is_no_room);
 	tcase_add_test(t, adopted_sockets_do_not_block);
 	tcase_add_loop_test(t, activation_is_for_this_process, 0, (int)(sizeof(activations) / sizeof(*activations)));
 	suite_add_tcase(s, t);

@@ -223,6 +223,22 @@ START_TEST(a_reader_that_never_reads_does_not_hold_up_the_end)
 }
 END_TEST
 
+/* A full disk: what cannot be written is counted, by lines. */
+START_TEST(lines_that_a_full_disk_refuses_are_counted)
+{
+	uint64_t before = log_dropped();
+	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(log_open(fd, LOG_INFO, LOG_JSON), 0);
+	for (int i = 0; i < 7; i++)
+		log_info("lost", "n", LOG_I(i));
+	log_close();
+	close(fd);
+	ck_assert_uint_eq(log_dropped() - before, 7);
+}
+END_TEST
+
 START_TEST(a_reader_that_has_gone_kills_nobody)
 {
 	open_pipe(LOG_INFO, LOG_LOGFMT);
@@ -310,6 +326,7 @@ int main(void)
 	tcase_add_test(t, levels_are_kept);
 	tcase_add_test(t, a_stuck_reader_costs_lines_and_not_time);
 	tcase_add_test(t, a_reader_that_never_reads_does_not_hold_up_the_end);
+	tcase_add_test(t, lines_that_a_full_disk_refuses_are_counted);
 	tcase_add_test(t, a_reader_that_has_gone_kills_nobody);
 	tcase_add_test(t, a_non_blocking_descriptor_loses_nothing);
 	tcase_add_test(t, lines_of_threads_do_not_mix);

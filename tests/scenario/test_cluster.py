@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redis Cluster: each key at its primary, wherever that is just now."""
+import threading
+import time
+
+import pytest
+
+from harness import until
+from redis_fleet import Cluster, info
+from test_one_owner import owner
+
+
+def routers_on(stage, cluster, count=2, *sets, nodes=("n1",)):
+    routers = [stage.router(f"registry.url={cluster.url}", "server.park_ms=500", *sets) for _ in range(count)]
+    fleet = []
+    for name in nodes:
+        node = stage.node(name, *routers, heartbeat=False)
+        node.report_rooms = True
+        until("the node is heard", lambda: (node.register() if node.registration is None else node.beat()).status in (200, 201) and node.seq)
+        node.start_beating()
+        fleet.append(node)
+    for router in routers:
+        router.wait_placeable(*nodes)
+        until("the store is whole", lambda: router.join("first").status == 200)
+    return routers, fleet
+
+
+def on_shard(cluster, server, name, prefix="usher:r:"):
+    """A room whose record lies there."""
+    return next(f"{name}-{i}" for i in range(1000) if cluster.owner(cluster.slot(f"{prefix}{name}-{i}")) is server)
+
+
+def owner_now(router, room):
+    """None while it is not answered."""
+    answer = router.join(room)
+    return owner(answer) if answer.status == 200 else None
+
+
+@pytest.fixture
+def cluster(stage):
+    return Cluster(stage)
+
+
+def test_rooms_of_every_shard_have_one_owner_and_are_listed(stage, cluster):
+    (router, other), _ = routers_on(stage, cluster, nodes=("n1", "n2", "n3"))
+    owners = {f"room-{i}": owner((router, other)[i % 2].join(f"room-{i}")) for i in range(60)}
+    for server in cluster.primaries:
+        assert int(server.command("DBSIZE")[1:]) > 5, "all at one shard"
+    for name, held in owners.items():
+        assert owner(router.join(name)) == owner(other.join(name)) == held
+    # A cursor of one router goes on at the other.
+    seen, cursor, turn = set(), "", 0
+    while True:
+        page = (router, other)[turn % 2].get(f"/v1/rooms?limit=7&prefix=room-{'&cursor=' + cursor if cursor else ''}").json()
+        assert len(page["rooms"]) <= 7
+        seen |= {row["room"] for row in page["rooms"]}
+        cursor, turn = page["next_cursor"], turn + 1
+        if not cursor:
+            break
+    assert seen == set(owners)
+    of_node = {row["room"] for row in router.get("/v1/rooms?node=n1&limit=1000").json()["rooms"]}
+    assert {name for name, (node, _) in owners.items() if node == "n1"} <= of_node
+    assert router.get("/v1/rooms?cursor=99999@0").code() == "bad_request"
+
+
+def test_changes_at_every_shard_are_announced(stage, cluster):
+    (router, other), _ = routers_on(stage, cluster)
+    for server in cluster.primaries:
+        room = on_shard(cluster, server, "moves")
+        _, epoch = owner(router.join(room))
+        assert owner(other.join(room))[1] == epoch
+        until("the room is in the table", lambda: router.join(room).json()["source"] == "table")
+        assert other.delete(f"/v1/rooms/{room}?epoch={epoch}").status == 204
+        until("the other router's delete is known here", lambda: router.get(f"/v1/rooms/{room}/route").status == 404, 2)
+
+
+def test_a_charge_counts_once(stage, cluster):
+    """Every node of a cluster repeats what is published at one."""
+    (router, other), _ = routers_on(stage, cluster, nodes=("n1",))
+    node = router.node("n1")
+    before = node["charged"]
+    assert router.join("one-more").status == 200
+    after = router.node("n1")["charged"]
+    assert 0 < after - before < 0.015, (before, after)
+
+
+def test_a_slot_that_moved_is_followed_within_the_request(stage, cluster):
+    """MOVED: the same call at the node that the answer names."""
+    (router, other), _ = routers_on(stage, cluster)
+    source, to = cluster.primaries[0], cluster.primaries[1]
+    room = on_shard(cluster, source, "wanders")
+    held = owner(router.join(room))
+    slot = cluster.slot(f"usher:r:{room}")
+    cluster.begin_move(slot, to)
+    cluster.move_keys(slot, source, to)
+    cluster.end_move(slot, to)
+    assert cluster.owner(slot) is to
+    assert owner(other.join(room)) == held
+    assert router.delete(f"/v1/rooms/{room}?epoch={held[1]}").status == 204
+    assert owner(other.join(room))[1] > held[1]
+
+
+def test_a_slot_on_its_way_is_asked_for_at_both_nodes(stage, cluster):
+    """ASK: a key that is not at the source any more is asked for at the target; a new one is made there."""
+    (router, other), _ = routers_on(stage, cluster)
+    source, to = cluster.primaries[0], cluster.primaries[2]
+    room = on_shard(cluster, source, "halfway")
+    held = owner(router.join(room))
+    slot = cluster.slot(f"usher:r:{room}")
+    cluster.begin_move(slot, to)
+    cluster.move_keys(slot, source, to)
+    assert owner(other.join(room)) == held
+    assert other.delete(f"/v1/rooms/{room}?epoch={held[1]}").status == 204
+    again = owner(router.join(room))
+    assert again[1] > held[1]
+    cluster.end_move(slot, to)
+    until("both have it", lambda: owner_now(other, room) == owner_now(router, room) == again)
+
+
+def test_keys_of_a_node_on_both_sides_are_waited_for(stage, cluster):
+    """TRYAGAIN: a script of several keys while only some have moved."""
+    (router,), (node,) = routers_on(stage, cluster, 1, "registry.timeout_ms=4000")
+    slot = cluster.slot("usher:n:{n1}")
+    source = cluster.owner(slot)
+    to = next(p for p in cluster.primaries if p is not source)
+    cluster.begin_move(slot, to)
+    client = source.client()
+    client.execute_command("MIGRATE", "127.0.0.1", to.port, "usher:n:{n1}", 0, 5000)  # its rooms and charges are still here
+    assert to.command("EXISTS", "usher:n:{n1}")[:4] == b"-MOV"
+    started = time.monotonic()
+    answer = {}
+
+    thread = threading.Thread(target=lambda: answer.update(got=router.join("while-moving")))
+    thread.start()
+    until("it was asked in vain", lambda: int(info(source, "errorstats", "errorstat_TRYAGAIN").partition("=")[2] or 0) >= 2
+          or int(info(to, "errorstats", "errorstat_TRYAGAIN").partition("=")[2] or 0) >= 2)
+    cluster.move_keys(slot, source, to)
+    cluster.end_move(slot, to)
+    thread.join()
+    assert answer["got"].status == 200, answer
+    assert time.monotonic() - started < 6
+    assert node.beat().json()["renewed"]
+
+
+def test_a_killed_primary_is_replaced_and_the_other_shards_do_not_notice(stage):
+    cluster = Cluster(stage, replicas=1)
+    (router, other), (node,) = routers_on(stage, cluster, 2)
+    nodes_shard = cluster.owner(cluster.slot("usher:n:{n1}"))
+    rooms = {p: on_shard(cluster, p, "kept") for p in cluster.primaries}
+    held = {p: owner(router.join(room)) for p, room in rooms.items()}
+    victim = next(p for p in cluster.primaries if p is not nodes_shard and p is not cluster.owner(cluster.slot("usher:mark")))
+    fresh = [on_shard(cluster, victim, f"new-{i}") for i in range(40)]
+    slots = cluster.slot(f"usher:r:{rooms[victim]}")
+    victim.kill()
+    started = time.monotonic()
+    for p, room in rooms.items():
+        assert owner(router.join(room)) == held[p]
+    names = iter(fresh * 100)
+    until("new rooms of that shard", lambda: router.join(next(names)).status == 200, 15)
+    assert time.monotonic() - started < 8
+    until("the cluster has another primary", lambda: cluster.owner(slots) not in (None, victim))
+    for p, room in rooms.items():
+        until("nothing is lost", lambda: owner_now(other, room) == held[p])
+    until("all is well", lambda: router.metric("usher_store_up") == 1 and other.metric("usher_store_up") == 1)
+    assert router.node("n1")["state"] == "ready"
+
+
+def test_a_cluster_that_is_down_costs_one_budget_and_is_found_again(stage, cluster):
+    """CLUSTERDOWN: tried again while the budget lasts, then said; known rooms go on."""
+    (router, other), _ = routers_on(stage, cluster, 2, "registry.timeout_ms=400", "nodes.lease_ms=60000")
+    known = owner(router.join("known"))
+    for server in cluster.nodes:
+        server.command("CONFIG", "SET", "cluster-require-full-coverage", "yes")
+    gone = cluster.primaries[1]
+    room = on_shard(cluster, cluster.primaries[0], "new")
+    first = 16384 // 3  # of the second primary
+    for server in cluster.nodes:
+        assert server.command("CLUSTER", "DELSLOTSRANGE", str(first), str(first)) == b"+OK\r\n"
+    until("it is down", lambda: b"cluster_state:fail" in cluster.primaries[0].command("CLUSTER", "INFO"))
+    started = time.monotonic()
+    answer = router.join(room)
+    assert answer.code() == "store_unavailable", answer
+    assert time.monotonic() - started < 2
+    assert owner(router.join("known")) == known
+    assert router.get("/livez").status == 200
+    gone.command("CLUSTER", "ADDSLOTSRANGE", str(first), str(first))
+    until("it is up", lambda: b"cluster_state:ok" in cluster.primaries[0].command("CLUSTER", "INFO"))
+    until("new rooms again", lambda: router.join(room).status == 200)
+
+
+def test_one_node_of_the_url_is_enough_and_a_dead_one_does_no_harm(stage, cluster):
+    router = stage.router(f"registry.url=redis+cluster://127.0.0.1:1,127.0.0.1:{cluster.primaries[2].port}")
+    until("all shards are up", lambda: router.metric("usher_store_up") == 1, 5)
+    assert len({e["port"] for e in router.events("store_up")}) == 3
+
+
+def test_a_new_primary_joins_with_slots(stage, cluster):
+    """Scaling out: keys go to a node that did not exist when the router started, and no request is refused for it."""
+    (router, other), _ = routers_on(stage, cluster)
+    added = cluster._start(())
+    cluster.nodes.append(added)
+    cluster.nodes[0].command("CLUSTER", "MEET", "127.0.0.1", str(added.port), str(added.bus))
+    until("all see all", lambda: all(cluster.known(n) == 4 and b"state:ok" in n.command("CLUSTER", "INFO") for n in cluster.nodes))
+    room = on_shard(cluster, cluster.primaries[0], "early")
+    held = owner(router.join(room))
+    slot = cluster.slot(f"usher:r:{room}")
+    source = cluster.begin_move(slot, added)
+    cluster.move_keys(slot, source, added)
+    cluster.end_move(slot, added)
+    until("the other finds it", lambda: owner_now(other, room) == held)
+    assert other.delete(f"/v1/rooms/{room}?epoch={held[1]}").status == 204
+    assert owner(router.join(room))[1] > held[1]
+    until("all is well", lambda: router.metric("usher_store_up") == 1)
