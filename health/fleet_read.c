@@ -180,6 +180,14 @@ static void read_node(struct arena *arena, const struct node_record *record, str
 	read_said(arena, node);
 }
 
+static bool is_unread(const struct nodes_all *all, const char *id)
+{
+	for (size_t i = 0; i < all->nunread; i++)
+		if (!strcmp(all->unread[i], id))
+			return true;
+	return false;
+}
+
 void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all, uint64_t now_ms)
 {
 	if (all->nunread)
@@ -188,8 +196,15 @@ void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all
 		qsort(all->nodes, all->count, sizeof(*all->nodes), by_id);
 	seat_all(fleet, all, now_ms);
 	struct node *nodes = arena_alloc(&p->arena, (all->count + 1) * sizeof(*nodes));
-	for (size_t i = 0; i < all->count; i++)
+	for (size_t i = 0; i < all->count; i++) {
 		read_node(&p->arena, &all->nodes[i], fleet->seats[i], &nodes[i]);
-	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .seen_ms = now_ms, .version = ++fleet->version, .ready = true };
+		if (is_unread(all, all->nodes[i].id))
+			nodes[i].why_not |= WHY_NOT(UNREADABLE);
+	}
+	const char **unread = arena_alloc(&p->arena, (all->nunread + 1) * sizeof(*unread));
+	for (size_t i = 0; i < all->nunread; i++)
+		unread[i] = all->unread[i];
+	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .seen_ms = now_ms, .version = ++fleet->version, .ready = true,
+		                       .unread = unread };
 	fleet_derive(fleet, &p->view, nodes, now_ms);
 }

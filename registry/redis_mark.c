@@ -50,6 +50,11 @@ static struct mark_op *mark_new(struct redis_store *store, struct store_mark *ou
 	return op;
 }
 
+static uint64_t new_generation(void)
+{
+	return (random_u64() >> 12) + 1; /* below 2^53, as all numbers in scripts */
+}
+
 int redis_mark_look(struct redis_store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
 {
 	uint64_t server = shard_server(store, 0);
@@ -61,7 +66,7 @@ int redis_mark_look(struct redis_store *store, bool knows_nodes, uint64_t due_ms
 	op_script(&op->base, SCRIPT_MARK, 1, 4);
 	command_key(text, store, MARK);
 	command_u64(text, server);
-	command_u64(text, (random_u64() >> 12) + 1); /* below 2^53, as all numbers in scripts */
+	command_u64(text, new_generation());
 	command_u64(text, store->shared->wait_replicas > 0);
 	command_z(text, knows_nodes ? "rebuilding" : "whole");
 	return op_start(&op->base, due_ms, w);
@@ -107,8 +112,9 @@ int redis_mark_whole(struct redis_store *store, uint64_t generation, uint64_t du
 
 int redis_mark_doubt(struct redis_store *store, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w)
 {
-	struct mark_op *op = change_new(store, SCRIPT_DOUBT, 2, generation, done);
+	struct mark_op *op = change_new(store, SCRIPT_DOUBT, 3, generation, done);
 
 	command_u64(&op->base.call.text, young_ms);
+	command_u64(&op->base.call.text, new_generation());
 	return op_start(&op->base, due_ms, w);
 }

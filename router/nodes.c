@@ -124,7 +124,7 @@ static int list_nodes(struct request *rq)
 {
 	const struct router *router = rq->worker->router;
 	const struct fleet_view *view = fleet_view(router->fleet);
-	const char *partial[] = { view->ready ? NULL : "the store has not answered yet", NULL };
+	static const char *const not_yet[] = { "the store has not answered yet", NULL };
 	struct buf text = { 0 };
 	struct json_out json = { .to = &text };
 	const char *next = NULL;
@@ -145,7 +145,7 @@ static int list_nodes(struct request *rq)
 		}
 		write_node(&json, router, &view->nodes[i], request_now(rq));
 	}
-	page_close(&json, next, partial);
+	page_close(&json, next, view->ready ? view->unread : not_yet);
 	return request_json(rq, 200, &text);
 }
 

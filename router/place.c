@@ -52,8 +52,10 @@ static int refuse(const struct field *field, bool *wait_helps, uint64_t *retry_m
 		      only_by(field, WHY_NOT(OPENS), retry_ms);
 	if (!free_of(field, NOT_HERE))
 		return -ERR_NO_NODES;
-	if (!free_of(field, NOT_HERE | NOT_ASKED_FOR))
+	if (!free_of(field, NOT_ASKED_FOR))
 		return -ERR_REGION_UNAVAILABLE;
+	if (!free_of(field, NOT_HERE | NOT_ASKED_FOR))
+		return -ERR_NO_NODES;
 	if (!free_of(field, NOT_HERE | NOT_ASKED_FOR | NOT_WISHED))
 		return -ERR_ALL_DRAINING;
 	if (only_by(field, WHY_NOT(BREAKER), retry_ms))

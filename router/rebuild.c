@@ -198,7 +198,8 @@ static void look(struct timer *t)
 
 	r->under_way = true;
 	r->wait.wake = looked;
-	bool knows_nodes = r->nodes || fleet_view(r->router->fleet)->count;
+	/* Nodes of a store whose mark we never saw are in it now: no memory of what it may have lost. */
+	bool knows_nodes = r->nodes || (r->mark.generation && fleet_view(r->router->fleet)->count);
 	int err = registry_look_at_mark(r->router->store, knows_nodes, now_of(r) + r->router->conf.registry.timeout_ms, &r->seen, &r->wait);
 	if (err != WAIT)
 		looked(&r->wait, err);

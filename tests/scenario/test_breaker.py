@@ -42,7 +42,7 @@ def test_a_failing_node_is_held_back_and_comes_back(stage, mode):
     assert node.calls >= calls
 
 
-def test_a_hundred_404s_change_nothing(stage):
+def test_colyseus_673_a_hundred_404s_change_nothing(stage):
     router = stage.router(*FAST)
     node = stage.node("n1", router)
     router.wait_placeable("n1")

@@ -41,7 +41,7 @@ def test_rooms_have_one_owner_whichever_router_is_asked(stage):
 
 
 @pytest.mark.parametrize("store", ["redis", "memory"])
-def test_1000_concurrent_first_joins_give_one_epoch_and_one_charge(stage, store):
+def test_livekit_1645_1000_concurrent_first_joins_give_one_epoch_and_one_charge(stage, store):
     redis = stage.redis() if store == "redis" else None
     count = 3 if redis else 1
     routers = [stage.router(f"registry.url={redis.url}" if redis else "registry.url=memory:", "limits.connections_per_address=5000")
@@ -125,7 +125,7 @@ def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_sa
     until("no node holds what the store does not say", holds_only_its_own)
 
 
-def test_a_late_delete_with_an_old_epoch_touches_nothing(stage):
+def test_livekit_4797_a_late_delete_with_an_old_epoch_touches_nothing(stage):
     router = stage.router()
     stage.node("n1", router)
     router.wait_placeable("n1")

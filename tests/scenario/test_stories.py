@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Failures that users of comparable systems reported, each named after its thread; those of placement, Redis, drain and the gate
+stand with their own kind."""
+import json
+import time
+
+import pytest
+
+from harness import call, until
+from test_one_owner import owner
+
+FAST = ("nodes.heartbeat_ms=500", "nodes.lease_ms=1000", "nodes.grace_ms=200", "nodes.unfenced_ms=1200")
+
+
+def listed(router, **query):
+    text = "&".join(f"{k}={v}" for k, v in query.items())
+    return {row["room"]: row for row in router.get(f"/v1/rooms?limit=1000&{text}").json()["rooms"]}
+
+
+def test_livekit_4593_delete_and_recreate_meets_nothing_of_the_old_room(stage):
+    router = stage.router()
+    agent = stage.agent("n1", [router])
+    until("placeable", lambda: (router.node("n1") or {}).get("placeable"))
+    control = "http://" + agent.event("started")["control_listen"]
+    _, first = owner(router.join("again"))
+    for _ in range(3):
+        assert router.delete(f"/v1/rooms/again?epoch={first}").status == 204
+        _, second = owner(router.join("again"))
+        assert second > first
+        held = [r for r in call("GET", control + "/rooms").json()["rooms"] if r["room"] == "again"]
+        assert [r["epoch"] for r in held] == [second], held
+        first = second
+
+
+def test_livekit_3317_a_room_with_people_outlives_every_ttl(stage):
+    router = stage.router("rooms.idle_ttl_ms=1000", "rooms.unreported_ttl_ms=1000")
+    reports, silent = stage.node("reports", router, pool="a"), stage.node("silent", router, pool="b")
+    router.wait_placeable("reports", "silent")
+    reports.report_rooms = True
+    assert owner(router.join("talk", {"pool": "a"}))[0] == "reports"
+    assert owner(router.join("idle", {"pool": "a"}))[0] == "reports"
+    assert owner(router.join("used", {"pool": "b"}))[0] == "silent"
+    people = {"talk": 2, "idle": 0}
+    beat = reports.beat
+    reports.beat = lambda router=0, **more: beat(router, rooms=[{"room": r, "epoch": e, "participants": people.get(r, 0)}
+                                                                for r, e in reports.rooms.items()], **more)
+    reports.report_rooms = False
+    started = time.monotonic()
+
+    def swept():
+        # Requests of the room's people are what a node that reports no rooms has for a sign of life.
+        assert router.get("/v1/rooms/used/signal").status == 200
+        return "idle" not in listed(router)
+    until("the idle room is swept", swept)
+    until("three times the ttl are over", lambda: swept() and time.monotonic() - started > 4)
+    assert set(listed(router)) == {"talk", "used"}
+    people["talk"] = 0
+    until("the room that was left is swept, too", lambda: "talk" not in listed(router))
+    assert ("talk", reports.evicted[-1][1]) in reports.evicted
+
+
+@pytest.mark.parametrize("how", ["join", "delete", "sweep"])
+def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_swept(stage, how):
+    router = stage.router(*FAST, "rooms.idle_ttl_ms=1000", "rooms.unreported_ttl_ms=2000")
+    gone, stays = stage.node("gone", router), None
+    router.wait_placeable("gone")
+    epochs = {room: owner(router.join(room))[1] for room in ("a", "b")}
+    stays = stage.node("stays", router)
+    gone.stop_beating()
+    until("the node is lost", lambda: router.node("gone")["state"] == "lost")
+    router.wait_placeable("stays")
+    assert {row["state"] for row in listed(router).values()} == {"lost"}
+    assert set(listed(router, node="gone")) == {"a", "b"}
+    if how == "join":
+        name, epoch = owner(router.join("a"))
+        assert name == "stays" and epoch > epochs["a"] and stays.rooms["a"] == epoch
+        assert listed(router)["a"]["state"] == "open"
+    elif how == "delete":
+        assert router.delete(f"/v1/rooms/a?epoch={epochs['a']}").status == 204
+        assert "a" not in listed(router)
+    else:
+        until("they are swept", lambda: not listed(router))
+
+
+def test_colyseus_968_missed_heartbeats_move_nothing_before_the_lease_ends(stage):
+    router = stage.router("nodes.heartbeat_ms=300", "nodes.lease_ms=3000", "server.park_ms=0")
+    node, other = stage.node("n1", router, pool="a"), stage.node("n2", router)
+    router.wait_placeable("n1", "n2")
+    first = owner(router.join("stays", {"pool": "a"}))
+    node.stop_beating()
+    until("the node is late", lambda: router.node("n1")["state"] == "late")
+    assert owner(router.join("stays", {"pool": "a"})) == first
+    assert router.join("new", {"pool": "a"}).code() == "no_nodes"
+    node.start_beating(0.1)
+    until("it is back by itself", lambda: router.node("n1")["state"] == "ready")
+    assert owner(router.join("stays", {"pool": "a"})) == first
+    assert router.metric('usher_events_total{type="node_lost"}') == 0
+
+
+def test_scalelite_498_one_damaged_record_fails_no_list(stage):
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", "nodes.lease_ms=60000")
+    stage.node("n1", router), stage.node("n2", router)
+    router.wait_placeable("n1", "n2")
+    first = owner(router.join("kept"))
+    client = redis.client()
+    client.delete("usher:n:{n1}")
+    client.set("usher:n:{n1}", "not a hash")
+    until("what is missing is said", lambda: any("n1" in part for part in router.get("/v1/nodes").json()["partial"]))
+    answer = router.get("/v1/nodes")
+    assert answer.status == 200 and "n2" in [node["id"] for node in answer.json()["nodes"]]
+    assert owner(router.join("kept")) == first
+    assert owner(router.join("new"))[0] in ("n1", "n2")
+
+
+def test_scalelite_readiness_is_not_200_while_broken(stage):
+    redis = stage.redis()
+    redis.kill()
+    router = stage.router(f"registry.url={redis.url}")
+    answer = router.get("/readyz")
+    assert (answer.status, answer.code()) == (503, "store_unavailable") and answer.json()["detail"]
+
+
+def test_colyseus_proxy_10_without_a_node_the_answer_comes_at_once(stage):
+    router = stage.router()
+    for path in ("join", "signal"):
+        started = time.monotonic()
+        answer = router.post(f"/v1/rooms/r/{path}")
+        assert answer.code() == "no_nodes" and time.monotonic() - started < 1, answer
+
+
+def test_openvidu_602_no_ticket_when_nothing_has_room(stage):
+    router = stage.router("server.park_ms=0")
+    node = stage.node("n1", router)
+    node.load = {"cpu": 0.99}
+    until("full", lambda: "max_load" in (router.node("n1") or {"why_not": []})["why_not"])
+    answer = router.join("r")
+    assert (answer.status, answer.code()) == (503, "no_capacity") and "signal" not in answer.json()
+    assert node.opens == []
+
+
+def test_scalelite_no_secret_of_the_store_in_answers_metrics_or_log(stage):
+    redis = stage.redis()
+    redis.client().config_set("requirepass", "hunter2-of-the-store")
+    router = stage.router("registry.url=redis://:hunter2-of-the-store@127.0.0.1:%d" % redis.port)
+    stage.node("n1", router)
+    router.wait_placeable("n1")
+    assert router.join("r").status == 200
+    redis.kill()
+    until("the store is seen as down", lambda: router.metric("usher_store_up") == 0)
+    router.join("new")
+    said = [router.get(path).body.decode() for path in ("/v1/nodes", "/v1/nodes/n1", "/v1/routers", "/v1/rooms", "/metrics", "/readyz",
+                                                       "/v1/rooms/r", "/v1/rooms/r/placement")]
+    said.append(router.log.read_text())
+    assert not [text for text in said if "hunter2" in text]
+    assert json.dumps(said)
