@@ -34,6 +34,7 @@ struct fleet_op {
 	struct nodes_all *nodes, found_nodes;
 	struct routers_all *routers, found_routers;
 	uint64_t due_ms, store_ms;
+	size_t shard; /* of the key that is read first */
 	struct redis_call time, ids;
 	struct part_fetch *fetches;
 	size_t nfetches, waiting;
@@ -58,6 +59,8 @@ static void fleet_finish(struct fleet_op *op, int err)
 {
 	struct wait *w = op_detach(&op->op);
 
+	if (!err && !op->store_ms)
+		err = -ERR_STORE_UNAVAILABLE; /* the key was sent on to another server than the one that was asked for the time */
 	op->found_nodes.store_ms = op->found_routers.store_ms = op->store_ms;
 	if (!err && op->nodes)
 		*op->nodes = op->found_nodes;
@@ -340,12 +343,25 @@ static int simple_send(struct fleet_op *op, struct redis_call *call, const char 
 	call->patient = true;
 	call->due_ms = op->due_ms;
 	call->done = done;
-	return shard_send(op->store, call);
+	return key ? shard_send(op->store, call) : shard_send_to(op->store, op->shard, call);
+}
+
+/* The time is asked of the server that has the key, so that its answer comes first. */
+static size_t shard_of_key(const struct redis_store *store, const char *name)
+{
+	struct buf key = { 0 };
+	size_t shard;
+
+	buf_printf(&key, "%s%s", store->shared->prefix, name);
+	shard = redis_shard_of(store->shared, (struct str){ key.at, key.len });
+	buf_free(&key);
+	return shard;
 }
 
 static int fleet_start_reading(struct fleet_op *op, const char *verb, const char *key,
                                void (*done)(struct redis_call *, const struct redisReply *), struct wait *w)
 {
+	op->shard = shard_of_key(op->store, key);
 	if (simple_send(op, &op->time, "TIME", NULL, time_told) != 0 || simple_send(op, &op->ids, verb, key, done) != 0) {
 		fleet_op_free(op);
 		return -ERR_STORE_UNAVAILABLE;

@@ -2,7 +2,13 @@
 /*
  * The mark of the store's data: one key, beside it who wrote it. It is looked at by the keeper, and read by whoever was told that
  * a room has no record: after that reading, on the same connection, so that a loss between the two cannot go unnoticed.
+ *
+ * A cluster has one for each primary, as each can lose its part alone. The keeper takes them together: whole if all are, of a
+ * generation that is made of theirs. Who reads a room's mark gets that generation if its shard's is still the one that the
+ * keeper saw. A primary that is new has none, and one that gave its lowest slot away has another: then too nodes tell all
+ * their rooms once more, as nobody can tell this from a loss.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -12,11 +18,15 @@
 #include "registry/redis_store.h"
 
 #define MARK "mark"
+#define GENERATION_BITS 52 /* below 2^53, as all numbers in scripts */
+
+/* -- of one primary --------------------------------------------------------------------------------------------------------- */
 
 struct mark_op {
 	struct redis_op base;
 	struct store_mark got, *out;
 	bool flag, *done;
+	size_t shard;
 };
 
 static int mark_take(struct redis_op *base, const struct redisReply *reply)
@@ -40,10 +50,11 @@ static void mark_give(struct redis_op *base, bool asked)
 		*op->done = op->flag;
 }
 
-static struct mark_op *mark_new(struct redis_store *store, struct store_mark *out)
+static struct mark_op *mark_new(struct redis_store *store, size_t shard, struct store_mark *out)
 {
 	struct mark_op *op = op_new(store, sizeof *op, false);
 
+	op->shard = shard;
 	op->out = out;
 	op->base.take = mark_take;
 	op->base.give = mark_give;
@@ -52,38 +63,24 @@ static struct mark_op *mark_new(struct redis_store *store, struct store_mark *ou
 
 static uint64_t new_generation(void)
 {
-	return (random_u64() >> 12) + 1; /* below 2^53, as all numbers in scripts */
+	return (random_u64() >> (64 - GENERATION_BITS)) + 1;
 }
 
-int redis_mark_look(struct redis_store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
+static int look_at(struct redis_store *store, size_t shard, bool knows_nodes, uint64_t due_ms, struct store_mark *out,
+                   struct wait *w)
 {
-	uint64_t server = shard_server(store, 0);
+	uint64_t server = shard_server(store, shard);
 
 	if (!server)
 		return -ERR_STORE_UNAVAILABLE; /* it has not said yet which process it is */
-	struct mark_op *op = mark_new(store, out);
+	struct mark_op *op = mark_new(store, shard, out);
 	struct buf *text = &op->base.call.text;
 	op_script(&op->base, SCRIPT_MARK, 1, 4);
-	command_key(text, store, MARK);
+	command_shard_key(text, store, MARK, shard);
 	command_u64(text, server);
 	command_u64(text, new_generation());
 	command_u64(text, store->shared->wait_replicas > 0);
 	command_z(text, knows_nodes ? "rebuilding" : "whole");
-	return op_start(&op->base, due_ms, w);
-}
-
-int redis_mark_read(struct redis_store *store, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w)
-{
-	struct mark_op *op = mark_new(store, out);
-	struct buf *text = &op->base.call.text;
-
-	(void)room; /* one server, one mark */
-	command_start(text, 5);
-	command_z(text, "HMGET");
-	command_key(text, store, MARK);
-	command_z(text, "generation");
-	command_z(text, "state");
-	command_z(text, "since");
 	return op_start(&op->base, due_ms, w);
 }
 
@@ -93,28 +90,218 @@ static int done_take(struct redis_op *base, const struct redisReply *reply)
 	return 0;
 }
 
-static struct mark_op *change_new(struct redis_store *store, enum script script, size_t args, uint64_t generation, bool *done)
+/* young_ms: of SCRIPT_DOUBT only. */
+static int change_at(struct redis_store *store, size_t shard, enum script script, uint64_t generation, uint64_t young_ms,
+                     uint64_t due_ms, bool *done, struct wait *w)
 {
-	struct mark_op *op = mark_new(store, NULL);
+	struct mark_op *op = mark_new(store, shard, NULL);
 
 	op->base.take = done_take;
 	op->done = done;
-	op_script(&op->base, script, 1, args);
-	command_key(&op->base.call.text, store, MARK);
+	op_script(&op->base, script, 1, script == SCRIPT_DOUBT ? 3 : 1);
+	command_shard_key(&op->base.call.text, store, MARK, shard);
 	command_u64(&op->base.call.text, generation);
+	if (script == SCRIPT_DOUBT) {
+		command_u64(&op->base.call.text, young_ms);
+		command_u64(&op->base.call.text, new_generation());
+	}
+	return op_start(&op->base, due_ms, w);
+}
+
+/* -- of all ------------------------------------------------------------------------------------------------------------------- */
+
+struct marks_part {
+	struct wait w;
+	struct marks_op *all;
+	size_t shard;
+	struct store_mark mark;
+	bool done;
+};
+struct marks_op {
+	struct op op;
+	struct redis_store *store;
+	void (*give)(struct marks_op *);
+	struct store_mark *mark;
+	bool *done;
+	size_t count, waiting;
+	int err;
+	struct marks_part parts[REDIS_SHARDS_MAX]; /* in the order of their lowest slots */
+};
+
+static void marks_free(struct marks_op *op)
+{
+	for (size_t i = 0; i < op->count; i++)
+		wait_drop(&op->parts[i].w);
+	free(op);
+}
+
+static void marks_dropped(struct op *op)
+{
+	marks_free(container_of(op, struct marks_op, op));
+}
+
+static void part_told(struct wait *w, int err)
+{
+	struct marks_part *part = container_of(w, struct marks_part, w);
+	struct marks_op *op = part->all;
+	struct wait *waiter;
+
+	if (err)
+		op->err = err;
+	if (--op->waiting)
+		return;
+	waiter = op_detach(&op->op);
+	err = op->err;
+	if (!err)
+		op->give(op);
+	free(op);
+	wait_wake(waiter, err);
+}
+
+static struct marks_op *marks_new(struct redis_store *store, void (*give)(struct marks_op *))
+{
+	struct marks_op *op = calloc(1, sizeof *op);
+	unsigned lowest;
+
+	if (!op)
+		abort();
+	op->store = store;
+	op->give = give;
+	op->op.dropped = marks_dropped;
+	for (size_t shard = redis_shard_from(store->shared, 0, &lowest); shard != REDIS_NO_SHARD;
+	     shard = redis_shard_from(store->shared, lowest + 1, &lowest))
+		if (shard_has_keys(store, shard))
+			op->parts[op->count++] = (struct marks_part){ .w.wake = part_told, .all = op, .shard = shard };
 	return op;
+}
+
+/* A part that could not be asked ends all. */
+static int marks_start(struct marks_op *op, int err, struct wait *w)
+{
+	if (err == WAIT && op->count) {
+		op->waiting = op->count;
+		op_attach(&op->op, w);
+		return WAIT;
+	}
+	marks_free(op);
+	return -ERR_STORE_UNAVAILABLE;
+}
+
+/* The same for every router that sees the same parts. */
+static uint64_t generation_with(uint64_t all, uint64_t part)
+{
+	return (((all ^ part) * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - GENERATION_BITS)) + 1;
+}
+
+static void looked(struct marks_op *op)
+{
+	struct redis_marks *seen = op->store->shared->marks;
+	struct store_mark all = { .whole = true };
+
+	for (size_t i = 0; i < op->count; i++) {
+		const struct store_mark *part = &op->parts[i].mark;
+
+		all.generation = op->count == 1 ? part->generation : generation_with(all.generation, part->generation);
+		all.whole = all.whole && part->whole;
+		all.since_ms = part->since_ms > all.since_ms ? part->since_ms : all.since_ms;
+		atomic_store(&seen->part[op->parts[i].shard], part->generation);
+	}
+	atomic_store(&seen->all, all.generation);
+	*op->mark = all;
+}
+
+int redis_mark_look(struct redis_store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	struct marks_op *op = marks_new(store, looked);
+	int err = WAIT;
+
+	op->mark = out;
+	for (size_t i = 0; i < op->count && err == WAIT; i++)
+		err = look_at(store, op->parts[i].shard, knows_nodes, due_ms, &op->parts[i].mark, &op->parts[i].w);
+	return marks_start(op, err, w);
+}
+
+static void all_done(struct marks_op *op)
+{
+	bool done = true;
+
+	for (size_t i = 0; i < op->count; i++)
+		done = done && op->parts[i].done;
+	*op->done = done;
+}
+
+static void some_done(struct marks_op *op)
+{
+	bool done = false;
+
+	for (size_t i = 0; i < op->count; i++)
+		done = done || op->parts[i].done;
+	*op->done = done;
+}
+
+/* Of the parts as they were last seen together; else there is another generation by now. */
+static int change_all(struct redis_store *store, enum script script, uint64_t generation, uint64_t young_ms, uint64_t due_ms,
+                      bool *done, struct wait *w)
+{
+	struct redis_marks *seen = store->shared->marks;
+	struct marks_op *op;
+	int err = WAIT;
+
+	if (atomic_load(&seen->all) != generation) {
+		*done = false;
+		return NEXT;
+	}
+	op = marks_new(store, script == SCRIPT_DOUBT ? some_done : all_done);
+	op->done = done;
+	for (size_t i = 0; i < op->count && err == WAIT; i++)
+		err = change_at(store, op->parts[i].shard, script, atomic_load(&seen->part[op->parts[i].shard]), young_ms, due_ms,
+		                &op->parts[i].done, &op->parts[i].w);
+	return marks_start(op, err, w);
 }
 
 int redis_mark_whole(struct redis_store *store, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w)
 {
-	return op_start(&change_new(store, SCRIPT_WHOLE, 1, generation, done)->base, due_ms, w);
+	return change_all(store, SCRIPT_WHOLE, generation, 0, due_ms, done, w);
 }
 
 int redis_mark_doubt(struct redis_store *store, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w)
 {
-	struct mark_op *op = change_new(store, SCRIPT_DOUBT, 3, generation, done);
+	return change_all(store, SCRIPT_DOUBT, generation, young_ms, due_ms, done, w);
+}
 
-	command_u64(&op->base.call.text, young_ms);
-	command_u64(&op->base.call.text, new_generation());
+/* -- of a room's shard ------------------------------------------------------------------------------------------------------------ */
+
+static void read_give(struct redis_op *base, bool asked)
+{
+	struct mark_op *op = container_of(base, struct mark_op, base);
+	struct redis_marks *seen = base->conn->store->shared->marks;
+
+	if (!asked)
+		return;
+	*op->out = op->got;
+	op->out->generation = op->got.generation == atomic_load(&seen->part[op->shard]) ? atomic_load(&seen->all) : 0;
+}
+
+int redis_mark_read(struct redis_store *store, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	struct buf key = { 0 };
+	struct mark_op *op;
+	struct buf *text;
+	size_t shard;
+
+	key_room(&key, store, room);
+	shard = redis_shard_of(store->shared, (struct str){ key.at, key.len });
+	buf_free(&key);
+	if (shard == REDIS_NO_SHARD)
+		return -ERR_STORE_UNAVAILABLE;
+	op = mark_new(store, shard, out);
+	op->base.give = read_give;
+	text = &op->base.call.text;
+	command_start(text, 5);
+	command_z(text, "HMGET");
+	command_shard_key(text, store, MARK, shard);
+	command_z(text, "generation");
+	command_z(text, "state");
+	command_z(text, "since");
 	return op_start(&op->base, due_ms, w);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Other threads see new shards by looking: on each loop of a cluster's router a timer does, so that no message needs to
- * reach a loop that is ending. A call that comes before its loop has looked is refused, as one to a cluster that is not
- * known yet: both are over within LOOK_MS.
+ * Other threads see new shards by looking: on each loop of a cluster's router a timer does, and who needs one, so that no
+ * message needs to reach a loop that is ending. A call to a cluster that is not known yet is refused.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,16 +51,50 @@ static void map_free(struct retired *retired)
 	free(container_of(retired, struct redis_map, retired));
 }
 
+/* Tries numbers: every slot is met within some ten thousands. */
+static void parts_tag(struct redis_map *map)
+{
+	size_t missing = map->count;
+	char text[8];
+
+	for (unsigned n = 0; missing && n < 9999999; n++) {
+		uint16_t slot = redis_slot_of((struct str){ text, (size_t)snprintf(text, sizeof text, "%u", n) });
+
+		for (size_t i = 0; i < map->count; i++) {
+			if (map->parts[i].lowest != slot || map->parts[i].tag[0])
+				continue;
+			memcpy(map->parts[i].tag, text, sizeof text);
+			missing--;
+		}
+	}
+}
+
+static void map_parts(struct redis_map *map)
+{
+	bool seen[REDIS_SHARDS_MAX] = { false };
+
+	for (unsigned slot = 0; slot < REDIS_SLOTS; slot++) {
+		uint16_t shard = map->shard[slot];
+
+		if (shard == REDIS_NO_SHARD || seen[shard])
+			continue;
+		seen[shard] = true;
+		map->parts[map->count++] = (struct redis_part){ .shard = shard, .lowest = (uint16_t)slot };
+	}
+	parts_tag(map);
+}
+
 void redis_map_publish(struct redis_shared *shared, const uint16_t shard[static REDIS_SLOTS])
 {
-	struct redis_map *map = atomic_load(&shared->shards.map), *old = map;
+	struct redis_map *map, *old = atomic_load(&shared->shards.map);
 
-	if (map && memcmp(map->shard, shard, sizeof map->shard) == 0)
+	if (old && memcmp(old->shard, shard, sizeof old->shard) == 0)
 		return;
 	map = calloc(1, sizeof *map);
 	if (!map)
 		abort();
 	memcpy(map->shard, shard, sizeof map->shard);
+	map_parts(map);
 	atomic_store(&shared->shards.map, map);
 	if (old)
 		retire_later(shared->retire, &old->retired, map_free);
@@ -104,20 +138,14 @@ size_t redis_shard_of(const struct redis_shared *shared, struct str key)
 size_t redis_shard_from(const struct redis_shared *shared, unsigned from, unsigned *lowest)
 {
 	const struct redis_map *map = atomic_load(&shared->shards.map);
-	bool seen[REDIS_SHARDS_MAX] = { false };
 
 	*lowest = 0;
 	if (shared->target.kind != REDIS_CLUSTER)
 		return from == 0 ? 0 : REDIS_NO_SHARD;
-	for (unsigned slot = 0; map && slot < REDIS_SLOTS; slot++) {
-		size_t shard = map->shard[slot];
-
-		if (shard == REDIS_NO_SHARD || seen[shard])
-			continue;
-		seen[shard] = true;
-		*lowest = slot;
-		if (slot >= from)
-			return shard;
+	for (size_t i = 0; map && i < map->count; i++) {
+		*lowest = map->parts[i].lowest;
+		if (*lowest >= from)
+			return map->parts[i].shard;
 	}
 	return REDIS_NO_SHARD;
 }
@@ -204,6 +232,8 @@ struct redis_conn *shard_conn(struct redis_store *store, const struct redis_call
 	struct str key = cluster ? command_first_key(&call->text) : (struct str){ NULL, 0 };
 	size_t shard = key.at ? redis_shard_of(store->shared, key) : any_shard(store);
 
+	if (cluster && shard != REDIS_NO_SHARD && shard >= store->nshards)
+		shards_open(store);
 	if (shard >= store->nshards)
 		return NULL;
 	return call->acked ? &store->shards[shard]->acked : &store->shards[shard]->data;
@@ -227,6 +257,36 @@ int shard_send(struct redis_store *store, struct redis_call *call)
 int shard_send_to(struct redis_store *store, size_t shard, struct redis_call *call)
 {
 	return conn_send(shard < store->nshards ? &store->shards[shard]->data : NULL, call);
+}
+
+static bool prefix_decides(const char *prefix)
+{
+	const char *open = strchr(prefix, '{');
+
+	return open && strchr(open, '}');
+}
+
+bool shard_has_keys(const struct redis_store *store, size_t shard)
+{
+	const char *prefix = store->shared->prefix;
+
+	return store->shared->target.kind != REDIS_CLUSTER || !prefix_decides(prefix) ||
+	       redis_shard_of(store->shared, str_of(prefix)) == shard;
+}
+
+void command_shard_key(struct buf *to, const struct redis_store *store, const char *name, size_t shard)
+{
+	const struct redis_map *map = atomic_load(&store->shared->shards.map);
+	char tagged[64];
+
+	for (size_t i = 0; map && i < map->count; i++) {
+		if (map->parts[i].shard != shard)
+			continue;
+		snprintf(tagged, sizeof tagged, "%s:{%s}", name, map->parts[i].tag);
+		command_key(to, store, tagged);
+		return;
+	}
+	command_key(to, store, name);
 }
 
 /* A cluster that has moved the key does not hear it: what is told may always be lost, and is mended by whoever tells. */

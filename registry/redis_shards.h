@@ -32,6 +32,14 @@ struct redis_shard { /* one a process; never freed before the process's store */
 struct redis_map {
 	struct retired retired;
 	uint16_t shard[REDIS_SLOTS]; /* its number, or REDIS_NO_SHARD */
+	size_t count;
+	struct redis_part { /* of each shard that has slots, in the order of the lowest */
+		uint16_t shard, lowest;
+		char tag[8]; /* "{tag}" lies in the lowest slot */
+	} parts[REDIS_SHARDS_MAX];
+};
+struct redis_marks { /* as the keeper last saw them (redis_mark.c) */
+	_Atomic uint64_t all, part[REDIS_SHARDS_MAX]; /* generations: of all together, of each shard */
 };
 struct redis_shards {
 	struct redis_shard *at[REDIS_SHARDS_MAX]; /* the first `count`; only grows */
@@ -67,4 +75,7 @@ struct redis_conn *shard_conn(struct redis_store *, const struct redis_call *);
 /* Like redis_send(), to where its key lives. It follows the key when the cluster says that it moved (redis_error.h). */
 int shard_send(struct redis_store *, struct redis_call *);
 int shard_send_to(struct redis_store *, size_t shard, struct redis_call *); /* for commands without a key */
+bool shard_has_keys(const struct redis_store *, size_t shard); /* not where braces in the prefix keep all at another one */
+/* prefix + name as a word; in a cluster with something behind it, so that it lies at this shard. */
+void command_shard_key(struct buf *, const struct redis_store *, const char *name, size_t shard);
 void shard_tell(struct redis_store *, struct buf *text); /* like redis_tell() */

@@ -67,9 +67,10 @@ struct redis_shared *redis_shared_new(struct registry *registry, const char **wh
 	shared->prefix = strdup(conf->prefix);
 	shared->router = strdup(conf->router);
 	shared->login = calloc(1, sizeof *shared->login);
+	shared->marks = calloc(1, sizeof *shared->marks);
 	shared->wait_replicas = conf->wait_replicas;
 	shared->wait_ms = conf->wait_ms;
-	if (!shared->prefix || !shared->router || !shared->login)
+	if (!shared->prefix || !shared->router || !shared->login || !shared->marks)
 		abort();
 	watches_make(shared, conf);
 	primaries_find(shared);
@@ -87,6 +88,7 @@ void redis_shared_free(struct redis_shared *shared)
 	}
 	free(shared->shards.map);
 	free(shared->login);
+	free(shared->marks);
 	free(shared->prefix);
 	free(shared->router);
 	free(shared);

@@ -22,6 +22,7 @@ struct redis_shared {
 	struct redis_target target;
 	struct redis_login *login;
 	struct redis_shards shards;
+	struct redis_marks *marks;
 	struct redis_watches *watches;
 	struct redis_sentinels *sentinels; /* who finds the primaries, by the URL: these, */
 	struct redis_cluster *cluster;     /* this, or nobody */

@@ -46,6 +46,7 @@ def test_a_restarted_redis_is_found_again(stage, pair):
     redis.kill()
     assert owner(router.join("known")) == known
     again = stage.redis(port=redis.port)
+    node.report_rooms = True  # the store is whole again once it has told them
     node.stop_beating()
 
     def back():
@@ -54,6 +55,7 @@ def test_a_restarted_redis_is_found_again(stage, pair):
             node.register()
         return answer.status == 200 and answer.json()["renewed"]
     until("the node is back", back)
+    node.start_beating()
     until("new rooms again", lambda: router.join("after").status == 200)
     assert again.command("PING") == b"+PONG\r\n"
 

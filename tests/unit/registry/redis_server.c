@@ -23,7 +23,7 @@
 #define WORDS_MAX 40
 #define START_S 10
 
-static uint16_t port_free(void)
+uint16_t redis_server_free_port(void)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof at;
@@ -107,7 +107,7 @@ void redis_server_start(struct redis_server *s, const char *const *extra)
 {
 	extra_words = extra;
 	for (int i = 0; i < 5; i++) {
-		s->port = port_free();
+		s->port = redis_server_free_port();
 		if (server_run(s))
 			return;
 	}

@@ -10,6 +10,7 @@ struct redis_server {
 	uint16_t port;
 	int client; /* plain blocking connection; -1: none */
 };
+uint16_t redis_server_free_port(void);
 /* extra: further words of the command line, NULL-terminated; may be NULL. Gives up the test where there is no redis-server. */
 void redis_server_start(struct redis_server *, const char *const *extra);
 void redis_server_restart(struct redis_server *); /* killed, and started on the same port, empty */

@@ -6,6 +6,7 @@
 #include "tests/unit/registry/turning.h"
 
 struct turning t;
+unsigned turning_primaries = 1;
 
 static void on_charged(void *arg, const char *node, uint64_t number, double cost)
 {
@@ -78,6 +79,8 @@ void turning_open(const char *url)
 	for (int i = 0; i < 2; i++)
 		t.stores[i] = store_new(t.registry, t.loops[i]);
 	UNTIL(registry_up(t.registry) && store_up(t.stores[0]) && store_up(t.stores[1]));
+	for (int i = 0; turning_primaries > 1 && i < 2; i++)
+		UNTIL(store_connections(t.stores[i]) >= turning_primaries);
 	turning_trust();
 }
 

@@ -27,6 +27,7 @@ struct turning {
 	char charged_node[NODE_MAX + 1];
 };
 extern struct turning t;
+extern unsigned turning_primaries; /* of the store: each loop is connected to all of them; 1 */
 
 void turning_open(const char *url);
 void turning_close(void);
