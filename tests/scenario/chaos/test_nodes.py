@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+import pytest
+
 import checker
 from harness import FakeNode, until
 
@@ -127,6 +129,7 @@ def fleet_owner(fleet, room):
 
 
 # -- one of both, with an SFU that is a process of its own -----------------------------------------------------------------
+@pytest.mark.full_only
 def test_chaos_sfu_killed_and_started_by_its_agent(make_fleet, size, say):
     fleet = make_fleet(janus=("n1",), janus_owned=True)
     owners = fleet.fill()
@@ -195,6 +198,7 @@ def test_chaos_agent_killed_and_back_within_the_lease(make_fleet, size, say):
     assert checker.error_share(fleet.joins) < OTHERS_ERRORS_MAX
 
 
+@pytest.mark.full_only
 def test_chaos_agent_stopped_its_sfu_alive(make_fleet, size, say):
     fleet = make_fleet(janus=("n1",))
     owners = fleet.fill()
