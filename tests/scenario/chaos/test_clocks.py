@@ -101,6 +101,7 @@ def test_chaos_clock_of_the_redis_host(make_fleet, size, say, redis_clock, off):
     assert abs(abs(began - time.time()) - 3600) < 60, "the clock is not off: the test proves nothing"
     back = time.monotonic()
     fleet.run_until(back, 2 * size.lost_s)
+    ready = [router.get("/readyz").status for router in fleet.routers.values()]
     fleet.end()
     settled = [j for j in fleet.joins if j.due > back + 1]
     made = [j.epoch for j in fresh(settled) if j.ok()]
@@ -109,4 +110,5 @@ def test_chaos_clock_of_the_redis_host(make_fleet, size, say, redis_clock, off):
     say(moved=len(moved), lost=len(lost(fleet)), errors=checker.error_share(settled), codes=checker.codes(settled), new_rooms=len(made),
         new_epochs_higher=higher, overlap_s=fleet.overlap_s)
     assert not moved and not lost(fleet) and fleet.overlap_s == 0 and higher
+    assert ready == [200] * len(ready), "the store's clock is off, not the routers'"
     assert checker.error_share(settled) < OTHERS_ERRORS_MAX

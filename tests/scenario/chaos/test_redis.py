@@ -312,7 +312,8 @@ def test_chaos_old_primary_left_with_one_router_and_one_replica(net, stage, make
     for one in ("p", "s1", "r1"):
         net.cut(one, "s2", "q1", "q2", "q3", "r2", "r3")
     fleet.run_until(at, 10)
-    healed = net.heal()
+    healed = time.monotonic()  # begins to be
+    net.heal()
     fleet.run_until(healed, 8)
     fleet.end()
     acknowledged = told(fleet.joins)
