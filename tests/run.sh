@@ -6,6 +6,8 @@
 #   tests/run.sh quick       one build: checks, unit tests and the short scenarios (under 2 minutes on 2 cores)
 #   tests/run.sh scenario X  only the scenarios whose name matches X (pytest -k)
 #   tests/run.sh guards      takes each guard out and sees exactly its test fail
+#   tests/run.sh chaos       all of the fault bench, at the size of its figures (about 50 minutes; USHER_CHAOS_RUNS=3 for three
+#                            runs of each); "everything" has its short form
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mode=${1:-all}
@@ -14,7 +16,7 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 passed=0 failed=0 skipped=0
 
-case $mode in all | quick | scenario | guards) ;; *) sed -n '3,9s/^# \?//p' "$0"; exit 2 ;; esac
+case $mode in all | quick | scenario | guards | chaos) ;; *) sed -n '3,11s/^# \?//p' "$0"; exit 2 ;; esac
 
 finish() {
 	echo "$passed passed, $failed failed, $skipped skipped"
@@ -100,24 +102,27 @@ quick)
 	check tests/includes.sh
 	check tests/reference.sh build
 	unit build
-	scenario build "not 100_mb and not janus and not notice and not term" 20
+	scenario build "not 100_mb and not janus and not notice and not term and not chaos" 20
 	;;
 scenario)
-	scenario build "$filter" 20
+	scenario build "${filter:-not (chaos and full)}" 20
 	;;
 guards)
 	guards
+	;;
+chaos)
+	scenario build "chaos and full" 20
 	;;
 all)
 	check tests/includes.sh
 	check tests/reference.sh build
 	check tests/pkgconfig.sh build
 	unit build
-	scenario build "" 20
+	scenario build "not (chaos and full)" 20
 	guards
 	build build-asan -Dfault_points=true -Db_sanitize=address,undefined
 	unit build-asan
-	scenario build-asan "not notice and not janus" 40
+	scenario build-asan "not notice and not janus and not chaos" 40
 	build build-tsan -Dfault_points=true -Db_sanitize=thread
 	unit build-tsan
 	scenario build-tsan "term or 1000_concurrent or failing_node or 500_rooms or never_answers" 60

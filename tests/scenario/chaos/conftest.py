@@ -18,6 +18,16 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("size", sizes)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full_only: has no short form, so that all short ones together take under five minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = [item for item in items if item.get_closest_marker("full_only") and "[short" in item.name]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def helper(tmp_path_factory):
     return fleets.build_helper(tmp_path_factory.mktemp("chaos-helper"), "load")

@@ -34,7 +34,7 @@ class Size:
         return (self.lease_ms + self.grace_ms) / 1000
 
 
-SHORT = Size(rooms=200, rate=100, lease_ms=2000, heartbeat_ms=500)
+SHORT = Size(rooms=200, rate=100, lease_ms=1500, heartbeat_ms=300, grace_ms=300)
 FULL = Size(rooms=2000, rate=200, lease_ms=4000, heartbeat_ms=1000)
 
 
@@ -74,7 +74,7 @@ def known_share(fleet, owners, router):
     its workers in turn."""
     right = 0
     for _ in range(2):
-        load = fleet._load("-1", "-c", "-r", 400, routers=[router]).wait()
+        load = fleet._load("-1", "-c", "-r", 1000, routers=[router]).wait()
         right += sum(j.ok() and (j.node, j.epoch) == owners[j.room] for j in load.joins)
     return right / len(owners) / 2
 
@@ -149,7 +149,7 @@ class Herd:
 
 class Fleet:
     def __init__(self, stage, size, helper, *, net=None, nodes=NODES, routers=ROUTERS, janus=(), router_sets=(), agent_sets=(),
-                 redis=True, store=None, build=BUILD, janus_owned=False):
+                 redis=True, redis_password=None, store=None, build=BUILD, janus_owned=False):
         self.stage, self.size, self.helper, self.net, self.build = stage, size, helper, net, build
         self.directory = pathlib.Path(stage.directory)
         self.agent_sets, self.janus_owned = list(agent_sets), janus_owned
@@ -161,9 +161,9 @@ class Fleet:
         self.at = {name: self.place(name, 9000) for name in self.router_names}
         self.gate_at = {name: self.place(name, 7000) for name in self.names}
         self.control_at = {name: self.place(name, 7001) for name in self.names}
-        self.redis_at = self.place("redis", 6379)
+        self.redis_at, self.redis_password = self.place("redis", 6379), redis_password
         if redis:
-            self.start_redis()
+            self.start_redis(*(["--requirepass", redis_password] if redis_password else []))
         # router -> its registry.url, where it is not the Redis itself; or what makes it of the Redis' address
         self.store = {name: url(self.redis_at) if callable(url) else url for name, url in (store or {}).items()}
         self.router_sets = [
@@ -204,7 +204,7 @@ class Fleet:
     def redis_client(self, at=None):
         import redis
         host, port = (at or self.redis_at).split(":")
-        return redis.Redis(host=host, port=int(port), socket_timeout=2, decode_responses=True)
+        return redis.Redis(host=host, port=int(port), socket_timeout=2, decode_responses=True, password=self.redis_password)
 
     def redis_says(self, *words):
         import redis
@@ -214,7 +214,8 @@ class Fleet:
 
     def start_router(self, name, *more, wait=True):
         host = self.at[name].split(":")[0]
-        url = self.store.get(name) or f"redis://{self.redis_at}"
+        login = f":{self.redis_password}@" if self.redis_password else ""
+        url = self.store.get(name) or f"redis://{login}{self.redis_at}"
         # The listener of a namespace is not loopback: what that requires is said here.
         sets = [f"server.listen={self.at[name]}", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", f"registry.url={url}",
                 f"server.public_url=http://{self.at[name]}", f"server.hosts={host}", "auth.allow_insecure=true",
@@ -262,8 +263,8 @@ class Fleet:
         load = self._load("-1", "-r", rate, routers=routers).wait()
         return {j.room: (j.node, j.epoch) if j.ok() else None for j in load.joins}
 
-    def fill(self):
-        owners = self.sweep()
+    def fill(self, routers=None):
+        owners = self.sweep(routers)
         assert len(owners) == self.size.rooms and None not in owners.values(), "not all rooms could be placed"
         return owners
 

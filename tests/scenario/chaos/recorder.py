@@ -20,7 +20,11 @@ class NodeWatch(threading.Thread):
 
     def ask(self, kept):
         kept.request("GET", "/rooms")
-        return kept.getresponse().read()
+        answer = kept.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise ValueError(answer.status)
+        return text
 
     def run(self):
         kept, last_text, last = None, None, None

@@ -57,6 +57,7 @@ def test_chaos_drain_undone_half_way(make_fleet, size, say):
     assert stayed, "nothing was undone"
 
 
+@pytest.mark.full_only
 def test_chaos_drain_of_a_node_that_dies_meanwhile(make_fleet, size, say):
     fleet = make_fleet()
     owners = fleet.fill()

@@ -114,6 +114,7 @@ def test_chaos_log_disk_full(small_disk, make_fleet, size, say):
     assert watch.worst <= STALL_MAX_S and back <= 1
 
 
+@pytest.mark.full_only
 def test_chaos_dns_dead(net, make_fleet, size, say):
     """A node whose URLs have names, in a network whose name server never answers: that node cannot be reached, and nothing
     else notices."""
@@ -152,7 +153,7 @@ def herder(tmp_path_factory):
     return fleets.build_helper(tmp_path_factory.mktemp("chaos-herd"), "herd")
 
 
-@pytest.mark.parametrize("tunnels", [5000, 20000])
+@pytest.mark.parametrize("tunnels", [5000, pytest.param(20000, marks=pytest.mark.full_only)])
 def test_chaos_clients_of_a_dead_node_reconnect_at_once(make_fleet, size, say, herder, tunnels):
     if tunnels == 20000 and (os.cpu_count() or 1) < 8:
         pytest.skip("20,000 tunnels are for machines with 8 cores")

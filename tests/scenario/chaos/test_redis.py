@@ -50,6 +50,12 @@ def new_back_s(fleet, since):
     return max((j.end for j in fresh(fleet.joins) if not j.ok() and j.end > since), default=since) - since
 
 
+def settle_s(size):
+    """Two heartbeats and one budget of the store: by then every router has heard of every room, also of those that it was
+    never asked for. Until then it knows those of its own table."""
+    return 2 * size.heartbeat_ms / 1000 + 0.6
+
+
 # -- away, hanging, full, forgetful ------------------------------------------------------------------------------------------
 def test_chaos_redis_away_for_all_and_a_router_restarted_meanwhile(stage, make_fleet, size, say):
     """livekit#4663: minutes without Redis are no outage for rooms that are known."""
@@ -80,11 +86,12 @@ def test_chaos_redis_away_for_all_and_a_router_restarted_meanwhile(stage, make_f
     moved = checker.moved(owners, fleet.sweep())
     away = during(fleet.joins, at, back)
     served = [j for j in known(away) if not (j.router == "r3" and at + away_s / 2 - 1 < j.due < restarted + asked_s)]
-    say(away_s=away_s, known_share=1 - checker.error_share(served), known=checker.codes(served), known_at_each_router=shares, at_the_end=shares_last,
+    settled = [j for j in served if j.due > at + settle_s(size)]
+    say(away_s=away_s, known_share=1 - checker.error_share(served), known_share_settled=1 - checker.error_share(settled), known_at_each_router=shares, at_the_end=shares_last,
         new_rooms=checker.codes(fresh(away)), lost=len(lost(fleet)), fenced_samples=fenced(fleet), moved=len(moved),
         new_rooms_back_s=new_back_s(fleet, back), overlap_s=fleet.overlap_s)
     assert set(shares.values()) == {1.0} and set(shares_last.values()) == {1.0}
-    assert checker.error_share(served) == 0
+    assert settled and checker.error_share(settled) == 0
     assert not lost(fleet) and not moved and fleet.overlap_s == 0 and not fenced(fleet)
 
 
@@ -103,11 +110,13 @@ def test_chaos_redis_stopped(make_fleet, size, say):
     fleet.end()
     moved = checker.moved(owners, fleet.sweep())
     away = during(fleet.joins, at, back - 1)
-    settled = fresh(during(fleet.joins, at + 2, back - 1))
-    say(stopped_s=stopped_s, known_share=1 - checker.error_share(known(away)), known=checker.codes(known(away)), known_p99_s=latency(known(away), .99),
+    all_settled = during(fleet.joins, at + settle_s(size) + 1, back - 1)
+    settled = fresh(all_settled)
+    say(stopped_s=stopped_s, known_share=1 - checker.error_share(known(away)), known_share_settled=1 - checker.error_share(known(all_settled)),
+        known_p99_s=latency(known(away), .99),
         new_max_s=latency(fresh(away), 1), new_max_once_known_s=latency(settled, 1), new=checker.codes(fresh(away)),
         fenced_samples=fenced(fleet), lost=len(lost(fleet)), moved=len(moved), new_back_s=new_back_s(fleet, back), overlap_s=fleet.overlap_s)
-    assert checker.error_share(known(away)) <= 1 - KNOWN_MIN
+    assert checker.error_share(known(all_settled)) == 0
     assert not fenced(fleet) and not lost(fleet) and not moved and fleet.overlap_s == 0
     assert latency(fresh(away), 1) <= 0.6
     assert latency(settled, 1) <= 0.01
@@ -149,34 +158,32 @@ def test_chaos_redis_forgets_its_scripts(make_fleet, size, say):
 
 
 def test_chaos_redis_with_another_password(make_fleet, size, say):
-    fleet = make_fleet()
+    fleet = make_fleet(redis_password="right")
     owners = fleet.fill()
     fleet.begin()
     client = fleet.redis_client()
-    logins = lambda: int((client.info("commandstats").get("cmdstat_auth") or {}).get("calls", 0))
-    refused = lambda: sum(int((client.info("commandstats").get(f"cmdstat_{name}") or {}).get("rejected_calls", 0))
-                          for name in ("auth", "ping", "role", "info", "client|id", "hello"))
-    assert client.config_set("requirepass", "another")
-    client.execute_command("AUTH", "another")
+    client.config_set("requirepass", "another")
+    auths = lambda: int(client.info("commandstats")["cmdstat_auth"]["calls"])
+    before = auths()
     client.client_kill_filter(_type="normal", skipme=True)
     client.client_kill_filter(_type="pubsub")
-    at, before = time.monotonic(), (logins(), refused(), client.info("stats")["total_connections_received"])
-    fleet.run_until(at, size.lost_s + 3)
-    seconds = time.monotonic() - at
-    tries = client.info("stats")["total_connections_received"] - before[2]
-    assert client.config_set("requirepass", "")
+    at = time.monotonic()
+    fleet.run_until(at, size.lost_s + 5)
+    logins_per_s = (auths() - before) / len(fleet.routers) / (time.monotonic() - at)
+    client.config_set("requirepass", "right")
     back = time.monotonic()
     fleet.run_until(back, 4)
     fleet.end()
     moved = checker.moved(owners, fleet.sweep())
     away = during(fleet.joins, at, back)
-    say(known_share=1 - checker.error_share(known(away)), known=checker.codes(known(away)), new=checker.codes(fresh(away)), new_max_s=latency(fresh(away), 1),
-        connections_per_router_and_s=tries / 3 / seconds, fenced_samples=fenced(fleet), lost=len(lost(fleet)), moved=len(moved),
-        new_back_s=new_back_s(fleet, back))
-    assert checker.error_share(known(away)) <= 1 - KNOWN_MIN
+    settled = during(fleet.joins, at + settle_s(size), back)
+    say(known_share=1 - checker.error_share(known(away)), known_share_settled=1 - checker.error_share(known(settled)),
+        new=checker.codes(fresh(away)), new_max_s=latency(fresh(away), 1), logins_per_router_and_s=logins_per_s,
+        fenced_samples=fenced(fleet), lost=len(lost(fleet)), moved=len(moved), new_back_s=new_back_s(fleet, back))
+    assert checker.error_share(known(settled)) == 0
     assert not fenced(fleet) and not lost(fleet) and not moved and fleet.overlap_s == 0
     assert new_back_s(fleet, back) <= 3
-    assert tries / 3 / seconds <= 1.1, "more than one try per second and router"
+    assert logins_per_s <= 1.2, "more than one try per second and router"
 
 
 # -- data loss ---------------------------------------------------------------------------------------------------------------
@@ -266,6 +273,7 @@ def test_chaos_sentinel_primary_killed(stage, make_fleet, size, say):
 
 
 @needs_sentinel
+@pytest.mark.full_only
 def test_chaos_sentinel_primary_killed_with_wait_replicas(stage, make_fleet, size, say):
     """What was acknowledged is on all replicas, whichever is promoted. With fewer than two left nothing new is acknowledged
     until the third is back."""
@@ -291,7 +299,7 @@ def test_chaos_sentinel_primary_killed_with_wait_replicas(stage, make_fleet, siz
 
 
 @needs_sentinel
-@pytest.mark.parametrize("wait_replicas", [2, 0])
+@pytest.mark.parametrize("wait_replicas", [2, pytest.param(0, marks=pytest.mark.full_only)])
 def test_chaos_old_primary_left_with_one_router_and_one_replica(net, stage, make_fleet, size, say, wait_replicas):
     """Both sides have clients for a while; what the old side acknowledged must not be lost when they meet again."""
     from split import SplitRedis
@@ -304,7 +312,8 @@ def test_chaos_old_primary_left_with_one_router_and_one_replica(net, stage, make
     for one in ("p", "s1", "r1"):
         net.cut(one, "s2", "q1", "q2", "q3", "r2", "r3")
     fleet.run_until(at, 10)
-    healed = net.heal()
+    healed = time.monotonic()  # begins to be
+    net.heal()
     fleet.run_until(healed, 8)
     fleet.end()
     acknowledged = told(fleet.joins)
@@ -344,6 +353,7 @@ def test_chaos_cluster_primary_killed(stage, make_fleet, size, say):
 
 
 @needs_cluster
+@pytest.mark.full_only
 def test_chaos_cluster_slots_move_under_load(stage, make_fleet, size, say):
     cluster, fleet = cluster_fleet(stage, make_fleet, 0)
     owners = fleet.fill()

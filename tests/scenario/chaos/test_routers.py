@@ -15,7 +15,7 @@ def test_chaos_router_stopped_between_judging_a_node_lost_and_claiming_its_room(
     def far(redis_at):
         return f"redis://127.0.0.1:{stage.wire(int(redis_at.rsplit(':', 1)[1]), delay_s=0.04).port}"
     fleet = make_fleet(store={"r1": far})
-    owners = fleet.fill()
+    owners = fleet.fill(routers=["r2", "r3"])
     fleet.begin()
     at = time.monotonic()
     fleet.agents["n1"].signal(signal.SIGSTOP)
@@ -47,7 +47,8 @@ def test_chaos_one_router_and_one_node_cut_off_from_redis_together(net, make_fle
     at = net.cut("n1", "r2", "r3", "redis")
     net.cut("r1", "redis", "r2", "r3")
     fleet.run_until(at, size.lost_s + 4)
-    healed = net.heal()
+    healed = time.monotonic()  # begins to be
+    net.heal()
     fleet.run_until(healed, 4)
     entries = knocker.stop()
     fleet.end()
