@@ -150,6 +150,21 @@ static void registration_write(struct memory_node *node, const struct registrati
 	memory_places_clear(node);
 }
 
+static bool starts_with(struct str text, struct str start)
+{
+	return text.len >= start.len && !memcmp(text.at, start.at, start.len);
+}
+
+/* The process's own drain ends with it. */
+static void end_own_drain(struct node_record *record, struct str *drain)
+{
+	if (record->wish != WISH_DRAINING || !starts_with(*drain, STR(DRAIN_OWN)))
+		return;
+	record->wish = starts_with(*drain, STR(DRAIN_OWN_CORDONED)) ? WISH_CORDONED : WISH_ENABLED;
+	record->wished_ms = wall_ms();
+	text_clear(drain);
+}
+
 static int register_run(struct memory *memory, struct memory_call *base)
 {
 	struct node_call *call = node_call(base);
@@ -162,6 +177,8 @@ static int register_run(struct memory *memory, struct memory_call *base)
 		return 0;
 	}
 	node = node_make(memory, call->node);
+	if (!again)
+		end_own_drain(&node->record, &node->drain);
 	registration_write(node, request, again);
 	call->got.registered = (struct registered){ again ? REGISTER_AGAIN : REGISTER_NEW, node->record.registration,
 		                                    node->record.wish };
@@ -281,6 +298,7 @@ static int leave_run(struct memory *memory, struct memory_call *base)
 	struct str drain = node->drain;
 	node->drain = (struct str){ NULL, 0 };
 	node_delete(memory, node);
+	end_own_drain(&record, &drain);
 	if (record.wish != WISH_ENABLED)
 		leave_wish(memory, call->node, &record, &drain);
 	text_clear(&drain);

@@ -320,7 +320,7 @@ static int report_run(struct memory *memory, struct memory_call *base)
 		struct memory_entry *entry = memory_entry_find(node, report->room);
 
 		if (!entry || !entry->epoch || report->participants < 0 || entry->epoch != report->epoch ||
-		    (report->participants == 0 && entry->participants == 0))
+		    entry->participants == ROOM_LET_GO || (report->participants == 0 && entry->participants == 0))
 			continue;
 		entry->participants = report->participants;
 		entry->uses++;

@@ -370,7 +370,7 @@ static int forget_run(struct memory *memory, struct memory_call *base)
 	struct room_call *call = room_call(base);
 	struct room room;
 
-	call->got.won = memory_room_read(memory, call->name, &room) && room.epoch == call->epoch;
+	call->got.won = memory_room_read(memory, call->name, &room) && room.epoch == call->epoch && room.state != ROOM_MOVING;
 	if (call->got.won)
 		record_end(memory, call->name, call->epoch);
 	return room_told(memory, call);

@@ -63,6 +63,10 @@ int nodes_lose(struct store *, const char *node, uint64_t registration, uint64_t
 /* -ERR_UNKNOWN_NODE. A wish outlives the node's restarts. `drain`: JSON that goes with WISH_DRAINING, at most DRAIN_MAX bytes; else
  * empty. */
 #define DRAIN_MAX 255
+/* A drain that begins so is the process's own: it ends with it (when it leaves, or another incarnation registers), and the wish is
+ * then what it was before. */
+#define DRAIN_OWN "{\"by\":\"node\""
+#define DRAIN_OWN_CORDONED DRAIN_OWN ",\"was\":\"cordoned\""
 int nodes_set_wish(struct store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *);
 /* The full list of this registration was gone through. Tell-only. */
 void nodes_listed(struct store *, const char *node, uint64_t registration, uint64_t generation);
@@ -94,6 +98,9 @@ struct room_report {
 	uint64_t epoch;
 	int64_t participants; /* -1: not said */
 };
+/* In place of participants: the node has let go of the room at this epoch. Stays so, whatever late report comes, until the entry
+ * goes. */
+#define ROOM_LET_GO ((int64_t)EPOCH_MAX)
 void nodes_report_rooms(struct store *, const char *node, const struct room_report *, size_t n);
 /* One entry of the index: -ERR_NOT_FOUND when there is none. */
 int nodes_room(struct store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out, struct wait *);

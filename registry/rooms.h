@@ -75,7 +75,8 @@ int rooms_restore(struct store *, const struct restoring *, size_t n, uint64_t d
 int rooms_find_all(struct store *, const struct str *names, size_t n, uint64_t due_ms, struct room *out, struct wait *);
 /* -> closing, at this epoch. */
 int rooms_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
-/* Deletes the record if it is at this epoch (`won`); its epoch is remembered. */
+/* Deletes the record if it is at this epoch (`won`); its epoch is remembered. One that is moving stays: its node has let go of it,
+ * and it is on its way. */
 int rooms_forget(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 
 #define ROOMS_PAGE_MAX 1000
@@ -84,7 +85,7 @@ struct rooms_page {
 	struct rooms_row {
 		struct str name; /* in the arena */
 		struct room room;
-		int64_t participants; /* as the node last reported; -1: unknown, and always when not asked by node */
+		int64_t participants; /* as the node last reported; -1: unknown, and always when not asked by node; or ROOM_LET_GO */
 		uint64_t uses;        /* grows with each touch and each reported change; for the idle rule */
 	} *rows; /* in the arena; room for the limit asked */
 	char next[96]; /* cursor; "" at the end */

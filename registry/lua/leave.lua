@@ -6,8 +6,9 @@ if redis.call('HGET', KEYS[1], 'incarnation') ~= ARGV[1] then
 end
 local r = redis.call('HMGET', KEYS[1], 'wish', 'drain', 'wished')
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-if r[1] and r[1] ~= 'enabled' then
-	redis.call('HSET', KEYS[1], 'wish', r[1], 'drain', r[2] or '', 'wished', r[3] or '0')
+local wish, drain = wish_left(r[1] or 'enabled', r[2] or '')
+if wish ~= 'enabled' then
+	redis.call('HSET', KEYS[1], 'wish', wish, 'drain', drain, 'wished', r[3] or '0')
 	return 2
 end
 return 1

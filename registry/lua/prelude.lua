@@ -45,3 +45,13 @@ local function entry_drop(record, key, room)
 		redis.call('HDEL', record, 'exclusive')
 	end
 end
+
+-- The wish that outlives a process: its own drain (registry/nodes.h, DRAIN_OWN) ends with it.
+local function wish_left(wish, drain)
+	local own = '{"by":"node"'
+	if wish ~= 'draining' or string.sub(drain, 1, #own) ~= own then
+		return wish, drain
+	end
+	local cordoned = own .. ',"was":"cordoned"'
+	return string.sub(drain, 1, #cordoned) == cordoned and 'cordoned' or 'enabled', ''
+end

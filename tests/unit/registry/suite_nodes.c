@@ -259,6 +259,29 @@ START_TEST(drain_goes_with_its_wish)
 }
 END_TEST
 
+#define OWN DRAIN_OWN ",\"policy\":\"move\"}"
+#define OWN_OF_CORDONED DRAIN_OWN_CORDONED ",\"policy\":\"move\"}"
+
+START_TEST(own_drain_ends_with_its_process)
+{
+	FROM_HERE(_i);
+	do_register("n1", "i1", "");
+	OK(nodes_set_wish(s, "n1", WISH_DRAINING, STR(OWN), DUE, w));
+	ck_assert_int_eq(do_register("n1", "i1", "").wish, WISH_DRAINING); /* the same process */
+	ck_assert_int_eq(do_register("n1", "i2", "i1").wish, WISH_ENABLED);
+	ck_assert(do_look("n1")->wish == WISH_ENABLED && str_is(do_look("n1")->drain, ""));
+
+	OK(nodes_set_wish(s, "n1", WISH_DRAINING, STR(OWN_OF_CORDONED), DUE, w));
+	ck_assert(do_leave("n1", "i2"));
+	ck_assert(do_look("n1")->wish == WISH_CORDONED && str_is(do_look("n1")->drain, ""));
+	ck_assert_int_eq(do_register("n1", "i3", "").wish, WISH_CORDONED);
+
+	OK(nodes_set_wish(s, "n1", WISH_DRAINING, STR(OWN), DUE, w));
+	ck_assert(do_leave("n1", "i3"));
+	ck_assert_ptr_null(do_look("n1")); /* nothing to remember */
+}
+END_TEST
+
 START_TEST(full_list_is_of_one_registration)
 {
 	uint64_t first, second;
@@ -340,6 +363,7 @@ void suite_nodes(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, leaving_is_by_incarnation);
 	BOTH(tc, wish_outlives_the_node);
 	BOTH(tc, drain_goes_with_its_wish);
+	BOTH(tc, own_drain_ends_with_its_process);
 	BOTH(tc, full_list_is_of_one_registration);
 	BOTH(tc, resets_count_up);
 	BOTH(tc, routers_come_and_go);

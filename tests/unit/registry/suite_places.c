@@ -314,6 +314,22 @@ static void report(const char *room, uint64_t epoch, int64_t participants)
 	nodes_report_rooms(s, "n1", reports, 2);
 }
 
+START_TEST(what_a_node_let_go_of_stays_let_go)
+{
+	struct room_report use = { 0 };
+
+	FROM_HERE(_i);
+	do_register("n1", "i1", "");
+	nodes_index(s, "n1", STR("a"), 10);
+	report("a", 10, ROOM_LET_GO);
+	report("a", 10, 3); /* sent before it let go */
+	ck_assert(has_entry("n1", "a", &use) && use.epoch == 10 && use.participants == ROOM_LET_GO);
+	nodes_index(s, "n1", STR("a"), 11);
+	report("a", 11, 3);
+	ck_assert(has_entry("n1", "a", &use) && use.epoch == 11 && use.participants == 3);
+}
+END_TEST
+
 START_TEST(reports_count_as_use)
 {
 	struct room_report use = { 0 };
@@ -362,6 +378,7 @@ void suite_places(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, reports_without_an_epoch_leave_reservations_alone);
 	BOTH(tc, index_knows_the_newest_epoch);
 	BOTH(tc, unindex_frees_the_node);
+	BOTH(tc, what_a_node_let_go_of_stays_let_go);
 	BOTH(tc, reports_count_as_use);
 	suite_add_tcase(suite, tc);
 }
