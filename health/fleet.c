@@ -44,12 +44,18 @@ bool fleet_owns(const struct fleet *fleet, const char *node, const char *incarna
 	return found && *incarnation && !found->record.lost && !strcmp(found->record.incarnation, incarnation);
 }
 
+uint64_t fleet_store_ms(const struct fleet *fleet, uint64_t now_ms)
+{
+	int64_t ahead = atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->store_ahead_ms, memory_order_relaxed);
+
+	return now_ms + (uint64_t)ahead;
+}
+
 double fleet_charges(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
 {
 	const struct node_record *record = &node->record;
-	int64_t ahead = atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->store_ahead_ms, memory_order_relaxed);
 
-	return charges_sum(record->charges, record->ncharges, record->seen, record->shown, now_ms + (uint64_t)ahead, fleet->conf.ramp_ms) +
+	return charges_sum(record->charges, record->ncharges, record->seen, record->shown, fleet_store_ms(fleet, now_ms), fleet->conf.ramp_ms) +
 	       meter_extra(node->meter);
 }
 

@@ -137,6 +137,8 @@ static int send_call(struct call *call, const struct node *node, enum call_kind 
 	write_url(node, kind, room, &url);
 	snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)room->epoch);
 	add_header(&request, "X-Usher-Epoch", epoch);
+	if (room->moves)
+		add_header(&request, "X-Usher-Why", "moved");
 	if (room->request_id && *room->request_id)
 		add_header(&request, "X-Request-Id", room->request_id);
 	if (kind == CALL_OPEN) {

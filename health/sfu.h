@@ -35,6 +35,7 @@ struct sfu_room {
 	uint64_t epoch;
 	uint64_t expected_participants; /* 0: unknown */
 	bool fresh;
+	bool moves; /* of an eviction: its participants are to come back, for it goes on elsewhere */
 	const char *request_id; /* passed as X-Request-Id; NULL: none */
 };
 /* NEXT (nothing to call, or held back: out is set) or WAIT; the wake is 0 whatever the verdict. */

@@ -10,7 +10,8 @@
  *                                   reading; else its record may be from before a loss, and the highest epoch wins
  *   no epoch                        foreign: counted, never touched
  *
- * And for each that a complete list does not have, though the node had confirmed it: a ghost, opened again at its epoch.
+ * And for each that a complete list does not have, though the node had confirmed it: a ghost, opened again at its epoch; or, if it
+ * is moving, what its mover waits for: the node has let go of it (mover.c), as with one that it says has closed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -261,14 +262,22 @@ int find_ghosts(struct request *rq)
 	return rooms_list(rq->worker->store, &query, request_arena(rq), request_store_due(rq), &hb->page, &rq->wait);
 }
 
-static bool is_ghost(const struct request *rq, const struct rooms_row *row)
+/* Once confirmed, and not held any more. */
+static bool is_gone(const struct request *rq, const struct rooms_row *row)
 {
 	const struct heartbeat_body *body = rq->body;
 	struct reported_room key = { .room = row->name.at };
 
-	if (row->room.state != ROOM_OPEN || !is_own(rq, &row->room) || row->participants < 0)
+	if (!is_own(rq, &row->room) || row->participants < 0)
 		return false;
 	return !body->rooms.count || !bsearch(&key, body->rooms.items, body->rooms.count, sizeof(key), by_name);
+}
+
+static void note_let_go(struct request *rq, struct str room, uint64_t epoch)
+{
+	struct room_report report = { .room = room, .epoch = epoch, .participants = ROOM_LET_GO };
+
+	nodes_report_rooms(rq->worker->store, node_of(rq), &report, 1);
 }
 
 int found_ghosts(struct request *rq)
@@ -280,7 +289,11 @@ int found_ghosts(struct request *rq)
 	for (size_t i = 0; i < hb->page.count; i++) {
 		struct rooms_row *row = &hb->page.rows[i];
 		row->name.at = arena_copy(request_arena(rq), row->name.at, row->name.len); /* with a NUL, for the comparison */
-		if (!is_ghost(rq, row))
+		if (!is_gone(rq, row))
+			continue;
+		if (row->room.state == ROOM_MOVING)
+			note_let_go(rq, row->name, row->room.epoch);
+		if (row->room.state != ROOM_OPEN)
 			continue;
 		reopen_room(rq->worker, node_of(rq), body->incarnation, row->name, row->room.epoch);
 		ghosts++;
@@ -297,6 +310,14 @@ int unfound_ghosts(struct request *rq, int err)
 }
 
 /* -- forget-closed: rooms that ended on the node --------------------------------------------------------------------------------- */
+static void note_closed(struct request *rq, const struct reported_room *room, const struct claimed *closed)
+{
+	if (closed->room.state == ROOM_MOVING && closed->room.epoch == room->epoch)
+		note_let_go(rq, str_of(room->room), room->epoch);
+	else
+		nodes_unindex(rq->worker->store, node_of(rq), str_of(room->room), room->epoch);
+}
+
 int forget_closed(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
@@ -304,11 +325,11 @@ int forget_closed(struct request *rq)
 	const struct reported_room *rooms = body->closed.items;
 
 	while (hb->forgotten < body->closed.count) {
-		const struct reported_room *room = &rooms[hb->forgotten++];
-		nodes_unindex(rq->worker->store, node_of(rq), str_of(room->room), room->epoch);
+		const struct reported_room *room = &rooms[hb->forgotten];
 		int verdict = rooms_forget(rq->worker->store, str_of(room->room), room->epoch, request_store_due(rq), &hb->closed, &rq->wait);
 		if (verdict != NEXT)
 			return verdict;
+		note_closed(rq, &rooms[hb->forgotten++], &hb->closed);
 	}
 	return NEXT;
 }
@@ -316,13 +337,16 @@ int forget_closed(struct request *rq)
 int forgot_closed(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
 
+	if (hb->forgotten < body->closed.count) /* else nothing was asked */
+		note_closed(rq, &((const struct reported_room *)body->closed.items)[hb->forgotten++], &hb->closed);
 	return hb->forgotten < ((const struct heartbeat_body *)rq->body)->closed.count ? forget_closed(rq) : NEXT;
 }
 
 int unforgotten(struct request *rq, int err)
 {
-	(void)rq, (void)err; /* the idle sweep closes them */
+	(void)rq, (void)err; /* the idle sweep closes them, and a full list shows which are let go */
 	return NEXT;
 }
 

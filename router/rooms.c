@@ -29,7 +29,7 @@ void room_write(struct json_out *json, const struct router *router, struct str n
 	json_u64(json, "epoch", room->epoch);
 	json_str(json, "state", owned ? room_state_name(room->state) : "lost");
 	json_str(json, "created_at", created);
-	if (participants >= 0)
+	if (participants >= 0 && participants != ROOM_LET_GO)
 		json_u64(json, "participants", (uint64_t)participants);
 	else
 		json_null(json, "participants");

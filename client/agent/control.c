@@ -124,9 +124,10 @@ static void evict_room(struct call *call)
 		answer_problem(call->x, ERR_BAD_REQUEST, "epoch: required, from 1 to 2^53 - 1, and that of X-Usher-Epoch");
 		return;
 	}
+	bool moves = str_is(exchange_header(call->x, "X-Usher-Why"), "moved");
 	log_info("evict_asked", "room", LOG_B(call->room.at, call->room.len), "epoch", LOG_U(call->epoch));
 	call->wait.wake = evicted;
-	int err = rooms_evict(call->conf->rooms, call->room, call->epoch, END_CLOSED, &call->wait);
+	int err = rooms_evict(call->conf->rooms, call->room, call->epoch, moves ? END_MOVED : END_CLOSED, &call->wait);
 	if (err != WAIT)
 		answer_evicted(call, err);
 }
