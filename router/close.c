@@ -95,7 +95,7 @@ static int evict(struct request *rq)
 	struct sfu_room room = { .node = cl->room.node, .incarnation = cl->room.incarnation, .room = rq->names[NAME_ROOM],
 		                 .epoch = cl->room.epoch, .request_id = rq->id };
 
-	worker_close_room(rq->worker->router, rq->names[NAME_ROOM], cl->room.epoch, 1000, "room_closed");
+	worker_close_room(rq->worker->router, rq->names[NAME_ROOM], cl->room.epoch, 1000, "room_closed", 0);
 	return sfu_evict(rq->worker->sfu, &room, request_arena(rq), &cl->evicted, &rq->wait);
 }
 

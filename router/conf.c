@@ -104,6 +104,8 @@ const struct conf_key router_conf_keys[] = {
 	{ "placement.explained", CONF_INT, AT(placement.explained), 0, 1000000, .def = "10000", .help = "placements whose explanation is kept; about 2 KB each" },
 	{ "placement.max_participants_per_room", CONF_INT, AT(placement.max_participants_per_room), 0, 1e6, .def = "0", .def_words = "none", .help = "joins to a room with so many participants are refused; 0: no limit" },
 
+	{ "drain.moves_per_second", CONF_REAL, AT(drain.moves_per_second), 0.1, 10000, .def = "20", .help = "rooms that drains move in a second, all routers together: every move sends a room's participants to open new connections, and other nodes must bear them" },
+
 	{ "breaker.failures", CONF_INT, AT(breaker.failures), 1, 1000, .def = "5", .help = "failures in a row that open a breaker" },
 	{ "breaker.window_ms", CONF_INT, AT(breaker.window_ms), 1000, 600000, .def = "10000", .help = "window of the failure rate" },
 	{ "breaker.failure_rate", CONF_REAL, AT(breaker.failure_rate), 0.01, 1, .def = "0.5", .help = "share of failed calls in the window that opens a breaker" },

@@ -33,6 +33,9 @@ struct router_conf {
 		uint64_t ramp_ms, slow_start_ms, opens_per_node, explained, max_participants_per_room;
 	} placement;
 	struct {
+		double moves_per_second;
+	} drain;
+	struct {
 		uint64_t failures, window_ms, min_calls, open_ms, max_open_ms;
 		double failure_rate, backoff, jitter, max_ejected;
 	} breaker;

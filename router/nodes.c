@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "health/fleet.h"
 #include "registry/rooms.h"
+#include "router/drain.h"
 #include "router/page.h"
 #include "router/peers.h"
 #include "router/request.h"
@@ -81,8 +82,10 @@ static void write_times(struct json_out *json, const struct node *node, uint64_t
 	json_u64(json, "lease_remaining_ms", node->record.seq && age < node->record.lease_ms ? node->record.lease_ms - age : 0);
 }
 
-static void write_node(struct json_out *json, const struct router *router, const struct node *node, uint64_t now_ms)
+static void write_node(struct request *rq, struct json_out *json, const struct node *node)
 {
+	const struct router *router = rq->worker->router;
+	uint64_t now_ms = request_now(rq);
 	const struct node_record *record = &node->record;
 
 	json_open(json, NULL, '{');
@@ -115,7 +118,7 @@ static void write_node(struct json_out *json, const struct router *router, const
 		json_null(json, "participants");
 	write_times(json, node, now_ms);
 	write_breakers(json, router, node, now_ms);
-	json_null(json, "drain");
+	drain_write(json, router, node, request_arena(rq));
 	json_close(json, '}');
 }
 
@@ -143,7 +146,7 @@ static int list_nodes(struct request *rq)
 			next = view->nodes[i - 1].record.id;
 			break;
 		}
-		write_node(&json, router, &view->nodes[i], request_now(rq));
+		write_node(rq, &json, &view->nodes[i]);
 	}
 	page_close(&json, next, view->ready ? view->unread : not_yet);
 	return request_json(rq, 200, &text);
@@ -164,7 +167,7 @@ static int show_node(struct request *rq)
 		return request_fail(rq, ERR_STORE_UNAVAILABLE, "the store has not answered yet");
 	if (!node)
 		return request_fail(rq, ERR_UNKNOWN_NODE, "no node %s", rq->names[NAME_NODE].at);
-	write_node(&json, router, node, request_now(rq));
+	write_node(rq, &json, node);
 	return request_json(rq, 200, &text);
 }
 

@@ -14,6 +14,7 @@
 #include "health/fleet.h"
 #include "registry/nodes.h"
 #include "registry/table.h"
+#include "router/mover.h"
 #include "router/peers.h"
 #include "router/router.h"
 #include "router/worker.h"
@@ -41,7 +42,7 @@ struct peers {
 struct said {
 	const char *url, *version;
 	uint64_t started_ms, rooms, tunnels;
-	struct json_list breakers;
+	struct json_list breakers, drains;
 };
 static const struct json_member breaker_members[] = {
 	{ "node", JSON_STRING, offsetof(struct peer_breaker, node), JSON_NO_HAS, 0, NODE_MAX },
@@ -50,6 +51,13 @@ static const struct json_member breaker_members[] = {
 	{ "failures", JSON_U64, offsetof(struct peer_breaker, failures), JSON_NO_HAS, 0, 1e15 },
 	{ "retry_in_ms", JSON_U64, offsetof(struct peer_breaker, retry_ms), JSON_NO_HAS, 0, 1e15 },
 };
+static const struct json_member drain_members[] = {
+	{ "node", JSON_STRING, offsetof(struct peer_drain, node), JSON_NO_HAS, 0, NODE_MAX, .required = true },
+	{ "since_ms", JSON_U64, offsetof(struct peer_drain, since_ms), JSON_NO_HAS, 0, 1e15 },
+	{ "moved", JSON_U64, offsetof(struct peer_drain, moved), JSON_NO_HAS, 0, 1e15 },
+	{ "failed", JSON_U64, offsetof(struct peer_drain, failed), JSON_NO_HAS, 0, 1e15 },
+};
+static const struct json_shape drain_shape = { drain_members, 4, sizeof(struct peer_drain) };
 static const struct json_shape breaker_shape = { breaker_members, 5, sizeof(struct peer_breaker) };
 static const struct json_member said_members[] = {
 	{ "url", JSON_STRING, offsetof(struct said, url), JSON_NO_HAS, 0, URL_MAX_BYTES },
@@ -58,8 +66,9 @@ static const struct json_member said_members[] = {
 	{ "rooms", JSON_U64, offsetof(struct said, rooms), JSON_NO_HAS, 0, 1e15 },
 	{ "tunnels", JSON_U64, offsetof(struct said, tunnels), JSON_NO_HAS, 0, 1e15 },
 	{ "breakers", JSON_LIST, offsetof(struct said, breakers), JSON_NO_HAS, 0, 10000, .shape = &breaker_shape },
+	{ "drains", JSON_LIST, offsetof(struct said, drains), JSON_NO_HAS, 0, 10000, .shape = &drain_shape },
 };
-static const struct json_shape said_shape = { said_members, 6, sizeof(struct said) };
+static const struct json_shape said_shape = { said_members, 7, sizeof(struct said) };
 
 static void write_breaker(void *arg, const struct breaker_line *line)
 {
@@ -91,6 +100,7 @@ static void write_said(const struct peers *peers, struct buf *text)
 	json_open(&json, "breakers", '[');
 	fleet_breakers(router->fleet, write_breaker, &json);
 	json_close(&json, ']');
+	mover_write(router->mover, &json);
 	json_close(&json, '}');
 }
 
@@ -114,6 +124,7 @@ static void add_peer(struct published *p, const struct router_record *record, ui
 		.url = said.url, .version = said.version, .started_ms = said.started_ms, .rooms = said.rooms, .tunnels = said.tunnels,
 		.heard_age_ms = store_ms > record->heard_ms ? store_ms - record->heard_ms : 0,
 		.nbreakers = said.breakers.count, .breakers = said.breakers.items,
+		.ndrains = said.drains.count, .drains = said.drains.items,
 	};
 }
 

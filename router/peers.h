@@ -17,11 +17,17 @@ struct peer_breaker {
 	const char *node, *class, *state;
 	uint64_t failures, retry_ms;
 };
+struct peer_drain { /* what it has moved from a draining node, since this drain began */
+	const char *node;
+	uint64_t since_ms, moved, failed;
+};
 struct peer {
 	const char *id, *url, *version;
 	uint64_t started_ms, rooms, tunnels, heard_age_ms;
 	size_t nbreakers;
 	struct peer_breaker *breakers;
+	size_t ndrains;
+	struct peer_drain *drains;
 };
 struct peers_view {
 	size_t count;

@@ -15,6 +15,7 @@
 #include "registry/table.h"
 #include "router/errands.h"
 #include "router/metrics.h"
+#include "router/mover.h"
 #include "router/rebuild.h"
 #include "router/resolve.h"
 #include "router/router.h"
@@ -174,6 +175,10 @@ int found_room(struct request *rq)
 	if (rs->room.state == ROOM_NONE)
 		return place_from(rq, 0);
 	if (rs->room.state == ROOM_MOVING || rs->room.state == ROOM_CLOSING) {
+		if (!fleet_owns(rq->worker->router->fleet, rs->room.node, rs->room.incarnation))
+			return doubt_owner(rq); /* nobody is left to let go of it */
+		if (rs->room.state == ROOM_MOVING)
+			mover_meet(rq->worker->router, rs->name, &rs->room);
 		give_back_slot(rq);
 		rs->fresh = true;
 		return request_park(rq, find_room, ERR_ROOM_MOVING);

@@ -25,6 +25,7 @@
 #include "router/events.h"
 #include "router/keeper.h"
 #include "router/metrics.h"
+#include "router/mover.h"
 #include "router/peers.h"
 #include "router/place.h"
 #include "router/rebuild.h"
@@ -262,6 +263,7 @@ static bool build(struct router *router)
 	router->keeper = keeper_new(router);
 	router->peers = peers_new(router);
 	router->sweep = sweep_new(router);
+	router->mover = mover_new(router);
 	router->rebuild = rebuild_new(router);
 	router->unreachables = unreachables_new(router);
 	/* The listener first: its address is part of what workers and peers say. Nothing is accepted before the loop runs. */
@@ -389,6 +391,8 @@ static void take_apart(struct router *router)
 	settle_messages(router);
 	unreachables_free(router->unreachables);
 	rebuild_free(router->rebuild);
+	mover_free(router->mover);
+	router->mover = NULL;
 	sweep_free(router->sweep);
 	peers_free(router->peers);
 	keeper_free(router->keeper);
@@ -438,6 +442,7 @@ int router_run(struct router *router)
 	fleet_start(router->fleet);
 	peers_start(router->peers);
 	sweep_start(router->sweep);
+	mover_start(router->mover);
 	rebuild_start(router->rebuild);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);

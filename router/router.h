@@ -58,6 +58,7 @@ struct router {
 	struct peers *peers;
 	struct rebuild *rebuild;
 	struct sweep *sweep;
+	struct mover *mover;
 	struct unreachables *unreachables;
 	struct listen_set *listeners;
 	struct listener *listener, *admin_listener;

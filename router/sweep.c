@@ -17,6 +17,7 @@
 #include "health/sfu.h"
 #include "registry/nodes.h"
 #include "registry/rooms.h"
+#include "router/mover.h"
 #include "router/router.h"
 #include "router/sweep.h"
 #include "router/worker.h"
@@ -172,7 +173,7 @@ static void evict(struct sweep *s)
 	struct sfu_room room = { .node = s->closing.room.node, .incarnation = s->closing.room.incarnation, .room = s->closing.name,
 		                 .epoch = s->closing.room.epoch };
 
-	worker_close_room(s->router, s->closing.name, s->closing.room.epoch, 1000, "room_closed");
+	worker_close_room(s->router, s->closing.name, s->closing.room.epoch, 1000, "room_closed", 0);
 	if (!fleet_owns(s->router->fleet, room.node, room.incarnation))
 		forget(s);
 	else
@@ -202,6 +203,10 @@ static bool is_over(struct sweep *s, const struct rooms_row *row)
 	const struct router_conf *conf = &s->router->conf;
 	uint64_t now = loop_now_ms(s->router->loop), still;
 
+	if (row->room.state == ROOM_MOVING) {
+		mover_meet(s->router, row->name, &row->room);
+		return false;
+	}
 	if (row->room.state == ROOM_CLOSING)
 		return still_for(s, row, now) > STORE_MS; /* its closer may be at it */
 	if (row->participants > 0)

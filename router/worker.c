@@ -280,12 +280,22 @@ void worker_free(struct worker *w)
 struct closing {
 	struct task task;
 	struct worker *worker;
-	uint64_t up_to_epoch;
+	uint64_t up_to_epoch, spread_ms;
 	unsigned code;
-	char reason[64];
+	char reason[48];
 	size_t len;
 	char room[];
 };
+
+static void close_one(const struct closing *closing, struct tunnel *tunnel)
+{
+	char reason[80];
+
+	snprintf(reason, sizeof(reason), "%s", closing->reason);
+	if (closing->spread_ms)
+		snprintf(reason, sizeof(reason), "%s;retry=%u", closing->reason, (unsigned)(random_unit() * (double)closing->spread_ms));
+	tunnel_close(tunnel, closing->code, reason);
+}
 
 static void close_if_room(void *ctx, struct tunnel *tunnel, void *arg)
 {
@@ -294,7 +304,7 @@ static void close_if_room(void *ctx, struct tunnel *tunnel, void *arg)
 
 	if (carried->epoch <= closing->up_to_epoch && carried->room_len == closing->len &&
 	    !memcmp(carried->room, closing->room, closing->len))
-		tunnel_close(tunnel, closing->code, closing->reason);
+		close_one(closing, tunnel);
 }
 
 static void close_here(struct task *task)
@@ -305,7 +315,7 @@ static void close_here(struct task *task)
 	free(closing);
 }
 
-void worker_close_room(struct router *router, struct str room, uint64_t up_to_epoch, unsigned code, const char *reason)
+void worker_close_room(struct router *router, struct str room, uint64_t up_to_epoch, unsigned code, const char *reason, uint64_t spread_ms)
 {
 	for (size_t i = 0; i < router->nworkers; i++) {
 		struct closing *closing = calloc(1, sizeof(*closing) + room.len);
@@ -313,6 +323,7 @@ void worker_close_room(struct router *router, struct str room, uint64_t up_to_ep
 			abort();
 		closing->worker = router->workers[i];
 		closing->up_to_epoch = up_to_epoch;
+		closing->spread_ms = spread_ms;
 		closing->code = code;
 		snprintf(closing->reason, sizeof(closing->reason), "%s", reason);
 		closing->len = room.len;

@@ -59,7 +59,8 @@ void worker_count_connection(struct worker *, const struct sockaddr_storage *pee
 void worker_lame_duck(struct worker *);                     /* any thread: answers say Connection: close */
 void worker_close_tunnels(struct worker *);                 /* any thread: politely, spread over server.drain_ms */
 void worker_close_late_tunnel(struct worker *);             /* its own: one opened after that */
-void worker_close_room(struct router *, struct str room, uint64_t up_to_epoch, unsigned code, const char *reason); /* any thread, all workers */
+/* Any thread, all workers. spread_ms > 0: each client is told when to come back, within this time. */
+void worker_close_room(struct router *, struct str room, uint64_t up_to_epoch, unsigned code, const char *reason, uint64_t spread_ms);
 void worker_stop(struct worker *);                          /* ends and joins the thread */
 void worker_unload(struct worker *);                        /* after it: frees what it served with */
 bool worker_address_allowed(void *router, const struct sockaddr_storage *); /* nodes.allow_cidr */

@@ -76,8 +76,8 @@ def test_names_that_work(router, name):
     ("GET", "/v1/rooms?limit=0", "bad_request"), ("GET", "/v1/rooms?limit=1001", "bad_request"), ("GET", "/v1/rooms?limit=x", "bad_request"),
     ("GET", "/v1/rooms?cursor=zzz", "bad_request"), ("GET", "/v1/rooms/a/route?assign=2", "bad_request"),
     ("DELETE", "/v1/rooms/a?epoch=-1", "bad_request"), ("DELETE", "/v1/rooms/a?epoch=9007199254740992", "bad_request"),
-    ("DELETE", "/v1/nodes/n1", "bad_request"), ("POST", "/v1/rooms/a/move", "not_implemented"),
-    ("GET", "/v1/calls", "not_implemented"), ("PUT", "/v1/nodes/n1/drain", "not_implemented")])
+    ("DELETE", "/v1/nodes/n1", "bad_request"), ("POST", "/v1/rooms/a/move", "not_found"),
+    ("GET", "/v1/calls", "not_implemented"), ("PUT", "/v1/nodes/nobody/drain", "unknown_node")])
 def test_paths_methods_and_queries(router, method, path, code):
     answer = call(method, router.url + path)
     assert answer.code() == code, answer
