@@ -44,6 +44,19 @@ bool fleet_owns(const struct fleet *fleet, const char *node, const char *incarna
 	return found && *incarnation && !found->record.lost && !strcmp(found->record.incarnation, incarnation);
 }
 
+bool fleet_misses(const struct fleet *fleet, const char *node, const char *incarnation, uint64_t *since)
+{
+	const struct fleet_view *view = fleet_view(fleet);
+
+	if (fleet_owns(fleet, node, incarnation)) {
+		*since = 0;
+		return false;
+	}
+	if (!*since)
+		*since = view->version + 1;
+	return view->ready && view->version > *since;
+}
+
 uint64_t fleet_store_ms(const struct fleet *fleet, uint64_t now_ms)
 {
 	int64_t ahead = atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->store_ahead_ms, memory_order_relaxed);

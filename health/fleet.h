@@ -77,6 +77,10 @@ const struct fleet_view *fleet_view(const struct fleet *); /* any thread */
 const struct node *fleet_find(const struct fleet *, const char *id); /* any thread; NULL: unknown */
 /* Does this record's owner live, as far as this process knows: present, same incarnation, not lost. */
 bool fleet_owns(const struct fleet *, const char *node, const char *incarnation); /* any thread */
+/* An owner that our view misses is doubted before it is given up, as the view may be older than the record: true once it was
+ * read twice since the first asking (the first reading may have begun before) and misses it still. *since is the asker's, 0 at
+ * first. Any thread. */
+bool fleet_misses(const struct fleet *, const char *node, const char *incarnation, uint64_t *since);
 
 /* A node's own word of itself, while this process has not read the store yet: `record` needs id, incarnation, registration, seq,
  * lease, and `listed` (1: with this its full list of rooms was told). Its rooms can be reached then; nothing is placed on it. Any thread. */

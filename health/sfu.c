@@ -117,7 +117,7 @@ static void write_body(const struct node *node, const struct sfu_room *room, str
 	json_u64(&json, "epoch", room->epoch);
 	if (room->expected_participants)
 		json_u64(&json, "expected_participants", room->expected_participants);
-	json_u64(&json, "registration", node->record.registration);
+	json_u64(&json, "registration", room->registration ? room->registration : node->record.registration);
 	json_bool(&json, "fresh", room->fresh);
 	json_close(&json, '}');
 }

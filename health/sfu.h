@@ -33,6 +33,7 @@ struct sfu_room {
 	const char *node, *incarnation;
 	struct str room;
 	uint64_t epoch;
+	uint64_t registration; /* of an open: the node's when the room was claimed for it; 0: its present one */
 	uint64_t expected_participants; /* 0: unknown */
 	bool fresh;
 	bool moves; /* of an eviction: its participants are to come back, for it goes on elsewhere */

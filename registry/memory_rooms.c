@@ -216,7 +216,9 @@ static int claim_run(struct memory *memory, struct memory_call *base)
 	struct room room;
 
 	memory_room_read(memory, call->name, &room);
-	if (room.epoch != claim->from_epoch || (room.epoch && room.state != ROOM_OPENING && !claim->released))
+	if (room.epoch != claim->from_epoch)
+		return room_told(memory, call);
+	if (room.epoch && (room.registration != claim->from_registration || (room.state != ROOM_OPENING && !claim->released)))
 		return room_told(memory, call);
 	room = (struct room){ .state = ROOM_OPENING,
 		              .epoch = epoch_after(memory, room.epoch ? room.epoch : room.ended_epoch, now),
@@ -321,6 +323,10 @@ static int restore_run(struct memory *memory, struct memory_call *base)
 	call->anew = may_restore(&room, r);
 	call->got.won = call->anew || (room.state != ROOM_NONE && room.epoch == r->epoch && !strcmp(room.node, r->node) &&
 	                               !strcmp(room.incarnation, r->incarnation));
+	if (call->got.won && !call->anew && room.registration < r->registration) {
+		room.registration = r->registration;
+		record_write(memory, call->name, &room);
+	}
 	if (call->anew) {
 		room = (struct room){ .state = ROOM_OPEN, .epoch = r->epoch, .registration = r->registration, .created_ms = wall_ms() };
 		snprintf(room.node, sizeof room.node, "%s", r->node);

@@ -172,7 +172,7 @@ static void publish_confirms(struct redis_store *store, struct room_op *op, uint
 int redis_rooms_claim(struct redis_store *store, struct str name, const struct claim *claim, uint64_t due_ms,
                       struct claimed *out, struct wait *w)
 {
-	struct room_op *op = change_new(store, name, SCRIPT_CLAIM, 8, true, out);
+	struct room_op *op = change_new(store, name, SCRIPT_CLAIM, 9, true, out);
 	struct buf *text = &op->base.call.text;
 
 	command_u64(text, claim->from_epoch);
@@ -183,6 +183,7 @@ int redis_rooms_claim(struct redis_store *store, struct str name, const struct c
 	command_u64(text, claim->exclusive);
 	command_z(text, store->shared->router);
 	command_u64(text, registry_floor(store->shared->registry));
+	command_u64(text, claim->from_registration);
 	op->base.give = claim_give;
 	return op_start(&op->base, due_ms, w);
 }

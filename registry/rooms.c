@@ -219,6 +219,16 @@ int rooms_restore(struct store *store, const struct restoring *r, size_t n, uint
 	return many_start(many, w);
 }
 
+int rooms_forget_all(struct store *store, const struct str *names, const uint64_t *epochs, size_t n, uint64_t due_ms,
+                     struct claimed *out, struct wait *w)
+{
+	struct many *many = many_new(n, many_answered);
+
+	for (size_t i = 0; i < n; i++)
+		many_asked(many, store->ops->forget(store, names[i], epochs[i], due_ms, &out[i], &many->one[i].wait));
+	return many_start(many, w);
+}
+
 /* -- changing -------------------------------------------------------------------------------------------------------------- */
 
 int rooms_claim(struct store *store, struct str name, const struct claim *claim, uint64_t due_ms, struct claimed *out,

@@ -38,7 +38,8 @@ int rooms_find(struct store *, struct str name, bool fresh, uint64_t due_ms, str
 
 struct claim {
 	uint64_t from_epoch; /* 0: there must be no record; else the record must be at this epoch, and opening … */
-	bool released;       /* … or in whatever state, as its owner is lost or has let go of it */
+	bool released;       /* … or in whatever state, as its owner is lost or has let go of it … */
+	uint64_t from_registration; /* … under this registration: an owner that came back since has it again */
 	const char *node, *incarnation;
 	uint64_t registration;
 	bool exclusive;
@@ -56,7 +57,8 @@ int rooms_publish(struct store *, struct str name, uint64_t epoch, struct str hi
 int rooms_move(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 /* A record that the store lost comes back as a node's report has it: open, at its epoch. `won`: it is there now. Never against
  * a tombstone of this epoch or a higher one; over a lower epoch of the same process; over a lower one of another node only
- * while the store is being rebuilt, when the highest epoch wins. */
+ * while the store is being rebuilt, when the highest epoch wins. The same process at the same epoch has registered again: its
+ * record takes that registration, if later, and no other change. */
 struct restoring {
 	struct str name;
 	uint64_t epoch, registration;
@@ -78,6 +80,9 @@ int rooms_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms,
 /* Deletes the record if it is at this epoch (`won`); its epoch is remembered. One that is moving stays: its node has let go of it,
  * and it is on its way. */
 int rooms_forget(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
+/* All of them, sent at once; -ERR_STORE_UNAVAILABLE if one was not answered. `out` has one for each, zeroed where that is so. */
+int rooms_forget_all(struct store *, const struct str *names, const uint64_t *epochs, size_t n, uint64_t due_ms, struct claimed *out,
+                     struct wait *);
 
 #define ROOMS_PAGE_MAX 1000
 struct rooms_page {

@@ -9,6 +9,7 @@
 #include "health/sfu.h"
 #include "registry/nodes.h"
 #include "registry/rooms.h"
+#include "router/keeper.h"
 #include "router/metrics.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -17,6 +18,7 @@
 
 struct closing {
 	uint64_t epoch; /* 0: any, by force */
+	uint64_t missed_since;
 	struct room room;
 	struct claimed shut, gone;
 	struct sfu_answer evicted;
@@ -104,8 +106,12 @@ static int evicted(struct request *rq)
 	struct closing *cl = rq->state;
 	const struct fleet *fleet = rq->worker->router->fleet;
 
-	if (cl->evicted.verdict == SFU_DONE || !fleet_owns(fleet, cl->room.node, cl->room.incarnation))
+	if (cl->evicted.verdict == SFU_DONE || fleet_misses(fleet, cl->room.node, cl->room.incarnation, &cl->missed_since))
 		return NEXT;
+	if (cl->missed_since) {
+		keeper_refresh(rq->worker->router);
+		return request_park(rq, evict, ERR_NODE_UNAVAILABLE);
+	}
 	return request_fail(rq, ERR_NODE_UNAVAILABLE, "node %s did not confirm; the room stays `closing` until it does", cl->room.node);
 }
 

@@ -56,6 +56,7 @@ static struct errand *errand_new(struct worker *worker, const char *node, const 
 		return NULL;
 	e->worker = worker;
 	e->wait.wake = woken;
+	e->answer.verdict = SFU_FAILED; /* also when it is dropped before it is called */
 	e->next = worker->errands;
 	e->at = &worker->errands;
 	if (e->next)

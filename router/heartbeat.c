@@ -167,11 +167,21 @@ static int renewed_lease(struct request *rq)
 	return NEXT;
 }
 
+/* `degraded` keeps a node serving past its lease, so one slow reply will not do: the store must be known to be away,
+ * or the fleet's reader have missed its turn. */
+static bool store_is_away(const struct request *rq)
+{
+	const struct router *router = rq->worker->router;
+	const struct fleet_view *view = fleet_view(router->fleet);
+
+	return !view->ready || !registry_up(router->registry) || request_now(rq) >= view->seen_ms + router->conf.nodes.heartbeat_ms / 2 + router->conf.registry.timeout_ms;
+}
+
 static int not_renewed(struct request *rq, int err)
 {
 	struct heartbeat *hb = rq->state;
 
-	if (err != ERR_STORE_UNAVAILABLE)
+	if (err != ERR_STORE_UNAVAILABLE || !store_is_away(rq))
 		return -err;
 	hb->degraded = true;
 	take_hearsay(rq);
@@ -221,7 +231,7 @@ static bool wants_rooms(const struct request *rq)
 		return !body->has_rooms && heartbeat_tells_rooms(body) && !heard_rooms(rq);
 	if (hb->renewed.verdict != RENEW_DONE)
 		return false;
-	if (body->has_rooms)
+	if (body->has_rooms || hb->unchecked)
 		return hb->unchecked;
 	return heartbeat_tells_rooms(body) && hb->renewed.listed != registry_generation(rq->worker->router->registry);
 }

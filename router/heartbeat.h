@@ -38,8 +38,7 @@ struct heartbeat {
 	struct store_mark mark;
 	struct rooms_page page;       /* of the node's index */
 	char cursor[sizeof(((struct rooms_page *)0)->next)];
-	size_t forgotten;             /* of `closed`: done with */
-	struct claimed closed;
+	struct claimed *closed;       /* what became of each that the node closed */
 	size_t nevict;
 	struct reported_room *evict;
 };

@@ -182,6 +182,7 @@ static void moved(struct moving *m, int err)
 		return;
 	}
 	m->left = true;
+	m->registration = m->claim.room.registration;
 	m->until_ms = loop_now_ms(m->router->loop) + PATIENCE_MS;
 	/* The entry must be there, or the node's report that it has let go finds nothing to say it of. */
 	nodes_index(m->router->store, m->from.node, m->name, m->from.epoch);
@@ -232,32 +233,19 @@ static void evicted(struct moving *m, int err)
 		wait_for(m, nodes_room(m->router->store, m->from.node, m->name, due(m), &m->held, &m->wait), looked);
 }
 
-/* As in resolve.c: a node that we do not know may only be newer than our view of the fleet. */
-static bool is_lost(struct moving *m)
-{
-	const struct fleet_view *view = fleet_view(m->router->fleet);
-
-	if (m->doubted_version && view->version >= m->doubted_version + 1)
-		return true;
-	if (!m->doubted_version)
-		m->doubted_version = view->version + 1;
-	fleet_refresh(m->router->fleet);
-	return false;
-}
-
 static void evict(struct moving *m)
 {
 	struct sfu_room room = { .node = m->from.node, .incarnation = m->from.incarnation, .room = m->name, .epoch = m->from.epoch,
 		                 .moves = true };
 
 	if (fleet_owns(m->router->fleet, room.node, room.incarnation)) {
-		m->doubted_version = 0;
 		wait_for(m, sfu_evict(m->sfu, &room, &m->arena, &m->answer, &m->wait), evicted);
-	} else if (is_lost(m)) {
+	} else if (fleet_misses(m->router->fleet, room.node, room.incarnation, &m->missed_since)) {
 		let_go(m); /* nobody is there to hold it */
 	} else if (loop_now_ms(m->router->loop) >= m->until_ms) {
 		fail(m, -ERR_NODE_UNAVAILABLE);
 	} else {
+		fleet_refresh(m->router->fleet);
 		timer_set(m->router->loop, &m->timer, LOOK_MS, again);
 	}
 }
@@ -292,7 +280,7 @@ static void opened(struct moving *m, int err)
 static void claimed(struct moving *m, int err)
 {
 	struct sfu_room room = { .node = m->placed.node, .incarnation = m->placed.incarnation, .room = m->name,
-		                 .expected_participants = m->participants, .fresh = true };
+		                 .registration = m->placed.registration, .expected_participants = m->participants, .fresh = true };
 
 	if (err || !m->claim.won) {
 		end(m, err ? MOVING_HALF : MOVING_TAKEN, err ? err : -ERR_STALE_EPOCH);
@@ -300,14 +288,15 @@ static void claimed(struct moving *m, int err)
 	}
 	nodes_unindex(m->router->store, m->from.node, m->name, m->from.epoch);
 	room.epoch = m->epoch = m->claim.room.epoch;
+	m->registration = m->claim.room.registration;
 	wait_for(m, sfu_open(m->sfu, &room, &m->arena, &m->answer, &m->wait), opened);
 }
 
 static void claim(struct moving *m)
 {
-	struct claim claim = { .from_epoch = m->epoch, .released = m->epoch == m->from.epoch, .node = m->placed.node,
-		               .incarnation = m->placed.incarnation, .registration = m->placed.registration,
-		               .exclusive = m->from.exclusive };
+	struct claim claim = { .from_epoch = m->epoch, .from_registration = m->registration, .released = m->epoch == m->from.epoch,
+		               .node = m->placed.node, .incarnation = m->placed.incarnation,
+		               .registration = m->placed.registration, .exclusive = m->from.exclusive };
 
 	wait_for(m, rooms_claim(m->router->store, m->name, &claim, due(m), &m->claim, &m->wait), claimed);
 }

@@ -41,7 +41,7 @@ struct moving {
 	struct placed placed;
 	bool left, reserved, returns;
 	int err;
-	uint64_t retry_ms, epoch, until_ms, doubted_version;
+	uint64_t retry_ms, epoch, registration, until_ms, missed_since; /* epoch, registration: of the record as we left it */
 	struct reserved reservation;
 	struct claimed claim;
 	struct room_report held;

@@ -3,7 +3,8 @@
  * A node's rooms against the store's. For each that it reports:
  *
  *   no record                       restored as reported (the store lost it), but for a tombstone of that epoch: evicted
- *   its own record, that epoch      as it should be; one that is moving or closing: evicted (the call may not have come through)
+ *   its own record, that epoch      as it should be; one that is moving or closing: evicted (the call may not have come through);
+ *                                   one of an earlier registration takes this one, so that no claim from before takes it
  *   its own record, a lower epoch   raised: the store lost its last writes
  *   a higher epoch, whoever's       evicted
  *   another's record, lower epoch   a conflict: evicted, and told as owner_conflict, once the store is seen to be whole after that
@@ -124,6 +125,8 @@ static void judge_room(struct request *rq, struct reported_room *reported, const
 	if (own && record->epoch == reported->epoch) {
 		if (record->state == ROOM_MOVING || record->state == ROOM_CLOSING)
 			note_eviction(rq, reported, record);
+		else if (record->registration < ((const struct heartbeat_body *)rq->body)->registration)
+			note_lost(rq, reported, false);
 	} else if (known && record->epoch < reported->epoch && !own) {
 		hb->conflicts[hb->nconflicts++] = reported;
 	} else if (known ? record->epoch < reported->epoch : record->ended_epoch < reported->epoch) {
@@ -152,7 +155,7 @@ int checked_rooms(struct request *rq)
 }
 
 /* The store's budget is used up, or the store has gone. A node takes the answer to its full list as "all else is yours", so it
- * must send that list again; changes are checked when they come again, or with the next full list. */
+ * must send that list again; and as it takes changes as told, it must send a list for those as well. */
 int unchecked_rooms(struct request *rq, int err)
 {
 	struct heartbeat *hb = rq->state;
@@ -219,8 +222,10 @@ static void judge_restored(struct request *rq, const struct restoring *lost, con
 		return;
 	}
 	nodes_index(rq->worker->store, node_of(rq), lost->name, lost->epoch);
-	if (restored->anew)
-		events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOM_RESTORED, .node = node_of(rq), .room = lost->name,
+	if (!restored->anew)
+		return;
+	count(rq, "restored", 1);
+	events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOM_RESTORED, .node = node_of(rq), .room = lost->name,
 		                                                 .epoch = lost->epoch });
 }
 
@@ -230,7 +235,6 @@ int restored_rooms(struct request *rq)
 
 	for (size_t i = 0; i < hb->nlost; i++)
 		judge_restored(rq, &hb->lost[i], &hb->restored[i]);
-	count(rq, "restored", hb->nlost);
 	return NEXT;
 }
 
@@ -323,30 +327,37 @@ int forget_closed(struct request *rq)
 	struct heartbeat *hb = rq->state;
 	const struct heartbeat_body *body = rq->body;
 	const struct reported_room *rooms = body->closed.items;
+	size_t n = body->closed.count;
 
-	while (hb->forgotten < body->closed.count) {
-		const struct reported_room *room = &rooms[hb->forgotten];
-		int verdict = rooms_forget(rq->worker->store, str_of(room->room), room->epoch, request_store_due(rq), &hb->closed, &rq->wait);
-		if (verdict != NEXT)
-			return verdict;
-		note_closed(rq, &rooms[hb->forgotten++], &hb->closed);
+	if (!n)
+		return NEXT;
+	struct str *names = arena_alloc(request_arena(rq), n * sizeof(*names));
+	uint64_t *epochs = arena_alloc(request_arena(rq), n * sizeof(*epochs));
+	hb->closed = arena_alloc(request_arena(rq), n * sizeof(*hb->closed));
+	for (size_t i = 0; i < n; i++) {
+		names[i] = str_of(rooms[i].room);
+		epochs[i] = rooms[i].epoch;
 	}
-	return NEXT;
+	return rooms_forget_all(rq->worker->store, names, epochs, n, request_store_due(rq), hb->closed, &rq->wait);
 }
 
 int forgot_closed(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
 	const struct heartbeat_body *body = rq->body;
+	const struct reported_room *rooms = body->closed.items;
 
-	if (hb->forgotten < body->closed.count) /* else nothing was asked */
-		note_closed(rq, &((const struct reported_room *)body->closed.items)[hb->forgotten++], &hb->closed);
-	return hb->forgotten < ((const struct heartbeat_body *)rq->body)->closed.count ? forget_closed(rq) : NEXT;
+	for (size_t i = 0; i < body->closed.count; i++)
+		note_closed(rq, &rooms[i], &hb->closed[i]);
+	return NEXT;
 }
 
+/* Nothing leaves the index: those that are forgotten all the same leave it when it is next read; the others are closed by the
+ * idle sweep, once a full list has brought them back as ghosts. */
 int unforgotten(struct request *rq, int err)
 {
-	(void)rq, (void)err; /* the idle sweep closes them, and a full list shows which are let go */
+	(void)err;
+	((struct heartbeat *)rq->state)->unchecked = true;
 	return NEXT;
 }
 

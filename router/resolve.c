@@ -4,8 +4,8 @@
  * step may end in "look again" (another request placed the room, another router won), and none keeps a lock in the store: a
  * router that dies between two steps leaves an `opening` record that the room's next join completes.
  *
- * An owner that our view of the fleet misses is doubted before it is given up: the view may be older than the record. Only a
- * view that was read twice since (the first reading may have begun before) may say that the owner is gone.
+ * An owner is given up only when the record is read anew, the view of the fleet was read twice since it first missed the owner
+ * (fleet_misses()), and the store is seen to be whole after all that.
  */
 #include <string.h>
 
@@ -27,8 +27,8 @@ struct placing {
 	bool slot;              /* this process's slot for the room is ours */
 	bool reserved;          /* a charge at placed.node that must be given back if it comes to nothing */
 	bool claimed;           /* the `opening` record at from_epoch is this request's own */
-	uint64_t from_epoch;    /* the record that a claim starts from; 0: none */
-	bool released;        /* of that record */
+	uint64_t from_epoch, from_registration; /* the record that a claim starts from; 0: none */
+	bool released;          /* of that record */
 	struct choice choice;
 	struct placed placed;
 	struct reserved reservation;
@@ -141,12 +141,11 @@ static int place_from(struct request *rq, uint64_t epoch)
 {
 	struct resolve *rs = resolve_of(rq);
 
-	if (!rs->may_place && !epoch)
-		return request_fail(rq, ERR_NOT_FOUND, "no node holds this room");
 	if (!rs->may_place)
-		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
+		return request_fail(rq, ERR_NOT_FOUND, "no node holds this room");
 	placing_of(rq)->from_epoch = epoch;
-	placing_of(rq)->released = epoch;
+	placing_of(rq)->from_registration = rs->room.registration;
+	placing_of(rq)->released = epoch != 0;
 	return request_go(rq, choose_node);
 }
 
@@ -155,14 +154,13 @@ static int doubt_owner(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 	struct router *router = rq->worker->router;
-	const struct fleet_view *view = fleet_view(router->fleet);
 
-	if (!rs->doubted_version) {
-		rs->doubted_version = view->version + 1;
-		rs->fresh = true;
-	} else if (view->ready && view->version >= rs->doubted_version + 1) {
-		return place_from(rq, rs->room.epoch);
-	}
+	if (rs->missed_epoch != rs->room.epoch)
+		rs->missed_since = 0;
+	rs->missed_epoch = rs->room.epoch;
+	if (fleet_misses(router->fleet, rs->room.node, rs->room.incarnation, &rs->missed_since) && rs->fresh)
+		return request_go(rq, confirm_loss);
+	rs->fresh = true;
 	give_back_slot(rq);
 	keeper_refresh(router);
 	return request_park(rq, find_room, ERR_OWNER_LOST);
@@ -183,14 +181,34 @@ int found_room(struct request *rq)
 		rs->fresh = true;
 		return request_park(rq, find_room, ERR_ROOM_MOVING);
 	}
-	if (rs->room.state == ROOM_LOST)
-		return place_from(rq, rs->room.epoch);
 	if (!fleet_owns(rq->worker->router->fleet, rs->room.node, rs->room.incarnation))
 		return doubt_owner(rq);
 	if (rs->room.state == ROOM_OPENING || lacks_hints(rs))
 		return request_go(rq, choose_node); /* help: the slot first, so that one request of this process does */
 	give_back_slot(rq);
 	return request_go(rq, rs->answer);
+}
+
+/* -- confirm-loss --------------------------------------------------------------------------------------------------------- */
+/* A store that has lost its last writes names an earlier owner; the present one will say so. */
+int confirm_loss(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (!rs->may_place)
+		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
+	return registry_read_mark(rq->worker->store, rs->name, request_store_due(rq), &rs->mark, &rq->wait);
+}
+
+int confirmed_loss(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	if (registry_mark_counts(rq->worker->router->registry, &rs->mark))
+		return place_from(rq, rs->room.epoch);
+	give_back_slot(rq);
+	rebuild_look_soon(rq->worker->router);
+	return request_park(rq, find_room, ERR_STORE_REBUILDING);
 }
 
 /* -- choose-node ---------------------------------------------------------------------------------------------------------- */
@@ -304,6 +322,7 @@ int claim_room(struct request *rq)
 	struct placing *p = placing_of(rq);
 	struct claim claim = {
 		.from_epoch = p->from_epoch,
+		.from_registration = p->from_registration,
 		.released = p->released,
 		.node = p->placed.node,
 		.incarnation = p->placed.incarnation,
@@ -336,6 +355,7 @@ int claimed_room(struct request *rq)
 	p->claimed = true;
 	resolve_of(rq)->room = p->claim.room;
 	p->from_epoch = p->claim.room.epoch;
+	p->from_registration = p->claim.room.registration;
 	p->released = false;
 	return NEXT;
 }
@@ -350,6 +370,7 @@ int open_room(struct request *rq)
 		.incarnation = p->placed.incarnation,
 		.room = rs->name,
 		.epoch = p->claim.room.epoch,
+		.registration = p->claim.room.registration,
 		.expected_participants = wish_of(rq)->expected_participants,
 		.fresh = !lacks_hints(rs), /* a room that was restored goes on as it is */
 		.request_id = rq->id,
@@ -381,6 +402,7 @@ static int open_failed(struct request *rq)
 	}
 	give_back_charge(rq);
 	p->from_epoch = p->claim.room.epoch;
+	p->from_registration = p->claim.room.registration;
 	p->released = false;
 	rs->room = p->claim.room;
 	return next_node(rq, open_error(p->opening.verdict));

@@ -21,13 +21,16 @@ struct resolve {
 	bool wants_hints;        /* the answer hands them out: lost ones are asked of the node again */
 	struct place_wish *wish; /* NULL: none; in the arena */
 	int (*answer)(struct request *);
-	uint64_t doubted_version; /* of the fleet view when the owner was first missed; 0: not in doubt */
+	uint64_t missed_since, missed_epoch; /* see fleet_misses(); of the record at that epoch */
+	struct store_mark mark;  /* read before an owner is given up */
 	struct placing *placing;
 };
 
 int find_room(struct request *);
 int found_room(struct request *);
 int no_room(struct request *, int err);
+int confirm_loss(struct request *);
+int confirmed_loss(struct request *);
 int choose_node(struct request *);
 int chosen_node(struct request *);
 int reserve_node(struct request *);
@@ -42,6 +45,7 @@ int unpublished_room(struct request *, int err);
 
 #define RESOLVE_STEPS                                                                                                  \
 	{ "find-room", find_room, found_room, no_room, true },                                                            \
+	{ "confirm-loss", confirm_loss, confirmed_loss, NULL, true },                                                  \
 	{ "choose-node", choose_node, chosen_node, NULL, false },                                                      \
 	{ "reserve-node", reserve_node, reserved_node, NULL, true },                                                   \
 	{ "claim-room", claim_room, claimed_room, NULL, true },                                                        \

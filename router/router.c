@@ -391,6 +391,7 @@ static void take_apart(struct router *router)
 	settle_messages(router);
 	unreachables_free(router->unreachables);
 	rebuild_free(router->rebuild);
+	router->rebuild = NULL; /* the store's watch may still tell us something */
 	mover_free(router->mover);
 	router->mover = NULL;
 	sweep_free(router->sweep);
@@ -400,6 +401,7 @@ static void take_apart(struct router *router)
 	probes_free(router->probes);
 	place_free(router->place);
 	fleet_free(router->fleet);
+	router->fleet = NULL;
 	http_free(router->http);
 	store_free(router->store);
 	settle_messages(router);

@@ -210,6 +210,8 @@ static void renewed(struct router_link *link, const struct beat_answer *answer)
 	node->charged = answer->charged;
 	node->current = link;
 	node->attempts = 0;
+	if (node->degraded && !link->parts)
+		link->wanted = true; /* what was answered without the store is not in it */
 	node->degraded = false;
 	node->renewed = true;
 	stop_others(link);

@@ -1,14 +1,15 @@
--- KEYS the room. ARGV from_epoch released node incarnation registration exclusive router floor. Gives { won, record after it }.
--- A room that is open at its epoch changes hands only when its owner is lost or has let go: an open that one router saw fail,
--- another may have seen succeed and published.
+-- KEYS the room. ARGV from_epoch released node incarnation registration exclusive router floor from_registration. Gives
+-- { won, record after it }. A room that is open at its epoch changes hands only when its owner is lost or has let go: an open
+-- that one router saw fail, another may have seen succeed and published. And only under the registration that was seen: an owner
+-- that has come back since has its rooms again, at their epochs.
 -- The epoch grows past the record's (also of one that ended), past every epoch the router met, and with the clock; a floor more
 -- than a day ahead of the clock is somebody's mistake and is cut there. What takes memory is written first: a server that is
 -- out of it refuses only a script's first write.
 
-local r = redis.call('HMGET', KEYS[1], 'state', 'epoch')
+local r = redis.call('HMGET', KEYS[1], 'state', 'epoch', 'registration')
 local last = r[2] or '0'
 local at = r[1] == 'gone' and '0' or last
-if at ~= ARGV[1] or (at ~= '0' and r[1] ~= 'opening' and ARGV[2] ~= '1') then
+if at ~= ARGV[1] or (at ~= '0' and (r[3] ~= ARGV[9] or (r[1] ~= 'opening' and ARGV[2] ~= '1'))) then
 	return { 0, room_read(KEYS[1]) }
 end
 local now = now_ms()

@@ -13,7 +13,8 @@ static const struct suite_host *host;
 
 static struct claimed claim(const char *name, uint64_t from, bool released, const char *node)
 {
-	struct claim claim = { .from_epoch = from, .released = released, .node = node, .incarnation = "inc", .registration = 7 };
+	struct claim claim = { .from_epoch = from, .released = released, .from_registration = 7, .node = node,
+		               .incarnation = "inc", .registration = 7 };
 	struct claimed got = { 0 };
 
 	OK(rooms_claim(s, str_of(name), &claim, DUE, &got, w));

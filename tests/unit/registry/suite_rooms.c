@@ -377,6 +377,36 @@ START_TEST(lost_record_comes_back_as_reported)
 }
 END_TEST
 
+static struct claimed claim_under(uint64_t registration, uint64_t epoch)
+{
+	struct claim claim = { .from_epoch = epoch, .released = true, .from_registration = registration, .node = "n2",
+		               .incarnation = "inc-2", .registration = 9 };
+	struct claimed got = { 0 };
+
+	OK(rooms_claim(s, STR("a"), &claim, DUE, &got, w));
+	return got;
+}
+
+START_TEST(owner_that_came_back_has_its_room_again)
+{
+	struct restoring r = { .name = STR("a"), .registration = 8, .node = "n1", .incarnation = "inc", .hints = STR(HINTS_LOST) };
+	struct restored got;
+
+	FROM_HERE(_i);
+	r.epoch = do_open("a", "n1");
+	OK(rooms_restore(s, &r, 1, DUE, &got, w)); /* registered again: a claim of before comes too late */
+	ck_assert(got.won && !got.anew);
+	ck_assert_uint_eq(do_find("a", true).registration, 8);
+	ck_assert_str_eq(do_find("a", true).hints, "");
+	ck_assert(!claim_under(7, r.epoch).won);
+	ck_assert_str_eq(do_find("a", true).node, "n1");
+	r.registration = 7;
+	OK(rooms_restore(s, &r, 1, DUE, &got, w)); /* a late report takes nothing back */
+	ck_assert_uint_eq(do_find("a", true).registration, 8);
+	ck_assert(claim_under(8, r.epoch).won);
+}
+END_TEST
+
 START_TEST(another_owner_beats_any_report_while_the_store_is_whole)
 {
 	uint64_t epoch;
@@ -533,6 +563,7 @@ void suite_rooms(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, another_owner_beats_any_report_while_the_store_is_whole);
 	BOTH(tc, lost_hints_are_given_again);
 	BOTH(tc, moving_room_is_claimed_once_it_was_let_go);
+	BOTH(tc, owner_that_came_back_has_its_room_again);
 	BOTH(tc, many_are_found_at_once);
 	BOTH(tc, asker_of_many_may_leave);
 	BOTH(tc, asker_may_leave);

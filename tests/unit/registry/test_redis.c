@@ -168,7 +168,7 @@ static void teardown(void)
 
 static struct claimed claim(const char *name, uint64_t from, const char *node)
 {
-	struct claim c = { .from_epoch = from, .node = node, .incarnation = "inc", .registration = 7 };
+	struct claim c = { .from_epoch = from, .from_registration = 7, .node = node, .incarnation = "inc", .registration = 7 };
 	struct claimed got = { 0 };
 
 	ck_assert_int_eq(CALL(rooms_claim(store, str_of(name), &c, DUE, &got, w)), 0);
