@@ -10,6 +10,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/metrics.h"
+#include "router/peers.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -37,6 +38,10 @@ static int ready(struct request *rq)
 		return request_fail(rq, ERR_SHUTTING_DOWN, "this router is stopping");
 	if (!fleet_view(router->fleet)->ready && !knows)
 		return request_fail(rq, ERR_STORE_UNAVAILABLE, "starting: the store has not answered yet");
+	int64_t off_ms = peers_view(router->peers)->clock_off_ms;
+	if (off_ms)
+		return request_fail(rq, ERR_STORE_UNAVAILABLE, "the clock of this host is %lld s off those of most routers",
+		                    (long long)off_ms / 1000);
 	if (!store && !knows)
 		return request_fail(rq, ERR_STORE_UNAVAILABLE, "neither the store answers nor is any room known");
 	json_open(&json, NULL, '{');

@@ -486,7 +486,8 @@ static void tick(struct timer *t)
 	read_fleet(mover);
 	for (struct drain *drain = mover->drains; drain; drain = drain->next) {
 		const struct node *node = fleet_find(mover->router->fleet, drain->node);
-		if (node && node->record.rooms && begins_now(drain, elapsed(drain)))
+		/* Of a node that is late it is not known yet whether it hears or is lost: its rooms had better not wait for that. */
+		if (node && node->record.rooms && node->state != NODE_LATE && begins_now(drain, elapsed(drain)))
 			walk(drain, node->record.rooms);
 	}
 	timer_set(mover->router->loop, t, TICK_MS, tick);

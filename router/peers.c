@@ -2,6 +2,10 @@
 /*
  * Announcing and reading go in turns on one timer: announce, read, publish, wait. A router not heard of for GONE_MS is left
  * out of the view; the store forgets it later. Nothing depends on this list but what nodes try next and what operators see.
+ *
+ * Wall clocks date tickets and tokens, so a router whose clock is off must say so. Which one it is, is for most to say: each
+ * announces its clock, beside which the store puts its own, and the store counts as one more voice. One router alone cannot
+ * know whether it is itself or the store.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +25,9 @@
 
 #define GONE_MS 5000
 #define STORE_MS 1000 /* for this work; nobody waits for it */
+#define CLOCK_OFF_MS 5000 /* far over what an announcement takes, far under the life of any ticket */
+#define VOICES_MIN 3
+#define OFF_ROW 3 /* readings in a row: while the store's clock is being set, the voices are of different times */
 
 struct published {
 	struct retired retired;
@@ -34,6 +41,7 @@ struct peers {
 	struct arena arena; /* of the answer under way */
 	struct routers_all answer;
 	bool reading;
+	unsigned off_row;
 	uint64_t started_ms;
 	_Atomic(struct published *) now;
 };
@@ -41,7 +49,7 @@ struct peers {
 /* What a router says of itself: written and read by the shapes below. */
 struct said {
 	const char *url, *version;
-	uint64_t started_ms, rooms, tunnels;
+	uint64_t started_ms, rooms, tunnels, clock_ms;
 	struct json_list breakers, drains;
 };
 static const struct json_member breaker_members[] = {
@@ -65,6 +73,7 @@ static const struct json_member said_members[] = {
 	{ "started_ms", JSON_U64, offsetof(struct said, started_ms), JSON_NO_HAS, 0, 1e15 },
 	{ "rooms", JSON_U64, offsetof(struct said, rooms), JSON_NO_HAS, 0, 1e15 },
 	{ "tunnels", JSON_U64, offsetof(struct said, tunnels), JSON_NO_HAS, 0, 1e15 },
+	{ "clock_ms", JSON_U64, offsetof(struct said, clock_ms), JSON_NO_HAS, 0, 1e15 },
 	{ "breakers", JSON_LIST, offsetof(struct said, breakers), JSON_NO_HAS, 0, 10000, .shape = &breaker_shape },
 	{ "drains", JSON_LIST, offsetof(struct said, drains), JSON_NO_HAS, 0, 10000, .shape = &drain_shape },
 };
@@ -97,6 +106,7 @@ static void write_said(const struct peers *peers, struct buf *text)
 	json_u64(&json, "started_ms", peers->started_ms);
 	json_u64(&json, "rooms", table_count(registry_table(router->registry)));
 	json_u64(&json, "tunnels", tunnels);
+	json_u64(&json, "clock_ms", wall_ms());
 	json_open(&json, "breakers", '[');
 	fleet_breakers(router->fleet, write_breaker, &json);
 	json_close(&json, ']');
@@ -123,9 +133,44 @@ static void add_peer(struct published *p, const struct router_record *record, ui
 		.id = arena_copy(&p->arena, record->id, strlen(record->id)),
 		.url = said.url, .version = said.version, .started_ms = said.started_ms, .rooms = said.rooms, .tunnels = said.tunnels,
 		.heard_age_ms = store_ms > record->heard_ms ? store_ms - record->heard_ms : 0,
+		.clock_ahead_ms = said.clock_ms ? (int64_t)(said.clock_ms - record->heard_ms) : 0,
 		.nbreakers = said.breakers.count, .breakers = said.breakers.items,
 		.ndrains = said.drains.count, .drains = said.drains.items,
 	};
+}
+
+static int by_size(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int64_t clock_off(struct peers *peers, struct published *p)
+{
+	int64_t *voices = arena_alloc(&p->arena, (p->view.count + 2) * sizeof(*voices));
+	int64_t own = (int64_t)(wall_ms() - peers->answer.store_ms);
+	size_t n = 0;
+
+	voices[n++] = 0; /* the store's */
+	voices[n++] = own;
+	for (size_t i = 0; i < p->view.count; i++)
+		if (strcmp(p->view.peers[i].id, peers->router->id))
+			voices[n++] = p->view.peers[i].clock_ahead_ms;
+	if (n < VOICES_MIN)
+		return 0;
+	qsort(voices, n, sizeof(*voices), by_size);
+	int64_t off = own - voices[n / 2];
+	peers->off_row = off > CLOCK_OFF_MS || off < -CLOCK_OFF_MS ? peers->off_row + 1 : 0;
+	return peers->off_row >= OFF_ROW ? off : 0;
+}
+
+static void tell_clock(const struct peers *peers, int64_t now)
+{
+	int64_t was = peers_view(peers)->clock_off_ms;
+
+	if (!was != !now)
+		log_line(now ? LOG_ERROR : LOG_INFO, "clock_off", "from_ms", LOG_I(was), "to_ms", LOG_I(now), NULL);
 }
 
 static void publish(struct peers *peers)
@@ -137,6 +182,8 @@ static void publish(struct peers *peers)
 	p->view.peers = arena_alloc(&p->arena, (peers->answer.count + 1) * sizeof(*p->view.peers));
 	for (size_t i = 0; i < peers->answer.count; i++)
 		add_peer(p, &peers->answer.routers[i], peers->answer.store_ms);
+	p->view.clock_off_ms = clock_off(peers, p);
+	tell_clock(peers, p->view.clock_off_ms);
 	struct published *old = atomic_exchange(&peers->now, p);
 	if (old)
 		retire_later(peers->router->retire, &old->retired, free_published);

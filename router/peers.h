@@ -24,6 +24,7 @@ struct peer_drain { /* what it has moved from a draining node, since this drain 
 struct peer {
 	const char *id, *url, *version;
 	uint64_t started_ms, rooms, tunnels, heard_age_ms;
+	int64_t clock_ahead_ms; /* of the store's, when it announced itself */
 	size_t nbreakers;
 	struct peer_breaker *breakers;
 	size_t ndrains;
@@ -31,6 +32,7 @@ struct peer {
 };
 struct peers_view {
 	size_t count;
+	int64_t clock_off_ms; /* how far our wall clock is ahead of most routers' and the store's; 0: fine, or nobody to say */
 	struct peer *peers; /* ourselves among them once announced */
 };
 

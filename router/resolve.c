@@ -35,6 +35,7 @@ struct placing {
 	struct claimed claim;
 	struct sfu_answer opening;
 	int failed;             /* -ERR_X of the last node that was tried */
+	bool refused;           /* … by its own 409 */
 };
 
 static struct resolve *resolve_of(struct request *rq)
@@ -235,9 +236,15 @@ static int not_chosen(struct request *rq)
 	int err = -p->choice.err;
 
 	rq->retry_ms = p->choice.retry_ms;
-	if (p->failed)
+	if (p->failed && !p->refused)
 		return p->failed; /* nodes there are, but those that could take it have just failed */
 	give_back_slot(rq);
+	if (p->failed) { /* a node that knows less than we do: its drain was undone, say. Its next heartbeat tells it */
+		err = -p->failed;
+		p->failed = 0;
+		wish_of(rq)->ntried = 0;
+		return request_park(rq, find_room, err);
+	}
 	if (p->choice.wait_helps)
 		return request_park(rq, find_room, err);
 	return -err;
@@ -309,6 +316,7 @@ int reserved_node(struct request *rq)
 	struct placing *p = placing_of(rq);
 
 	p->reserved = p->reservation.granted;
+	p->refused = false;
 	if (p->reserved)
 		return NEXT;
 	keeper_refresh(rq->worker->router);
@@ -395,6 +403,7 @@ static int open_failed(struct request *rq)
 	log_warn("open_failed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node", LOG_S(p->placed.node),
 	         "epoch", LOG_U(p->claim.room.epoch), "status", LOG_U((uint64_t)p->opening.status));
 	rq->retry_ms = p->opening.retry_ms;
+	p->refused = p->opening.verdict == SFU_REFUSED;
 	if (lacks_hints(rs)) { /* it is open all the same */
 		rs->wants_hints = false;
 		give_back_slot(rq);

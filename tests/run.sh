@@ -8,6 +8,7 @@
 #   tests/run.sh guards      takes each guard out and sees exactly its test fail
 #   tests/run.sh chaos       all of the fault bench, at the size of its figures (about 50 minutes; USHER_CHAOS_RUNS=3 for three
 #                            runs of each); "everything" has its short form
+#   tests/run.sh model       the protocol's model: every configuration and every fault put into it (an hour of one core)
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mode=${1:-all}
@@ -16,7 +17,7 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 passed=0 failed=0 skipped=0
 
-case $mode in all | quick | scenario | guards | chaos) ;; *) sed -n '3,11s/^# \?//p' "$0"; exit 2 ;; esac
+case $mode in all | quick | scenario | guards | chaos | model) ;; *) sed -n '3,12s/^# \?//p' "$0"; exit 2 ;; esac
 
 finish() {
 	echo "$passed passed, $failed failed, $skipped skipped"
@@ -96,6 +97,10 @@ guards() {
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=0:exitcode=98:suppressions=$PWD/tests/tsan.supp
 
+if [ "$mode" = model ]; then
+	check tests/model/run.sh
+	finish
+fi
 build build -Dfault_points=true
 case $mode in
 quick)
@@ -117,6 +122,7 @@ all)
 	check tests/includes.sh
 	check tests/reference.sh build
 	check tests/pkgconfig.sh build
+	check tests/model/run.sh quick
 	unit build
 	scenario build "not (chaos and full)" 20
 	guards

@@ -40,8 +40,9 @@ static void room_ended(void *arg, struct str room, uint64_t up_to_epoch, enum ro
 }
 
 /* An open that a pause or a partition held up may arrive when its room is long another node's: it names the registration that
- * the room was claimed for, and one that the lease did not outlive is over. */
-static const char *takes_no_rooms(void *arg, uint64_t registration)
+ * the room was claimed for, and one that the lease did not outlive is over. A draining node takes back a room that it has lost, as
+ * nobody else may have it before it is moved. */
+static const char *takes_no_rooms(void *arg, uint64_t registration, bool fresh)
 {
 	struct agent *agent = arg;
 
@@ -49,6 +50,8 @@ static const char *takes_no_rooms(void *arg, uint64_t registration)
 		return "this node is leaving";
 	if (registration && agent->node && registration < agent->node->registration)
 		return "asked of an earlier registration of this node";
+	if (fresh && agent->node && usher_node_drains(agent->node))
+		return "this node is being drained";
 	return agent_shut(agent) ? "this node lets nobody in at present" : NULL;
 }
 

@@ -89,7 +89,7 @@ static void open_room(struct call *call)
 		answer_problem(call->x, ERR_BAD_REQUEST, fault ? fault : "epoch: not that of X-Usher-Epoch");
 		return;
 	}
-	const char *why_not = call->conf->takes_none(call->conf->arg, body.registration);
+	const char *why_not = call->conf->takes_none(call->conf->arg, body.registration, body.fresh);
 	if (why_not) {
 		answer_problem(call->x, ERR_CONFLICT, why_not);
 		return;

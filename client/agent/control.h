@@ -14,8 +14,8 @@ struct rooms;
 
 struct control_conf {
 	struct rooms *rooms;
-	/* Why no room is opened for that registration (0: not said) of the node; NULL: it is. */
-	const char *(*takes_none)(void *arg, uint64_t registration);
+	/* Why no room is opened for that registration (0: not said) of the node; NULL: it is. fresh: it was not here before. */
+	const char *(*takes_none)(void *arg, uint64_t registration, bool fresh);
 	bool (*well)(void *arg);           /* the SFU's own check */
 	bool (*fenced)(void *arg);         /* the gate lets nobody in at present */
 	void *arg;

@@ -110,3 +110,51 @@ void ctl_show_raw(struct ctl *ctl, struct str answer)
 	if (answer.len && answer.at[answer.len - 1] != '\n')
 		fputc('\n', ctl->out);
 }
+
+struct buf ctl_path(const char *before, const char *name, const char *after)
+{
+	struct buf target = { 0 };
+
+	buf_adds(&target, before);
+	percent_encode(&target, str_of(name));
+	buf_adds(&target, after);
+	return target;
+}
+
+int ctl_call_at(struct ctl *ctl, const char *method, struct buf *target, struct str body, struct str *answer)
+{
+	int code = ctl_call(ctl, method, target->at, body, answer);
+
+	buf_free(target);
+	return code;
+}
+
+int ctl_change(struct ctl *ctl, const char *method, struct buf target, struct str body, const char *done)
+{
+	struct str answer;
+	int code = ctl_call_at(ctl, method, &target, body, &answer);
+
+	if (code == CTL_DONE && ctl->json)
+		ctl_show_raw(ctl, answer);
+	else if (code == CTL_DONE)
+		fprintf(ctl->out, "%s %s\n", ctl->name, done);
+	return code;
+}
+
+struct pause {
+	struct timer timer;
+	struct loop *loop;
+};
+
+static void pause_over(struct timer *t)
+{
+	loop_stop(container_of(t, struct pause, timer)->loop);
+}
+
+void ctl_pause(struct ctl *ctl, uint64_t ms)
+{
+	struct pause pause = { .loop = ctl->loop };
+
+	timer_set(ctl->loop, &pause.timer, ms, pause_over);
+	loop_run(ctl->loop);
+}

@@ -30,30 +30,11 @@ static void add_number(struct buf *target, const char *name, uint64_t n)
 	add_query(target, name, digits);
 }
 
-/* "/v1/rooms/" + name + tail, the name percent-encoded: '/' belongs to it. */
-static struct buf named(const char *before, const char *name, const char *after)
-{
-	struct buf target = { 0 };
-
-	buf_adds(&target, before);
-	percent_encode(&target, str_of(name));
-	buf_adds(&target, after);
-	return target;
-}
-
-static int call_at(struct ctl *ctl, const char *method, struct buf *target, struct str body, struct str *answer)
-{
-	int code = ctl_call(ctl, method, target->at, body, answer);
-
-	buf_free(target);
-	return code;
-}
-
 /* GET one thing; *shown when --json has printed it. */
 static int get_one(struct ctl *ctl, struct buf target, const struct json_shape *shape, void *out, bool *shown)
 {
 	struct str answer;
-	int code = call_at(ctl, "GET", &target, STR(""), &answer);
+	int code = ctl_call_at(ctl, "GET", &target, STR(""), &answer);
 
 	*shown = ctl->json;
 	if (code == CTL_DONE && ctl->json)
@@ -109,7 +90,7 @@ static int get_page(struct ctl *ctl, const struct list *list, const char *cursor
 	int code;
 
 	arena_reset(&ctl->arena);
-	code = call_at(ctl, "GET", &target, STR(""), &answer);
+	code = ctl_call_at(ctl, "GET", &target, STR(""), &answer);
 	if (code == CTL_DONE)
 		code = ctl_read(ctl, answer, list->page, page);
 	if (code != CTL_DONE)
@@ -356,6 +337,15 @@ static void fact_placeable(struct table *t, const struct node_view *node)
 	buf_free(&why);
 }
 
+static void fact_drain(struct ctl *ctl, struct table *t, const struct drain_view *drain)
+{
+	if (!drain->policy)
+		return;
+	fact(t, "drain", arena_printf(&ctl->arena, "%s, by %s since %s", drain->policy, drain->by, drain->since));
+	fact_number(t, "deadline ms", drain->deadline_ms, drain->deadline_ms);
+	fact(t, "moved", arena_printf(&ctl->arena, "%" PRIu64 " rooms, %" PRIu64 " attempts failed", drain->moved, drain->failed));
+}
+
 static void show_node(struct ctl *ctl, const struct node_view *node)
 {
 	struct table t = { 0 };
@@ -374,6 +364,7 @@ static void show_node(struct ctl *ctl, const struct node_view *node)
 	fact_real(&t, "mbps out", node->load.has_out, node->load.bandwidth_out_mbps);
 	fact_number(&t, "rooms", true, node->rooms);
 	fact_number(&t, "participants", node->has_participants, node->participants);
+	fact_drain(ctl, &t, &node->drain);
 	fact(&t, "pool", node->pool);
 	fact(&t, "region", node->region);
 	fact(&t, "zone", node->zone);
@@ -394,7 +385,7 @@ static int run_node(struct ctl *ctl)
 {
 	struct node_view node = { 0 };
 	bool shown;
-	int code = get_one(ctl, named("/v1/nodes/", ctl->name, ""), &node_shape, &node, &shown);
+	int code = get_one(ctl, ctl_path("/v1/nodes/", ctl->name, ""), &node_shape, &node, &shown);
 
 	if (code == CTL_DONE && !shown)
 		show_node(ctl, &node);
@@ -406,7 +397,7 @@ static int run_room(struct ctl *ctl)
 	struct room_view room = { 0 };
 	struct table t = { 0 };
 	bool shown;
-	int code = get_one(ctl, named("/v1/rooms/", ctl->name, ""), &room_shape, &room, &shown);
+	int code = get_one(ctl, ctl_path("/v1/rooms/", ctl->name, ""), &room_shape, &room, &shown);
 
 	if (code != CTL_DONE || shown)
 		return code;
@@ -454,13 +445,13 @@ static void show_joined(struct ctl *ctl, const struct joined_view *joined, struc
 
 static int run_join(struct ctl *ctl)
 {
-	struct buf target = named("/v1/rooms/", ctl->name, "/join"), body = { 0 };
+	struct buf target = ctl_path("/v1/rooms/", ctl->name, "/join"), body = { 0 };
 	struct joined_view joined = { 0 };
 	struct str answer;
 	int code;
 
 	write_wish(ctl, &body);
-	code = call_at(ctl, "POST", &target, (struct str){ body.at, body.len }, &answer);
+	code = ctl_call_at(ctl, "POST", &target, (struct str){ body.at, body.len }, &answer);
 	buf_free(&body);
 	if (code != CTL_DONE)
 		return code;
@@ -474,32 +465,19 @@ static int run_join(struct ctl *ctl)
 	return code;
 }
 
-/* A change whose answer says nothing new: a line, or the raw answer. */
-static int change(struct ctl *ctl, const char *method, struct buf target, const char *done)
-{
-	struct str answer;
-	int code = call_at(ctl, method, &target, STR(""), &answer);
-
-	if (code == CTL_DONE && ctl->json)
-		ctl_show_raw(ctl, answer);
-	else if (code == CTL_DONE)
-		fprintf(ctl->out, "%s %s\n", ctl->name, done);
-	return code;
-}
-
 static int run_cordon(struct ctl *ctl)
 {
-	return change(ctl, "PUT", named("/v1/nodes/", ctl->name, "/cordon"), "is cordoned: no new rooms");
+	return ctl_change(ctl, "PUT", ctl_path("/v1/nodes/", ctl->name, "/cordon"), STR(""), "is cordoned: no new rooms");
 }
 
 static int run_uncordon(struct ctl *ctl)
 {
-	return change(ctl, "DELETE", named("/v1/nodes/", ctl->name, "/cordon"), "takes new rooms again");
+	return ctl_change(ctl, "DELETE", ctl_path("/v1/nodes/", ctl->name, "/cordon"), STR(""), "takes new rooms again");
 }
 
 static int run_close(struct ctl *ctl)
 {
-	struct buf target = named("/v1/rooms/", ctl->name, "");
+	struct buf target = ctl_path("/v1/rooms/", ctl->name, "");
 
 	if (!ctl->epoch == !ctl->force) {
 		buf_free(&target);
@@ -510,7 +488,7 @@ static int run_close(struct ctl *ctl)
 		add_query(&target, "force", "true");
 	else
 		add_number(&target, "epoch", ctl->epoch);
-	return change(ctl, "DELETE", target, "is closed");
+	return ctl_change(ctl, "DELETE", target, STR(""), "is closed");
 }
 
 const struct command commands[] = {
@@ -521,6 +499,9 @@ const struct command commands[] = {
 	{ "join", "ROOM", OPTION_PARTICIPANT | OPTION_REGION | OPTION_POOL, run_join, "join as a client would; places a new room" },
 	{ "cordon", "NODE", 0, run_cordon, "no new rooms for this node; its rooms stay" },
 	{ "uncordon", "NODE", 0, run_uncordon, "new rooms again" },
+	{ "drain", "NODE", OPTION_DRAIN, run_drain, "no new rooms; those it has are waited for, or moved" },
+	{ "undrain", "NODE", 0, run_undrain, "undo a drain: rooms that have not moved stay" },
+	{ "move", "ROOM", OPTION_NODE | OPTION_EPOCH, run_move, "move a room to another node; its participants connect anew" },
 	{ "close", "ROOM", OPTION_EPOCH | OPTION_FORCE, run_close, "end a room: participants are cut, the name is free again" },
 	{ "routers", NULL, 0, run_routers, "all routers of this store" },
 	{ NULL, NULL, 0, NULL, NULL },

@@ -29,6 +29,10 @@ static bool set_prefix(struct ctl *ctl, const char *value) { ctl->prefix = value
 static bool set_participant(struct ctl *ctl, const char *value) { ctl->participant = value; return true; }
 static bool set_region(struct ctl *ctl, const char *value) { ctl->region = value; return true; }
 static bool set_pool(struct ctl *ctl, const char *value) { ctl->pool = value; return true; }
+static bool set_policy(struct ctl *ctl, const char *value) { ctl->policy = value; return true; }
+static bool set_wait(struct ctl *ctl, const char *value) { (void)value; ctl->wait = true; return true; }
+static bool set_own(struct ctl *ctl, const char *value) { (void)value; ctl->own = true; return true; }
+static bool set_deadline(struct ctl *ctl, const char *value) { return parse_u64(str_of(value), &ctl->deadline_ms) && ctl->deadline_ms; }
 static bool set_force(struct ctl *ctl, const char *value) { (void)value; ctl->force = true; return true; }
 static bool set_limit(struct ctl *ctl, const char *value) { return parse_u64(str_of(value), &ctl->limit) && ctl->limit; }
 static bool set_epoch(struct ctl *ctl, const char *value) { return parse_u64(str_of(value), &ctl->epoch) && ctl->epoch; }
@@ -38,14 +42,18 @@ static const struct option_row option_rows[] = {
 	{ "url", "URL", 0, set_url, "a router (else USHER_URL, else " URL_DEFAULT ")" },
 	{ "json", NULL, 0, set_json, "print the router's answer as it came; of a list, page after page" },
 	{ "timeout-ms", "N", 0, set_timeout, "give up a call after so long (10000)" },
-	{ "node", "NODE", OPTION_NODE, set_node, "rooms: only of this node" },
+	{ "node", "NODE", OPTION_NODE, set_node, "rooms: only of this node; move: to this one" },
 	{ "prefix", "TEXT", OPTION_PREFIX, set_prefix, "rooms: only names that begin so" },
 	{ "limit", "N", OPTION_LIMIT, set_limit, "nodes, rooms: at most so many (all)" },
 	{ "participant", "NAME", OPTION_PARTICIPANT, set_participant, "join: as whom" },
 	{ "region", "REGION", OPTION_REGION, set_region, "join: the wish for a new room" },
 	{ "pool", "POOL", OPTION_POOL, set_pool, "join: the pool of a new room" },
-	{ "epoch", "N", OPTION_EPOCH, set_epoch, "close: only if the room is at this epoch" },
+	{ "epoch", "N", OPTION_EPOCH, set_epoch, "close, move: only if the room is at this epoch" },
 	{ "force", NULL, OPTION_FORCE, set_force, "close: whatever its epoch" },
+	{ "policy", "POLICY", OPTION_DRAIN, set_policy, "drain: wait until rooms end (default), or move them now" },
+	{ "deadline-ms", "N", OPTION_DRAIN, set_deadline, "drain: what is left then is moved (none)" },
+	{ "wait", NULL, OPTION_DRAIN, set_wait, "drain: follow it until it is over; 1 if it does not come to that" },
+	{ "own", NULL, OPTION_DRAIN, set_own, "drain: of the process that is the node now, ending with it; for stop hooks" },
 };
 #define OPTIONS (sizeof(option_rows) / sizeof(*option_rows))
 enum { HELP = OPTIONS, VERSION };
@@ -83,6 +91,7 @@ static void print_help(FILE *out)
 	             "  usherctl join standup --participant ann\n"
 	             "  usherctl --json rooms --prefix team/ | jq '.rooms[].room'\n"
 	             "  usherctl close standup --epoch 1795328740704\n"
+	             "  usherctl drain sfu-3 --policy move --deadline-ms 30000 --wait\n"
 	             "  usherctl room -- --odd-name\n",
 	        "USHER_URL", "USHER_TOKEN_FILE");
 }

@@ -30,15 +30,17 @@ enum ctl_option { /* also bits of command.options */
 	OPTION_REGION = 16,
 	OPTION_POOL = 32,
 	OPTION_EPOCH = 64,
-	OPTION_FORCE = 128
+	OPTION_FORCE = 128,
+	OPTION_DRAIN = 256 /* all of the drain's */
 };
 struct ctl {
 	const char *url, *token;
 	uint64_t timeout_ms;
 	bool json;
 	const char *node, *prefix, *participant, *region, *pool;
-	uint64_t limit, epoch; /* 0: not given */
-	bool force;
+	const char *policy;
+	uint64_t limit, epoch, deadline_ms; /* 0: not given */
+	bool force, wait, own;
 	const char *name; /* the command's argument */
 	FILE *out, *err;
 	struct loop *loop;
@@ -62,3 +64,14 @@ int ctl_call(struct ctl *, const char *method, const char *target, struct str bo
 /* Reads by shape, or prints what is wrong with the answer. */
 int ctl_read(struct ctl *, struct str answer, const struct json_shape *, void *out);
 void ctl_show_raw(struct ctl *, struct str answer);
+/* before + name + after, the name percent-encoded: '/' belongs to it. */
+struct buf ctl_path(const char *before, const char *name, const char *after);
+int ctl_call_at(struct ctl *, const char *method, struct buf *target, struct str body, struct str *answer); /* frees target */
+/* A change whose answer says nothing new: "NAME done" is printed, or the raw answer. Frees target. */
+int ctl_change(struct ctl *, const char *method, struct buf target, struct str body, const char *done);
+void ctl_pause(struct ctl *, uint64_t ms);
+
+/* -- drain.c ---------------------------------------------------------------------------------------------------------- */
+int run_drain(struct ctl *);
+int run_undrain(struct ctl *);
+int run_move(struct ctl *);

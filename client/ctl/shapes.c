@@ -37,6 +37,19 @@ static const struct json_member load_members[] = {
 };
 static const struct json_shape load_shape = SHAPE(load_members, load_view);
 
+static const struct json_member drain_members[] = {
+	TEXT(drain_view, by),
+	TEXT(drain_view, policy),
+	TEXT(drain_view, since),
+	WHOLE(drain_view, deadline_ms),
+	WHOLE(drain_view, rooms_left),
+	{ .name = "participants_left", .type = JSON_U64, .at = offsetof(struct drain_view, participants_left),
+	  .has = offsetof(struct drain_view, has_participants), .max = 9007199254740991.0, .nullable = true },
+	WHOLE(drain_view, moved),
+	WHOLE(drain_view, failed),
+};
+static const struct json_shape drain_shape = SHAPE(drain_members, drain_view);
+
 static const struct json_member node_members[] = {
 	TEXT(node_view, id),
 	TEXT(node_view, wish),
@@ -60,6 +73,7 @@ static const struct json_member node_members[] = {
 	REAL_HAS(node_view, score, has_score),
 	{ .name = "charged", .type = JSON_REAL, .at = offsetof(struct node_view, charged), .min = -1e15, .max = 1e15, MAY },
 	{ .name = "load", .type = JSON_OBJECT, .at = offsetof(struct node_view, load), .shape = &load_shape, MAY },
+	{ .name = "drain", .type = JSON_OBJECT, .at = offsetof(struct node_view, drain), .shape = &drain_shape, MAY },
 	WORDS(node_view, why_not),
 	{ .name = "labels", .type = JSON_MAP, .at = offsetof(struct node_view, labels), .max = ITEMS_MAX, MAY },
 	LIST(node_view, "breakers", breakers, &breaker_shape),

@@ -18,11 +18,17 @@ struct load_view {
 	double cpu, memory, stress, bandwidth_in_mbps, bandwidth_out_mbps;
 	bool has_cpu, has_memory, has_stress, has_in, has_out;
 };
+struct drain_view {
+	const char *by, *policy, *since; /* policy NULL: none */
+	uint64_t deadline_ms, rooms_left, participants_left, moved, failed;
+	bool has_participants;
+};
 struct node_view {
 	const char *id, *wish, *reported, *state, *incarnation, *region, *zone, *pool, *signal_url, *fences, *adapter, *version;
 	uint64_t registration, rooms, participants, load_age_ms, lease_remaining_ms;
 	double score, charged;
 	struct load_view load;
+	struct drain_view drain;
 	struct json_list why_not;  /* const char * */
 	struct json_list labels;   /* struct json_pair */
 	struct json_list breakers; /* struct breaker_view */

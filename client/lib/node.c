@@ -313,6 +313,11 @@ size_t usher_node_rooms(const struct usher_node *node)
 	return node->rooms.map.count;
 }
 
+bool usher_node_drains(const struct usher_node *node)
+{
+	return node->drains;
+}
+
 void usher_node_report(struct usher_node *node, enum usher_node_report report)
 {
 	if (node->report == report)

@@ -86,6 +86,7 @@ struct usher_node {
 	bool hurry;               /* another round as soon as this one has ended */
 
 	bool in_round, fanned_out, renewed; /* of this round; renewed: by its last answer */
+	bool drains;   /* as the last renewal said */
 	bool degraded; /* since the last renewal some router has said so */
 	bool unasked;  /* a router was told that there is no link for: over ROUTERS_MAX, or no URL */
 	bool turning;
@@ -133,6 +134,7 @@ struct evicted_room {
 struct beat_answer {
 	bool renewed, want_rooms, degraded;
 	uint64_t lease_ms, heartbeat_ms, charged;
+	const char *state;        /* what usher wishes of the node: "ready", "cordoned", "draining"; NULL: not said */
 	struct json_list evict;   /* of struct evicted_room */
 	struct json_list routers; /* of const char * */
 };

@@ -208,6 +208,7 @@ static void renewed(struct router_link *link, const struct beat_answer *answer)
 	lease_renew(&node->lease, link->sent_ms, answer->lease_ms ? answer->lease_ms : node->lease.granted_ms);
 	node->heartbeat_ms = answer->heartbeat_ms ? answer->heartbeat_ms : node->heartbeat_ms;
 	node->charged = answer->charged;
+	node->drains = answer->state && !strcmp(answer->state, "draining");
 	node->current = link;
 	node->attempts = 0;
 	if (node->degraded && !link->parts)

@@ -211,6 +211,7 @@ static const struct json_shape evicted_shape = { evicted_members, 2, sizeof(stru
 #define BEAT_AT(m) offsetof(struct beat_answer, m)
 static const struct json_member beat_members[] = {
 	{ "renewed", JSON_BOOL, BEAT_AT(renewed), JSON_NO_HAS, .required = true },
+	{ "state", JSON_STRING, BEAT_AT(state), JSON_NO_HAS, 0, 64 },
 	{ "lease_ms", JSON_U64, BEAT_AT(lease_ms), JSON_NO_HAS, 0, 86400000 },
 	{ "heartbeat_ms", JSON_U64, BEAT_AT(heartbeat_ms), JSON_NO_HAS, 0, 86400000 },
 	{ "charged", JSON_U64, BEAT_AT(charged), JSON_NO_HAS, 0, (double)EPOCH_MAX },

@@ -154,9 +154,11 @@ def test_an_assignment_that_the_replicas_do_not_have_sends_nobody_there(stage):
     node = stage.node("n1", router, heartbeat=False)
     node.report_rooms = True
     assert until("renewed, with both replicas", lambda: node.beat().json().get("renewed"))
+    node.start_beating()
     router.wait_placeable("n1"), other.wait_placeable("n1")
     until("rooms are placed", lambda: router.join("before").status == 200)
     known = owner(router.join("before"))
+    node.stop_beating()
     fleet.replicas[0].signal(signal.SIGSTOP)
     started = time.monotonic()
     refused = router.join("room")

@@ -28,6 +28,14 @@ def routers_on(stage, url, count=2, *sets):
     return routers, node
 
 
+def placed(router, other, room):
+    """Both know it: whose it is."""
+    until("the room is placed", lambda: router.join(room).status == other.join(room).status == 200)
+    held = owner(router.join(room))
+    assert owner(other.join(room)) == held
+    return held
+
+
 def new_rooms_from(router, name):
     """Seconds until a room that was never heard of can be joined."""
     started, count = time.monotonic(), 0
@@ -48,8 +56,7 @@ def followed(routers, server):
 @pytest.mark.parametrize("wait_replicas", [0, 1])
 def test_livekit_1559_new_rooms_return_in_6_s_after_the_primary_was_killed(stage, sentinels, wait_replicas):
     (router, other), node = routers_on(stage, sentinels.url, 2, f"registry.wait_replicas={wait_replicas}")
-    known = owner(router.join("known"))
-    assert owner(other.join("known")) == known
+    known = placed(router, other, "known")
     sentinels.redis.in_step()
     old = sentinels.primary()
     old.kill()
@@ -66,8 +73,7 @@ def test_livekit_1559_new_rooms_return_in_6_s_after_the_primary_was_killed(stage
 
 def test_livekit_2464_a_demoted_primary_is_left_by_every_connection(stage, sentinels):
     (router, other), node = routers_on(stage, sentinels.url)
-    known = owner(router.join("known"))
-    assert owner(other.join("known")) == known
+    known = placed(router, other, "known")
     old = sentinels.switch()
     started = time.monotonic()
     until("another primary", lambda: sentinels.primary() is not old)

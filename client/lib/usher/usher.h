@@ -79,6 +79,8 @@ void usher_node_turn(struct usher_node *);
 bool usher_node_admits(const struct usher_node *);
 int64_t usher_node_lease_left_ms(const struct usher_node *); /* until it refuses; 0: it does */
 enum usher_node_phase usher_node_phase(const struct usher_node *);
+/* The last answered heartbeat said that the node is being drained: it gets no new rooms, and is to open none. */
+bool usher_node_drains(const struct usher_node *);
 
 /* The rooms that the SFU holds, as usher knows them. room_set adds or updates; -1: not a room name, or not an epoch.
  * A higher epoch replaces, a lower one is ignored. */

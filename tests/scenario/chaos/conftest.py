@@ -36,7 +36,7 @@ def helper(tmp_path_factory):
 @pytest.fixture
 def make_fleet(stage, size, helper):
     """fleet = make_fleet(**how): started, placeable, empty."""
-    def make(**how):
+    def make(size=size, **how):
         return fleets.Fleet(stage, size, helper, **how)
     return make
 

@@ -28,6 +28,7 @@ struct fake_router {
 	/* answers */
 	bool degraded, not_renewed, want_rooms;
 	uint64_t registration, lease_ms, heartbeat_ms, charged;
+	const char *wish; /* NULL: "ready" */
 	const char *evict, *routers;                /* JSON lists; NULL: left out */
 	const char *register_refusal, *beat_refusal; /* "409 node_taken"; NULL: none */
 	void (*seen)(struct fake_router *); /* before it answers the last of asked[] */
@@ -63,8 +64,8 @@ static inline void fake_router_beat(const struct fake_router *f, struct buf *out
 {
 	struct buf body = { 0 };
 
-	buf_printf(&body, "{\"renewed\":%s,\"lease_ms\":%" PRIu64 ",\"heartbeat_ms\":%" PRIu64 ",\"state\":\"ready\",\"charged\":%" PRIu64,
-	           f->degraded || f->not_renewed ? "false" : "true", f->lease_ms, f->heartbeat_ms, f->charged);
+	buf_printf(&body, "{\"renewed\":%s,\"lease_ms\":%" PRIu64 ",\"heartbeat_ms\":%" PRIu64 ",\"state\":\"%s\",\"charged\":%" PRIu64,
+	           f->degraded || f->not_renewed ? "false" : "true", f->lease_ms, f->heartbeat_ms, f->wish ? f->wish : "ready", f->charged);
 	buf_printf(&body, ",\"evict\":%s,\"want_rooms\":%s,\"degraded\":%s", f->evict ? f->evict : "[]", f->want_rooms ? "true" : "false",
 	           f->degraded ? "true" : "false");
 	buf_printf(&body, "%s%s}", f->routers ? ",\"routers\":" : "", f->routers ? f->routers : "");

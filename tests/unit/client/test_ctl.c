@@ -249,6 +249,63 @@ START_TEST(output_that_cannot_be_written_is_a_failure)
 }
 END_TEST
 
+START_TEST(drain_and_move_send_what_was_said)
+{
+	for (int i = 0; i < 4; i++)
+		router_says("204 No Content", "");
+	ck_assert_int_eq(run("drain sfu-1"), CTL_DONE);
+	CK_ASKED(0, "PUT /v1/nodes/sfu-1/drain HTTP/1.1\r\n");
+	CK_SHOWS(router.asked[0], "\r\n\r\n{}");
+	ck_assert_int_eq(run("drain sfu-1 --policy move --deadline-ms 30000"), CTL_DONE);
+	CK_SHOWS(router.asked[1], "\r\n\r\n{\"policy\":\"move\",\"deadline_ms\":30000}");
+	ck_assert_int_eq(run("undrain sfu-1"), CTL_DONE);
+	CK_ASKED(2, "DELETE /v1/nodes/sfu-1/drain HTTP/1.1\r\n");
+	ck_assert_int_eq(run("move a/b --node sfu-2 --epoch 17"), CTL_DONE);
+	CK_ASKED(3, "POST /v1/rooms/a%2Fb/move HTTP/1.1\r\n");
+	CK_SHOWS(router.asked[3], "\r\n\r\n{\"node\":\"sfu-2\",\"epoch\":17}");
+}
+END_TEST
+
+#define DRAINING(state, left, moved)                                                                                   \
+	"{\"id\":\"sfu-1\",\"state\":\"" state "\",\"incarnation\":\"i7\",\"drain\":{\"by\":\"node\",\"policy\":\"move\"," \
+	"\"rooms_left\":" left ",\"participants_left\":9,\"moved\":" moved "}}"
+
+START_TEST(own_drain_names_the_process_and_is_followed_to_its_end)
+{
+	router_says("200 OK", "{\"id\":\"sfu-1\",\"state\":\"ready\",\"incarnation\":\"i7\",\"drain\":null}");
+	router_says("204 No Content", "");
+	router_says("200 OK", "{\"id\":\"sfu-1\",\"state\":\"ready\",\"drain\":null}"); /* a router that has not read it yet */
+	router_says("200 OK", DRAINING("draining", "2", "1"));
+	router_says("503 Service Unavailable", "{}");
+	router_says("200 OK", DRAINING("drained", "0", "3"));
+	ck_assert_int_eq(run("drain sfu-1 --own --policy move --wait"), CTL_DONE);
+	CK_SHOWS(router.asked[1], "\r\n\r\n{\"policy\":\"move\",\"incarnation\":\"i7\"}");
+	CK_SHOWS(out_text, "2 rooms left with 9 participants, 1 moved\n");
+	CK_SHOWS(out_text, "sfu-1 is drained\n");
+	ck_assert_uint_eq(router.calls, 6);
+}
+END_TEST
+
+START_TEST(a_drain_that_somebody_undid_is_a_failure)
+{
+	router_says("204 No Content", "");
+	router_says("200 OK", DRAINING("draining", "2", "1"));
+	router_says("200 OK", "{\"id\":\"sfu-1\",\"state\":\"ready\",\"drain\":null}");
+	ck_assert_int_eq(run("drain sfu-1 --wait"), CTL_FAILED);
+	CK_SHOWS(err_text, "undone");
+}
+END_TEST
+
+START_TEST(a_node_that_is_nobody_has_no_drain_of_its_own)
+{
+	router_says("200 OK", "{\"id\":\"sfu-1\",\"state\":\"lost\",\"incarnation\":null,\"drain\":null}");
+	ck_assert_int_eq(run("drain sfu-1 --own"), CTL_FAILED);
+	ck_assert_uint_eq(router.calls, 1);
+	router_says("404 Not Found", "{\"title\":\"No such node\",\"code\":\"unknown_node\"}");
+	ck_assert_int_eq(run("drain sfu-2"), CTL_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(help_names_all_there_is)
 {
 	static const char *const parts[] = { "USHER_URL", "USHER_TOKEN_FILE", "Exit code: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, "
@@ -289,7 +346,8 @@ START_TEST(usage_is_strict)
 {
 	static const char *const lines[] = { "", "dance", "node", "nodes extra", "room a b", "nodes --epoch 3", "close a", "close a --epoch 0",
 		                             "close a --epoch 1 --force", "rooms --limit x", "rooms --limit", "--wrong", "--url ftp://x nodes",
-		                             "--url http://h/?q nodes", "cordon a --node b" };
+		                             "--url http://h/?q nodes", "cordon a --node b", "drain", "drain a --deadline-ms 0",
+		                             "drain a --deadline-ms -1", "undrain a --wait", "move a --force" };
 
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
 		ck_assert_msg(run(lines[i]) == CTL_USAGE, "%s", lines[i]);
@@ -358,6 +416,10 @@ int main(void)
 	tcase_add_test(all, json_is_passed_on_raw);
 	tcase_add_test(all, join_sends_the_wishes);
 	tcase_add_test(all, changes_say_what_they_did);
+	tcase_add_test(all, drain_and_move_send_what_was_said);
+	tcase_add_test(all, own_drain_names_the_process_and_is_followed_to_its_end);
+	tcase_add_test(all, a_drain_that_somebody_undid_is_a_failure);
+	tcase_add_test(all, a_node_that_is_nobody_has_no_drain_of_its_own);
 	tcase_add_test(all, refusals_are_told_and_coded);
 	tcase_add_test(all, refusals_are_safe_for_terminals);
 	tcase_add_test(all, a_cursor_that_stands_still_ends);

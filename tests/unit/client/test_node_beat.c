@@ -60,6 +60,19 @@ START_TEST(says_what_is_known_of_the_load)
 }
 END_TEST
 
+START_TEST(an_answer_says_whether_the_node_drains)
+{
+	play_start_admitted(1);
+	ck_assert(!usher_node_drains(node));
+	routers[0].wish = "draining";
+	play_round();
+	ck_assert(usher_node_drains(node) && usher_node_admits(node));
+	routers[0].wish = "cordoned";
+	play_round();
+	ck_assert(!usher_node_drains(node));
+}
+END_TEST
+
 START_TEST(a_report_is_told_at_once)
 {
 	play_start_admitted(1);
@@ -627,6 +640,7 @@ int main(void)
 	tcase_set_timeout(all, 60);
 	tcase_add_test(all, one_each_interval);
 	tcase_add_test(all, says_what_is_known_of_the_load);
+	tcase_add_test(all, an_answer_says_whether_the_node_drains);
 	tcase_add_test(all, a_report_is_told_at_once);
 	tcase_add_test(all, changes_digest_and_what_closed);
 	tcase_add_test(all, held_again_is_not_closed);
