@@ -204,7 +204,8 @@ int memory_register(struct store *store, const char *node, const struct registra
 
 /* -- renew ----------------------------------------------------------------------------------------------------------------- */
 
-/* A registration above the record's means that the store lost data; it is taken, for the process that the record names. */
+/* A registration above the record's means that the store lost data; it is taken, for the process that the record names, but not over
+ * `lost`: somebody may be placing its rooms by that. */
 static enum renew_verdict renew_judge(const struct memory_node *node, const struct renewal *renewal)
 {
 	const struct node_record *r;
@@ -216,10 +217,10 @@ static enum renew_verdict renew_judge(const struct memory_node *node, const stru
 		return RENEW_STALE;
 	if (strcmp(r->incarnation, renewal->incarnation) != 0)
 		return RENEW_UNKNOWN;
-	if (renewal->registration > r->registration)
-		return RENEW_DONE;
 	if (r->lost)
 		return RENEW_UNKNOWN;
+	if (renewal->registration > r->registration)
+		return RENEW_DONE;
 	return renewal->seq <= r->seq ? RENEW_REPEATED : RENEW_DONE;
 }
 

@@ -141,6 +141,35 @@ def test_an_old_snapshot_is_made_up_for_by_reports(stage, tmp_path):
     assert held == {(node, room): epoch for room, (node, epoch) in owners.items()}
 
 
+def test_a_record_of_an_earlier_owner_places_nothing_anew(stage):
+    """The store has lost its last writes: the room's record names a node that is gone, but another one has the room since."""
+    redis, (router,), holder = fleet(stage, count=1)
+    first, _ = owner(router.join("r"))
+    client = redis.client()
+    key, = client.keys("usher:r:*")
+    record = client.dump(key)
+    holder.nodes = [node for node in holder.nodes if node.name != first]
+    client.hset("usher:n:{%s}" % first, "lost", "1")
+    until("the node is lost", lambda: router.node(first)["state"] == "lost")
+    second = owner(router.join("r"))
+    assert second[0] != first
+    holder.beat()
+    with client.pipeline() as pipe:
+        pipe.delete("usher:mark")
+        pipe.restore(key, 0, record, replace=True)
+        pipe.execute()
+
+    async def go():
+        join = asyncio.create_task(many_joins([router], lambda i: "r", 1, 1))
+        await asyncio.wait({join}, timeout=1)  # time enough to give the record's owner up, less than a join waits
+        while not join.done():
+            await asyncio.to_thread(holder.beat)
+            await asyncio.sleep(0.1)
+        return await join
+    answer, = asyncio.run(go())
+    assert owner(answer) == second
+
+
 def test_a_ghost_is_opened_again_at_its_epoch(stage):
     redis, (router, other), holder = fleet(stage, names=("n1",))
     node = holder.nodes[0]

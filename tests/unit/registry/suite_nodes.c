@@ -186,6 +186,7 @@ START_TEST(lost_registration_renews_nothing)
 	ck_assert(do_lose("n1", r, 1));
 	ck_assert(do_look("n1")->lost);
 	ck_assert_int_eq(do_renew("n1", "i1", r, 2).verdict, RENEW_UNKNOWN);
+	ck_assert_int_eq(do_renew("n1", "i1", r + 1000, 1).verdict, RENEW_UNKNOWN); /* whatever the store has lost since */
 	ck_assert_uint_eq(do_look("n1")->seq, 1);
 	next = do_register("n1", "i1", "").registration;
 	ck_assert_uint_gt(next, r);
