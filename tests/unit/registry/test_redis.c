@@ -529,6 +529,20 @@ START_TEST(demoted_primary_is_left)
 }
 END_TEST
 
+/* Nobody cuts the connections, and no call is refused: only asking for the role shows it. */
+START_TEST(demoted_primary_is_left_without_a_call)
+{
+	opened("a");
+	KEPT("a");
+	redis_server_ask(&server, "REPLICAOF 127.0.0.1 1");
+	UNTIL(!store_up(store) && !registry_up(registry));
+	ck_assert_int_eq(hit("a"), TABLE_UNSURE);
+	redis_server_ask(&server, "REPLICAOF NO ONE");
+	UNTIL(store_up(store) && registry_up(registry));
+	ck_assert_int_eq(claim_now("b"), 0);
+}
+END_TEST
+
 static int client_of(uint16_t port)
 {
 	struct redis_target t;
@@ -961,6 +975,7 @@ int main(void)
 	tcase_add_loop_test(plain, with_less_permission_age_decides, 0, 4);
 	tcase_add_loop_test(plain, refused_writes_are_unknown_and_reads_go_on, 0, 2);
 	tcase_add_test(plain, demoted_primary_is_left);
+	tcase_add_test(plain, demoted_primary_is_left_without_a_call);
 	tcase_add_test(plain, busy_server_costs_no_more_than_the_budget);
 	tcase_add_test(plain, abandoned_write_may_have_run);
 	tcase_add_test(plain, listing_asks_no_more_than_a_step_at_a_time);
