@@ -198,12 +198,12 @@ static void many_asked(struct many *many, int err)
 		many->err = err;
 }
 
-int rooms_find_all(struct store *store, const struct str *names, size_t n, uint64_t due_ms, struct room *out, struct wait *w)
+int rooms_find_all(struct store *store, const struct str *names, size_t n, bool fresh, uint64_t due_ms, struct room *out, struct wait *w)
 {
 	struct many *many = many_new(n, many_answered);
 
 	for (size_t i = 0; i < n; i++) {
-		enum table_hit hit = table_find(store->registry->table, names[i], &out[i]);
+		enum table_hit hit = fresh ? TABLE_MISS : table_find(store->registry->table, names[i], &out[i]);
 		if (hit != TABLE_SURE && !(hit == TABLE_UNSURE && !store_up(store)))
 			many_asked(many, store->ops->find(store, names[i], due_ms, &out[i], &many->one[i].wait));
 	}

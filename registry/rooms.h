@@ -74,7 +74,7 @@ struct restored {
 int rooms_restore(struct store *, const struct restoring *, size_t n, uint64_t due_ms, struct restored *out, struct wait *);
 /* What the table or the store says of each, sent at once; like rooms_find(), but what is not there is just not there, also while
  * the store is being rebuilt. */
-int rooms_find_all(struct store *, const struct str *names, size_t n, uint64_t due_ms, struct room *out, struct wait *);
+int rooms_find_all(struct store *, const struct str *names, size_t n, bool fresh, uint64_t due_ms, struct room *out, struct wait *);
 /* -> closing, at this epoch. */
 int rooms_shut(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 /* Deletes the record if it is at this epoch (`won`); its epoch is remembered. One that is moving stays: its node has let go of it,

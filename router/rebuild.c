@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whole again is the store when every node that anybody remembers has told all its rooms: those that it has now, and those
- * that this process knew before; at the latest after lease and grace of watching, as by then a node that did not come lets
- * nobody in any more. Every router judges for itself and the first to be satisfied writes it.
+ * that this process knew before, if it ran then; at the latest after lease and grace of watching, as by then a node that did not
+ * come lets nobody in any more. Every router judges for itself and the first to be satisfied writes it.
  *
  * A store without a mark is new, or has lost all. A process that knows of no node begins it as whole; who knows better doubts it:
  * another router, by the nodes that it remembers; or any router that gets a heartbeat of a node which the store does not know,
@@ -29,7 +29,8 @@ struct rebuild {
 	struct wait wait;
 	struct store_mark mark, seen; /* trusted; as just read */
 	bool under_way, again, done;
-	bool doubted;              /* this generation, once */
+	bool doubted;              /* this generation, and the store has heard it */
+	bool witness;              /* we ran, and knew all nodes, when this generation began */
 	_Atomic bool called;
 	struct task call;
 	uint64_t watched_since_ms; /* this generation, or since we watch it again */
@@ -95,6 +96,8 @@ static bool is_whole_again(const struct rebuild *r)
 
 	if (watched >= conf->nodes.lease_ms + conf->nodes.grace_ms)
 		return true;
+	if (!r->witness)
+		return false; /* there may have been nodes that only routers which are gone knew */
 	/* A view from before the mark says nothing of this generation, and a node that was lost with it needs a heartbeat to show. */
 	if (!view->ready || view->seen_ms < r->watched_since_ms || watched < conf->nodes.heartbeat_ms + conf->nodes.heartbeat_ms / 2)
 		return false;
@@ -113,10 +116,12 @@ static void take_mark(struct rebuild *r)
 
 	if (other || was_whole != r->seen.whole)
 		r->watched_since_ms = now_of(r);
-	if (other)
+	if (other) {
 		r->doubted = false;
-	if (other && !r->nodes)
-		remember_nodes(r);
+		r->witness = was_whole || (r->witness && r->mark.generation);
+		if (!r->nodes && (r->mark.generation || !fleet_view(r->router->fleet)->ready))
+			remember_nodes(r); /* else what we know was read from this very store */
+	}
 	r->mark = r->seen;
 	registry_trust_mark(r->router->registry, &r->mark);
 	if (!r->mark.whole && (other || was_whole))
@@ -143,16 +148,22 @@ static void called(struct wait *w, int err)
 	rest(r);
 }
 
-/* Somebody began this generation as whole; we know nodes from before it. */
+static void doubted(struct wait *w, int err)
+{
+	container_of(w, struct rebuild, wait)->doubted = !err;
+	called(w, err);
+}
+
+/* Somebody began this generation as whole; we know nodes from before it. Once: whoever calls it whole after that, knows more. */
 static void doubt(struct rebuild *r)
 {
 	const struct router_conf *conf = &r->router->conf;
 
-	r->wait.wake = called;
+	r->wait.wake = doubted;
 	int err = registry_doubt(r->router->store, r->mark.generation, conf->nodes.lease_ms + conf->nodes.grace_ms,
 	                         now_of(r) + conf->registry.timeout_ms, &r->done, &r->wait);
 	if (err != WAIT)
-		called(&r->wait, err);
+		doubted(&r->wait, err);
 }
 
 static void call_whole(struct rebuild *r)
@@ -168,7 +179,6 @@ static void judge(struct rebuild *r)
 	bool satisfied = is_whole_again(r);
 
 	if (r->mark.whole && r->nodes && !satisfied && !r->doubted) {
-		r->doubted = true;
 		doubt(r);
 	} else if (!r->mark.whole && satisfied) {
 		call_whole(r);

@@ -76,7 +76,9 @@ int check_rooms(struct request *rq)
 	hb->conflicts = arena_alloc(request_arena(rq), list->count * sizeof(*hb->conflicts));
 	for (size_t i = 0; i < list->count; i++)
 		hb->names[i] = str_of(rooms[i].room);
-	return rooms_find_all(rq->worker->store, hb->names, list->count, request_store_due(rq), hb->records, &rq->wait);
+	/* A list that the store's present data has not seen gives a node its rooms back: not by what this process knows of them. */
+	bool fresh = hb->renewed.listed != hb->generation;
+	return rooms_find_all(rq->worker->store, hb->names, list->count, fresh, request_store_due(rq), hb->records, &rq->wait);
 }
 
 static bool is_own(const struct request *rq, const struct room *record)

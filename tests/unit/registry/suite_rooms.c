@@ -470,10 +470,10 @@ START_TEST(many_are_found_at_once)
 		if (i % 3)
 			do_claim(text[i], 0, i % 3 == 1 ? "n1" : "n2");
 	}
-	OK(rooms_find_all(s, names, 300, DUE, rooms, w));
+	OK(rooms_find_all(s, names, 300, false, DUE, rooms, w));
 	for (int i = 0; i < 300; i++)
 		ck_assert_str_eq(rooms[i].node, i % 3 == 0 ? "" : i % 3 == 1 ? "n1" : "n2");
-	OK(rooms_find_all(s, names, 0, DUE, rooms, w));
+	OK(rooms_find_all(s, names, 0, false, DUE, rooms, w));
 }
 END_TEST
 
@@ -486,7 +486,7 @@ START_TEST(asker_of_many_may_leave)
 	FROM_HERE(_i);
 	for (int i = 0; i < 50; i++)
 		names[i] = STR("a");
-	if (rooms_find_all(s, names, 50, DUE, rooms, &a.w) == WAIT)
+	if (rooms_find_all(s, names, 50, false, DUE, rooms, &a.w) == WAIT)
 		wait_drop(&a.w);
 	for (int i = 0; i < 20; i++)
 		turn();
