@@ -10,6 +10,7 @@
 #include "base/ask.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "registry/hash.h"
 #include "router/keeper.h"
 #include "router/metrics.h"
 #include "router/router.h"
@@ -40,16 +41,13 @@ struct keeper {
 	struct router *router;
 	_Atomic bool refreshing;
 	struct task refresh;
+	struct hash_key key;
 	struct slot *slots[BUCKETS];
 };
 
 static struct slot **slot_place(struct keeper *k, struct str room)
 {
-	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
-
-	for (size_t i = 0; i < room.len; i++)
-		hash = (hash ^ (unsigned char)room.at[i]) * UINT64_C(1099511628211);
-	struct slot **at = &k->slots[hash % BUCKETS];
+	struct slot **at = &k->slots[hash_name(k->key, room) % BUCKETS];
 	while (*at && !((*at)->len == room.len && !memcmp((*at)->room, room.at, room.len)))
 		at = &(*at)->next;
 	return at;
@@ -291,6 +289,7 @@ struct keeper *keeper_new(struct router *router)
 	if (!k)
 		abort();
 	k->router = router;
+	k->key = hash_key_new();
 	return k;
 }
 

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "registry/hash.h"
 #include "health/fleet.h"
 #include "router/drain.h"
 #include "router/events.h"
@@ -78,16 +79,9 @@ struct moving_ask { /* of a worker */
 
 static void tick(struct timer *);
 
+static const struct hash_key same_for_all = { { 0, 0 } }; /* every router must come to the same shares */
+
 /* -- whose share ------------------------------------------------------------------------------------------------------------------ */
-static uint64_t hash_of(struct str name)
-{
-	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
-
-	for (size_t i = 0; i < name.len; i++)
-		hash = (hash ^ (unsigned char)name.at[i]) * UINT64_C(1099511628211);
-	return hash ^ hash >> 32;
-}
-
 /* How many routers there are, and which of them, in order of their names, this one is. */
 static size_t routers(const struct mover *mover, size_t *rank)
 {
@@ -107,14 +101,14 @@ static bool is_ours(const struct mover *mover, struct str name)
 {
 	size_t rank, n = routers(mover, &rank);
 
-	return hash_of(name) % n == rank;
+	return hash_name(same_for_all, name) % n == rank;
 }
 
 /* -- rooms met moving --------------------------------------------------------------------------------------------------------------- */
 /* The oldest sight goes first when the table is full. True: it has been so for long enough. */
 static bool meet(struct mover *mover, struct str name, uint64_t epoch)
 {
-	uint64_t now = loop_now_ms(mover->router->loop), hash = hash_of(name);
+	uint64_t now = loop_now_ms(mover->router->loop), hash = hash_name(same_for_all, name);
 	struct met *oldest = &mover->met[0];
 
 	for (size_t i = 0; i < MET_MAX; i++) {

@@ -104,15 +104,6 @@ void field_write(const struct field *field, const struct candidate *chosen, int 
 }
 
 /* -- keeping -------------------------------------------------------------------------------------------------------------- */
-static uint64_t hash_room(struct str room)
-{
-	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
-
-	for (size_t i = 0; i < room.len; i++)
-		hash = (hash ^ (unsigned char)room.at[i]) * UINT64_C(1099511628211);
-	return hash;
-}
-
 static bool make_tables(struct place *place)
 {
 	if (place->ring || !place->conf.explained)
@@ -146,7 +137,7 @@ void place_keep(struct place *place, const struct field *field, const struct can
 	struct kept *kept = calloc(1, sizeof(*kept) + room.len + json.len);
 	if (!kept)
 		abort();
-	kept->hash = hash_room(room);
+	kept->hash = hash_name(place->key, room);
 	kept->room_len = room.len;
 	kept->json_len = json.len;
 	memcpy(kept->text, room.at, room.len);
@@ -162,7 +153,7 @@ void place_keep(struct place *place, const struct field *field, const struct can
 
 bool place_explain(const struct place *place, struct str room, struct buf *json)
 {
-	uint64_t hash = hash_room(room);
+	uint64_t hash = hash_name(place->key, room);
 
 	if (!place->ring)
 		return false;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "registry/hash.h"
 #include <stdatomic.h>
 
 #include "health/charges.h"
@@ -48,6 +49,7 @@ struct place {
 	/* Explanations: a ring, found by room through a table of chains. */
 	struct kept **ring, **table;
 	size_t next, nbuckets;
+	struct hash_key key;
 };
 
 /* place_field.c */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "router/edge.h"
 #include "router/problem.h"
 #include "router/router.h"
 #include "router/signal.h"
@@ -18,21 +19,37 @@ int await_body(struct request *rq)
 	return request_await_body(rq);
 }
 
+static struct str find_header(const struct forward_head *answer, const char *name)
+{
+	for (size_t i = 0; i < answer->nheaders; i++)
+		if (str_is_nocase(answer->headers[i].name, name))
+			return answer->headers[i].value;
+	return (struct str){ 0 };
+}
+
+/* Only to an answer that goes on: one that is discarded is followed by another, or by a refusal with headers of its own. */
+static void add_headers(struct request *rq, const struct forward_head *answer)
+{
+	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
+	if (!find_header(answer, "Access-Control-Allow-Origin").at)
+		edge_cors(rq);
+}
+
 static enum forward_verdict head(void *arg, const struct forward_head *answer)
 {
 	struct request *rq = arg;
 	struct signaling *sg = rq->state;
 
-	for (size_t i = 0; i < answer->nheaders; i++)
-		if (str_is_nocase(answer->headers[i].name, "X-Usher-Refused"))
-			sg->refused = (struct str){ arena_copy(request_arena(rq), answer->headers[i].value.at, answer->headers[i].value.len),
-			                            answer->headers[i].value.len };
+	struct str refused = find_header(answer, "X-Usher-Refused");
+	if (refused.len)
+		sg->refused = (struct str){ arena_copy(request_arena(rq), refused.at, refused.len), refused.len };
 	guard_leave(rq->worker->router->fleet, &sg->guard, answer->outcome, sg->refused.len ? 409 : answer->status,
 	            answer->retry_after_ms, sg->resolve.name);
 	sg->outcome = answer->outcome;
 	if (answer->outcome != HTTP_ANSWERED || sg->refused.len)
 		return FORWARD_DISCARD;
 	sg->passed = true;
+	add_headers(rq, answer);
 	rq->status = answer->status;
 	return FORWARD_PASS;
 }
@@ -68,7 +85,6 @@ int forward_request(struct request *rq)
 	to->response_timeout_ms = conf->sfu.response_timeout_ms;
 	to->stream_idle_ms = conf->sfu.stream_idle_ms;
 	signal_headers(rq, to->headers, &to->nheaders);
-	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
 	request_stream(rq);
 	sg->forward = forward_start(rq->worker->http, rq->x, to, &ops, rq);
 	if (!sg->forward)

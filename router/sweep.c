@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "health/fleet.h"
 #include "health/sfu.h"
+#include "registry/hash.h"
 #include "registry/nodes.h"
 #include "registry/rooms.h"
 #include "router/mover.h"
@@ -49,6 +50,7 @@ struct sweep {
 	struct sfu *sfu;
 	void (*then)(struct sweep *, int err);
 	size_t nwatched;
+	struct hash_key key;
 	struct watched *watched[BUCKETS];
 };
 
@@ -78,11 +80,7 @@ static uint64_t due(const struct sweep *s)
 /* -- what is watched --------------------------------------------------------------------------------------------------------------- */
 static struct watched **watched_place(struct sweep *s, struct str room)
 {
-	uint64_t hash = UINT64_C(14695981039346656037);
-
-	for (size_t i = 0; i < room.len; i++)
-		hash = (hash ^ (unsigned char)room.at[i]) * UINT64_C(1099511628211);
-	struct watched **at = &s->watched[hash % BUCKETS];
+	struct watched **at = &s->watched[hash_name(s->key, room) % BUCKETS];
 	while (*at && !((*at)->len == room.len && !memcmp((*at)->room, room.at, room.len)))
 		at = &(*at)->next;
 	return at;
@@ -277,6 +275,7 @@ struct sweep *sweep_new(struct router *router)
 		abort();
 	s->router = router;
 	s->wait.wake = woken;
+	s->key = hash_key_new();
 	s->sfu = sfu_new(router->loop, router->fleet, router->http, &sfu);
 	return s;
 }
