@@ -129,7 +129,6 @@ def fleet_owner(fleet, room):
 
 
 # -- one of both, with an SFU that is a process of its own -----------------------------------------------------------------
-@pytest.mark.full_only
 def test_chaos_sfu_killed_and_started_by_its_agent(make_fleet, size, say):
     fleet = make_fleet(janus=("n1",), janus_owned=True)
     owners = fleet.fill()
