@@ -77,7 +77,7 @@ static const struct json_member said_members[] = {
 	{ "breakers", JSON_LIST, offsetof(struct said, breakers), JSON_NO_HAS, 0, 10000, .shape = &breaker_shape },
 	{ "drains", JSON_LIST, offsetof(struct said, drains), JSON_NO_HAS, 0, 10000, .shape = &drain_shape },
 };
-static const struct json_shape said_shape = { said_members, 7, sizeof(struct said) };
+static const struct json_shape said_shape = { said_members, sizeof(said_members) / sizeof(*said_members), sizeof(struct said) };
 
 static void write_breaker(void *arg, const struct breaker_line *line)
 {

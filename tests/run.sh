@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs the tests, and ends with one line: N passed, N failed, N skipped.
-#   tests/run.sh             everything: checks of the tree, unit tests, scenarios, guards; unit tests and scenarios again under
-#                            ASan+UBSan+LSan, and under TSan where threads meet
+#   tests/run.sh             everything but what follows: checks of the tree, the model in short, unit tests, scenarios; unit tests
+#                            and scenarios again under ASan+UBSan+LSan, and under TSan where threads meet
 #   tests/run.sh quick       one build: checks, unit tests and the short scenarios (under 2 minutes on 2 cores)
 #   tests/run.sh scenario X  only the scenarios whose name matches X (pytest -k)
 #   tests/run.sh guards      takes each guard out and sees exactly its test fail
-#   tests/run.sh chaos       all of the fault bench, at the size of its figures (about 50 minutes; USHER_CHAOS_RUNS=3 for three
-#                            runs of each); "everything" has its short form
+#   tests/run.sh chaos       the fault bench at the size of its figures (about 50 minutes; USHER_CHAOS_RUNS=3 for three runs of
+#                            each), or with `chaos short` in seconds for each. Not all of its figures are reached yet, and those
+#                            that are not fail: docs/operate/failures.md
 #   tests/run.sh model       the protocol's model: every configuration and every fault put into it (an hour of one core)
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -17,7 +18,7 @@ results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 passed=0 failed=0 skipped=0
 
-case $mode in all | quick | scenario | guards | chaos | model) ;; *) sed -n '3,12s/^# \?//p' "$0"; exit 2 ;; esac
+case $mode in all | quick | scenario | guards | chaos | model) ;; *) sed -n '3,13s/^# \?//p' "$0"; exit 2 ;; esac
 
 finish() {
 	echo "$passed passed, $failed failed, $skipped skipped"
@@ -70,10 +71,10 @@ unit() { # build directory
 	count_unit "$log"
 }
 
-scenario() { # build directory, what -k selects, deadline in seconds of each wait
+scenario() { # build directory, what -k selects, deadline in seconds of each wait, where
 	say "scenarios against $1${2:+ ($2)}"
 	USHER_BUILD=$PWD/$1 USHER_TEST_DEADLINE=$3 /usr/bin/python3 -m pytest -p no:cacheprovider -q --tb=short --maxfail=10 \
-		tests/scenario ${2:+-k "$2"} --junitxml="$results/scenario.xml" 2>&1 | grep -vE '^[.sFE]+ *\[|^$'
+		${4:-tests/scenario --ignore=tests/scenario/chaos} ${2:+-k "$2"} --junitxml="$results/scenario.xml" 2>&1 | grep -vE '^[.sFE]+ *\[|^$'
 	local all bad errors skips
 	read -r all bad errors skips <<<"$(/usr/bin/python3 - "$results/scenario.xml" <<'PY'
 import sys
@@ -85,6 +86,14 @@ PY
 	rm -f "$results/scenario.xml"
 	[ -n "$all" ] || { failed=$((failed + 1)); return; }
 	passed=$((passed + all - bad - errors - skips)) failed=$((failed + bad + errors)) skipped=$((skipped + skips))
+}
+
+# That each patch still fits; whether its test fails without the guard, tests/run.sh guards sees.
+guards_fit() {
+	local patch
+	for patch in tests/guards/*.patch; do
+		patch --dry-run -s -f -p1 <"$patch" || { echo "$patch does not apply"; return 1; }
+	done
 }
 
 guards() {
@@ -107,16 +116,16 @@ quick)
 	check tests/includes.sh
 	check tests/reference.sh build
 	unit build
-	scenario build "not 100_mb and not janus and not notice and not term and not chaos" 20
+	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain" 20
 	;;
 scenario)
-	scenario build "${filter:-not (chaos and full)}" 20
+	scenario build "$filter" 20
 	;;
 guards)
 	guards
 	;;
 chaos)
-	scenario build "chaos and full" 20
+	scenario build "chaos and ${filter:-full}" 20 tests/scenario/chaos
 	;;
 all)
 	check tests/includes.sh
@@ -124,11 +133,12 @@ all)
 	check tests/pkgconfig.sh build
 	check tests/model/run.sh quick
 	unit build
-	scenario build "not (chaos and full)" 20
-	guards
+	check guards_fit
+	scenario build "" 20
+	scenario build checker 20 tests/scenario/chaos/test_checker.py
 	build build-asan -Dfault_points=true -Db_sanitize=address,undefined
 	unit build-asan
-	scenario build-asan "not notice and not janus and not chaos" 40
+	scenario build-asan "not notice and not janus" 40
 	build build-tsan -Dfault_points=true -Db_sanitize=thread
 	unit build-tsan
 	scenario build-tsan "term or 1000_concurrent or failing_node or 500_rooms or never_answers" 60

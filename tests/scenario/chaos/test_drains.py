@@ -38,6 +38,7 @@ def test_chaos_drain_with_policy_move(make_fleet, size, say):
     assert not checker.moved(others, after)
 
 
+@pytest.mark.full_only
 def test_chaos_drain_undone_half_way(make_fleet, size, say):
     fleet = make_fleet()
     owners = fleet.fill()

@@ -129,7 +129,6 @@ def fleet_owner(fleet, room):
 
 
 # -- one of both, with an SFU that is a process of its own -----------------------------------------------------------------
-@pytest.mark.full_only
 def test_chaos_sfu_killed_and_started_by_its_agent(make_fleet, size, say):
     fleet = make_fleet(janus=("n1",), janus_owned=True)
     owners = fleet.fill()
@@ -144,6 +143,7 @@ def test_chaos_sfu_killed_and_started_by_its_agent(make_fleet, size, say):
     assert None not in fleet.sweep().values()
 
 
+@pytest.mark.full_only
 def test_chaos_sfu_killed_and_not_started_again(make_fleet, size, say):
     fleet = make_fleet(janus=("n1",))
     owners = fleet.fill()
@@ -266,6 +266,7 @@ def test_chaos_two_live_processes_under_one_id(make_fleet, size, say):
     assert checker.error_share(fleet.joins) < OTHERS_ERRORS_MAX and first.child.poll() is None
 
 
+@pytest.mark.full_only
 def test_chaos_agent_restarted_under_a_living_sfu(make_fleet, size, say):
     fleet = make_fleet(janus=("n1",))
     owners = fleet.fill()

@@ -220,6 +220,7 @@ def test_chaos_redis_flushed_and_a_router_started_in_the_same_second(make_fleet,
     assert in_time == len(owners)
 
 
+@pytest.mark.full_only
 def test_chaos_redis_restarted_from_an_old_snapshot(make_fleet, size, say):
     fleet = make_fleet()
     owners = fleet.fill()
@@ -337,6 +338,7 @@ def cluster_fleet(stage, make_fleet, replicas):
 
 
 @needs_cluster
+@pytest.mark.full_only
 def test_chaos_cluster_primary_killed(stage, make_fleet, size, say):
     cluster, fleet = cluster_fleet(stage, make_fleet, 1)
     owners = fleet.fill()
