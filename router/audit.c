@@ -33,6 +33,7 @@ struct audits {
 	struct worker *worker;
 	struct timer timer;
 	double share;
+	uint64_t used_ms; /* when all open tunnels last counted as uses of their rooms */
 	struct asking asking[ASKED];
 };
 
@@ -104,6 +105,29 @@ static void look_at(void *ctx, struct tunnel *tunnel, void *arg)
 		ask(audits, carried);
 }
 
+/* Of a node that reports no rooms an open tunnel is all that shows a room in use. */
+static void use(void *ctx, struct tunnel *tunnel, void *arg)
+{
+	struct worker *worker = ctx;
+	const struct carried *carried = arg;
+	struct str name = { (char *)(uintptr_t)carried->room, carried->room_len };
+	struct room room;
+
+	(void)tunnel;
+	if (table_find(registry_table(worker->router->registry), name, &room) != TABLE_MISS && room.epoch == carried->epoch)
+		rooms_touch(worker->store, name, &room);
+}
+
+static void use_all(struct audits *audits)
+{
+	uint64_t now = loop_now_ms(audits->worker->loop);
+
+	if (now - audits->used_ms < audits->worker->router->conf.rooms.unreported_ttl_ms / 4)
+		return;
+	audits->used_ms = now;
+	tunnels_each(audits->worker->tunnels, use, audits->worker);
+}
+
 static void look(struct timer *t)
 {
 	struct audits *audits = container_of(t, struct audits, timer);
@@ -112,6 +136,7 @@ static void look(struct timer *t)
 	audits->share = count > LOOKED_AT ? (double)LOOKED_AT / (double)count : 1;
 	if (count)
 		tunnels_each(audits->worker->tunnels, look_at, audits);
+	use_all(audits);
 	timer_set(audits->worker->loop, t, EVERY_MS, look);
 }
 
@@ -153,7 +178,8 @@ static void lose_here(struct task *task)
 {
 	struct losing *losing = container_of(task, struct losing, task);
 
-	tunnels_each(losing->worker->tunnels, close_if_node, losing);
+	if (losing->worker->tunnels)
+		tunnels_each(losing->worker->tunnels, close_if_node, losing);
 	free(losing);
 }
 

@@ -18,7 +18,7 @@
 
 void room_write(struct json_out *json, const struct router *router, struct str name, const struct room *room, int64_t participants)
 {
-	bool owned = room->state != ROOM_OPEN || fleet_owns(router->fleet, room->node, room->incarnation) ||
+	bool owned = room->state == ROOM_NONE || fleet_owns(router->fleet, room->node, room->incarnation) ||
 		     !fleet_view(router->fleet)->ready;
 	char created[25];
 

@@ -44,6 +44,7 @@ struct sweep {
 	char cursor[96];
 	struct rooms_page page;
 	size_t row;              /* of the page: the next to be judged */
+	uint64_t asked_ms;       /* when the page was asked for: no use after that is in it */
 	struct rooms_row closing; /* the room being closed */
 	struct claimed claim;
 	struct sfu_answer evicted;
@@ -95,14 +96,15 @@ static void unwatch(struct sweep *s, struct watched **at)
 	s->nwatched--;
 }
 
-/* How long this room has stood still before our eyes. */
-static uint64_t still_for(struct sweep *s, const struct rooms_row *row, uint64_t now)
+/* How long this room has stood still before our eyes: from when a first answer was here to when this one was asked for. */
+static uint64_t still_for(struct sweep *s, const struct rooms_row *row)
 {
 	struct watched **at = watched_place(s, row->name), *w = *at;
+	uint64_t now = loop_now_ms(s->router->loop);
 
 	if (w && w->epoch == row->room.epoch && w->uses == row->uses) {
 		w->seen_ms = now;
-		return now - w->since_ms;
+		return s->asked_ms > w->since_ms ? s->asked_ms - w->since_ms : 0;
 	}
 	if (!w && s->nwatched < WATCHED_MAX) {
 		w = calloc(1, sizeof(*w) + row->name.len);
@@ -199,17 +201,17 @@ static void close_room(struct sweep *s, const struct rooms_row *row)
 static bool is_over(struct sweep *s, const struct rooms_row *row)
 {
 	const struct router_conf *conf = &s->router->conf;
-	uint64_t now = loop_now_ms(s->router->loop), still;
+	uint64_t still;
 
 	if (row->room.state == ROOM_MOVING) {
 		mover_meet(s->router, row->name, &row->room);
 		return false;
 	}
 	if (row->room.state == ROOM_CLOSING)
-		return still_for(s, row, now) > STORE_MS; /* its closer may be at it */
+		return still_for(s, row) > STORE_MS; /* its closer may be at it */
 	if (row->participants > 0)
 		return false;
-	still = still_for(s, row, now);
+	still = still_for(s, row);
 	return still >= (row->participants < 0 ? conf->rooms.unreported_ttl_ms : conf->rooms.idle_ttl_ms);
 }
 
@@ -262,6 +264,7 @@ static void next_page(struct timer *t)
 		return;
 	}
 	struct rooms_query query = { .node = s->node, .cursor = s->cursor, .limit = PAGE };
+	s->asked_ms = loop_now_ms(s->router->loop);
 	wait_for(s, rooms_list(s->router->store, &query, &s->arena, due(s), &s->page, &s->wait), listed);
 }
 

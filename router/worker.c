@@ -263,6 +263,7 @@ void worker_unload(struct worker *w)
 		audits_free(w->audits);
 	if (w->tunnels)
 		tunnels_free(w->tunnels);
+	w->tunnels = NULL; /* tasks of the keeper may still come */
 	if (w->sfu)
 		sfu_free(w->sfu);
 	if (w->http)
@@ -311,7 +312,8 @@ static void close_here(struct task *task)
 {
 	struct closing *closing = container_of(task, struct closing, task);
 
-	tunnels_each(closing->worker->tunnels, close_if_room, closing);
+	if (closing->worker->tunnels)
+		tunnels_each(closing->worker->tunnels, close_if_room, closing);
 	free(closing);
 }
 

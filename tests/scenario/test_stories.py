@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Failures that users of comparable systems reported, each named after its thread; those of placement, Redis, drain and the gate
 stand with their own kind."""
+import asyncio
 import json
 import time
 
 import pytest
+import websockets
 
 from harness import call, until
 from test_one_owner import owner
@@ -57,6 +59,27 @@ def test_livekit_3317_a_room_with_people_outlives_every_ttl(stage):
     people["talk"] = 0
     until("the room that was left is swept, too", lambda: "talk" not in listed(router))
     assert ("talk", reports.evicted[-1][1]) in reports.evicted
+
+
+def test_a_silent_tunnel_keeps_a_room_that_nobody_reports(stage):
+    router = stage.router("rooms.unreported_ttl_ms=4000")
+
+    async def hold(ws):
+        await ws.wait_closed()
+
+    async def run():
+        async with websockets.serve(hold, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await asyncio.to_thread(stage.node, "silent", router, signal_url=f"ws://127.0.0.1:{port}/")
+            await asyncio.to_thread(router.wait_placeable, "silent")
+            assert (await asyncio.to_thread(router.join, "left")).status == 200
+            async with websockets.connect(f"ws://{router.url[7:]}/v1/rooms/held/signal"):
+                await asyncio.to_thread(until, "the room that was left is swept", lambda: "left" not in listed(router))
+                began = time.monotonic()
+                await asyncio.to_thread(until, "one more ttl is over", lambda: "held" not in listed(router) or time.monotonic() - began > 5)
+                assert "held" in await asyncio.to_thread(listed, router)
+            await asyncio.to_thread(until, "it is swept when it is left", lambda: "held" not in listed(router))
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("how", ["join", "delete", "sweep"])
