@@ -375,6 +375,15 @@ static void hear_node(struct request *rq)
 	fleet_hear(rq->worker->router->fleet, &record, &body->node);
 }
 
+/* What is known gives way to a later epoch of the same node, or of any other when its own owner is gone. */
+static bool yields(const struct request *rq, const struct room *known, uint64_t epoch)
+{
+	if (known->state == ROOM_NONE)
+		return known->ended_epoch < epoch;
+	return known->epoch < epoch && (!strcmp(known->node, node_of(rq)) ||
+	                                !fleet_owns(rq->worker->router->fleet, known->node, known->incarnation));
+}
+
 void take_hearsay(struct request *rq)
 {
 	const struct heartbeat_body *body = rq->body;
@@ -393,7 +402,7 @@ void take_hearsay(struct request *rq)
 		struct str name = str_of(rooms[i].room);
 		struct room known, told = { .state = ROOM_OPEN, .source = FROM_REPORT, .epoch = rooms[i].epoch,
 			                    .registration = body->registration, .hints = HINTS_LOST };
-		if (!rooms[i].epoch || (table_find(table, name, &known) != TABLE_MISS && known.epoch >= rooms[i].epoch))
+		if (!rooms[i].epoch || (table_find(table, name, &known) != TABLE_MISS && !yields(rq, &known, rooms[i].epoch)))
 			continue;
 		memcpy(told.node, node_of(rq), rq->names[NAME_NODE].len);
 		memcpy(told.incarnation, body->incarnation, strlen(body->incarnation));

@@ -17,6 +17,7 @@ filter=${2:-}
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 passed=0 failed=0 skipped=0
+jobs=3
 
 case $mode in all | quick | scenario | guards | chaos | model) ;; *) sed -n '3,13s/^# \?//p' "$0"; exit 2 ;; esac
 
@@ -71,9 +72,10 @@ unit() { # build directory
 	count_unit "$log"
 }
 
+# Most of a scenario is waiting, so three go at a time.
 scenario() { # build directory, what -k selects, deadline in seconds of each wait, where
 	say "scenarios against $1${2:+ ($2)}"
-	USHER_BUILD=$PWD/$1 USHER_TEST_DEADLINE=$3 /usr/bin/python3 -m pytest -p no:cacheprovider -q --tb=short --maxfail=10 \
+	USHER_BUILD=$PWD/$1 USHER_TEST_DEADLINE=$3 /usr/bin/python3 -m pytest -p no:cacheprovider -q --tb=short --maxfail=10 -n $jobs \
 		${4:-tests/scenario --ignore=tests/scenario/chaos} ${2:+-k "$2"} --junitxml="$results/scenario.xml" 2>&1 | grep -vE '^[.sFE]+ *\[|^$'
 	local all bad errors skips
 	read -r all bad errors skips <<<"$(/usr/bin/python3 - "$results/scenario.xml" <<'PY'
@@ -125,6 +127,7 @@ guards)
 	guards
 	;;
 chaos)
+	jobs=0 # figures: nothing beside them
 	scenario build "chaos and ${filter:-full}" 20 tests/scenario/chaos
 	;;
 all)
