@@ -395,7 +395,7 @@ def test_janus_that_stays_away_takes_its_node_along_and_brings_it_back(stage):
     before, gate = router.node("n1"), gate_of(router, "n1")
     janus.kill()
     until("the gate is closed", lambda: knock(gate, "r", epoch) == (503, "absent"))
-    until("the node is gone", lambda: router.node("n1") is None or router.node("n1")["state"] == "lost")
+    until("the node is gone", lambda: (router.node("n1") or {"state": "lost"})["state"] == "lost")
     assert rooms_at(agent) == ({}, True)
     stage.process("janus-again", conf.argv)
     until("the node is back", lambda: (router.node("n1") or {}).get("placeable"))
