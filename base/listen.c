@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -43,6 +44,7 @@ struct listener {
 	struct listen_set *set;
 	struct watch *watch;
 	int fd, tag;
+	bool adopted; /* the activator's, which goes on listening */
 	char address[80];
 };
 struct listen_set {
@@ -352,7 +354,10 @@ struct listener *listen_adopt(struct listen_set *set, int fd, int tag)
 	 */
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	return add_listener(set, fd, tag);
+	struct listener *l = add_listener(set, fd, tag);
+	if (l)
+		l->adopted = true;
+	return l;
 }
 
 const char *listen_address(const struct listener *l)
@@ -371,6 +376,28 @@ struct listen_set *listen_set_new(struct loop *loop, const struct listen_conf *c
 	set->spare = -1;
 	keep_spare(set);
 	return set;
+}
+
+/* The filter of a listening socket sees the TCP header. */
+static void take_no_handshakes(int fd)
+{
+	static const struct sock_filter no_syn[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* flags */
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	struct sock_fprog program = { sizeof(no_syn) / sizeof(*no_syn), (struct sock_filter *)(uintptr_t)no_syn };
+
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)); /* without it: a race as everywhere */
+}
+
+void listen_quiet(struct listen_set *set)
+{
+	for (struct listener *l = set->listeners; l; l = l->next)
+		if (!l->adopted)
+			take_no_handshakes(l->fd);
 }
 
 void listen_close(struct listen_set *set)

@@ -37,7 +37,11 @@ const char *listen_address(const struct listener *);                 /* "127.0.0
 /* Acceptor's loop: a connection that has left its first holder lives on (as a tunnel), and counts until it is released. */
 void listen_held(struct listen_set *, const struct sockaddr_storage *peer);
 void listen_released(struct listen_set *, const struct sockaddr_storage *peer); /* acceptor's loop */
-void listen_close(struct listen_set *); /* accepts what is queued, then closes all; connections live on */
+/* Closing resets what the kernel has queued, and a handshake may end between the last accept and the close. So first quiet, then,
+ * once those under way have had time to end, close. Quiet: no new handshake (its SYN is dropped, so the client sends it again and is
+ * refused after the close); what the activator holds open stays as it is. Close: accepts what is queued; connections live on. */
+void listen_quiet(struct listen_set *);
+void listen_close(struct listen_set *);
 void listen_set_free(struct listen_set *);
 /* Lets the process have as many descriptors as the system allows; returns how many. */
 uint64_t listen_raise_descriptors(void);

@@ -37,6 +37,7 @@
 
 #define TICK_MS 1000
 #define CHECK_STOP_MS 20
+#define HANDSHAKE_MS 50 /* for those under way when we take no more */
 #define FAREWELL_MS 100 /* for the store to hear that we leave */
 
 /* -- what the parts below tell us ------------------------------------------------------------------------------------------------- */
@@ -345,12 +346,20 @@ static void stop_serving(struct timer *t)
 {
 	struct router *router = container_of(t, struct router, stop_timer);
 
-	log_info("stop_accepting");
 	listen_close(router->listeners);
 	for (size_t i = 0; i < router->nworkers; i++)
 		worker_close_tunnels(router->workers[i]);
 	router->leaving_ms = loop_now_ms(router->loop) + router->conf.server.drain_ms;
 	timer_set(router->loop, t, CHECK_STOP_MS, wait_empty);
+}
+
+static void stop_accepting(struct timer *t)
+{
+	struct router *router = container_of(t, struct router, stop_timer);
+
+	log_info("stop_accepting");
+	listen_quiet(router->listeners);
+	timer_set(router->loop, t, HANDSHAKE_MS, stop_serving);
 }
 
 static void on_stop(void *arg, int signum)
@@ -364,7 +373,7 @@ static void on_stop(void *arg, int signum)
 		return;
 	for (size_t i = 0; i < router->nworkers && !again; i++)
 		worker_lame_duck(router->workers[i]);
-	timer_set(router->loop, &router->stop_timer, again ? 0 : router->conf.server.lame_duck_ms, stop_serving);
+	timer_set(router->loop, &router->stop_timer, again ? 0 : router->conf.server.lame_duck_ms, stop_accepting);
 }
 
 /* Messages between the loops hold memory; with the threads gone we turn the loops here until none is under way. */

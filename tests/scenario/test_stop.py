@@ -19,8 +19,6 @@ async def load(router, rooms, results, stop):
         except ConnectionRefusedError:
             break  # it no longer listens: a balancer would have gone elsewhere by now
         except (ConnectionError, asyncio.IncompleteReadError) as error:
-            if client.writer is None and "Connect call failed" in str(error):
-                break  # the handshake met the closing of the listener: nothing was sent yet
             # A request sent on a kept connection just as it closed is the client's to repeat (RFC 9112, 9.3.1).
             if client.writer is not None and i > 0:
                 client.close()

@@ -246,6 +246,39 @@ START_TEST(closing_takes_what_is_queued)
 }
 END_TEST
 
+static int state_of(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_state;
+}
+
+/* Does not wait for the handshake; on loopback it is over by then, if it is taken. */
+static int knock(uint16_t port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	connect(fd, (struct sockaddr *)&to, sizeof(to));
+	return clients[nclients++] = fd;
+}
+
+START_TEST(quiet_listeners_take_no_new_handshake)
+{
+	start(50, 50);
+	uint16_t port = port_of(listen_open(set, "127.0.0.1:0", 1, &why));
+
+	client_from("127.0.0.1", port);
+	listen_quiet(set);
+	ck_assert_int_eq(state_of(knock(port)), TCP_SYN_SENT);
+	UNTIL(loop, ndealt == 1); /* who came before is served as ever */
+	listen_close(set);
+	ck_assert_uint_eq(ndealt, 1);
+}
+END_TEST
+
 /* The client stays in the kernel's queue; nothing spins; it is served when there are descriptors again. */
 START_TEST(without_descriptors_accepting_pauses)
 {
@@ -327,6 +360,8 @@ START_TEST(adopted_sockets_do_not_block)
 	ck_assert_int_eq(dealt[0].tag, 9);
 	ck_assert_int_ne(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
 	ck_assert_int_ne(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
+	listen_quiet(set); /* the activator's goes on */
+	ck_assert_int_eq(state_of(knock(port_of(l))), TCP_ESTABLISHED);
 	listen_close(set); /* would hang on a blocking accept */
 }
 END_TEST
@@ -369,6 +404,7 @@ int main(void)
 	tcase_add_test(t, dressed_addresses_count_as_ipv4);
 	tcase_add_test(t, ipv6_counts_by_site);
 	tcase_add_test(t, closing_takes_what_is_queued);
+	tcase_add_test(t, quiet_listeners_take_no_new_handshake);
 	tcase_add_test(t, without_descriptors_accepting_pauses);
 	tcase_add_test(t, the_last_descriptor_tells_who_comes_that_there_is_no_room);
 	tcase_add_test(t, adopted_sockets_do_not_block);
