@@ -187,6 +187,8 @@ static void watch_on(struct fleet *fleet, uint64_t now_ms)
 	fleet->watching = true;
 	fleet->answered_ms = now_ms;
 	fleet->store_ms = fleet->answer.store_ms;
+	if (!fleet->first_store_ms)
+		fleet->first_store_ms = fleet->store_ms;
 	fleet->connections = connections;
 	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - now_ms), memory_order_relaxed);
 }

@@ -54,6 +54,7 @@ struct fleet_view {
 	uint64_t seen_ms;         /* loop time of the store's answer behind it */
 	uint64_t version;
 	bool ready;               /* the store has answered once */
+	uint64_t since_ms;        /* the store's clock at its first answer: what began later, we have watched from its beginning */
 	const char *const *unread; /* ids whose record could not be read this time; NULL-terminated, NULL: none */
 };
 

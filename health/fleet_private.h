@@ -58,7 +58,7 @@ struct fleet {
 	bool closed;
 	_Atomic size_t refs;    /* the owner, and each report under way */
 	uint64_t connections;   /* of the store, at the last answer */
-	uint64_t answered_ms, watched_since_ms, store_ms, others_ms, version;
+	uint64_t answered_ms, watched_since_ms, store_ms, first_store_ms, others_ms, version;
 	struct heard *heard;    /* fleet_hearsay.c: until the store has answered once */
 	size_t nheard;
 	size_t nseats;

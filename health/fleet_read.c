@@ -206,6 +206,6 @@ void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all
 	for (size_t i = 0; i < all->nunread; i++)
 		unread[i] = all->unread[i];
 	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .seen_ms = now_ms, .version = ++fleet->version, .ready = true,
-		                       .unread = unread };
+		                       .unread = unread, .since_ms = fleet->first_store_ms };
 	fleet_derive(fleet, &p->view, nodes, now_ms);
 }

@@ -178,20 +178,25 @@ static void tell(struct drain *drain, bool *told, bool is, enum event_type type)
 	if (*told || !is)
 		return;
 	*told = true;
-	if (drain->mover->started && mover_is_ours(drain->mover, str_of(drain->node)))
+	if (mover_is_ours(drain->mover, str_of(drain->node)))
 		events_emit(drain->mover->router, &(struct event){ .type = type, .node = drain->node });
 }
 
-static void look_at(struct mover *mover, const struct node *node, uint64_t version)
+static void look_at(struct mover *mover, const struct node *node, const struct fleet_view *view)
 {
 	struct drain *drain = drains_find(mover, node->record.id);
 
 	if (node->record.wish != WISH_DRAINING)
 		return;
-	if (!drain || drain->since_ms != node->record.wished_ms) /* of another beginning: that one ends below */
+	bool begins = !drain || drain->since_ms != node->record.wished_ms; /* one of another beginning ends below */
+	if (begins)
 		drain = begin_drain(mover, &node->record);
-	drain->seen_version = version;
+	drain->seen_version = view->version;
 	bool done = is_done(node), late = drain->wish.deadline_ms && elapsed(drain) >= drain->wish.deadline_ms;
+	if (begins && drain->since_ms < view->since_ms) { /* what is over already was told by those who watched it */
+		drain->told_done = done;
+		drain->told_expired = late;
+	}
 	tell(drain, &drain->told_expired, late && !done, EVENT_DRAIN_EXPIRED);
 	tell(drain, &drain->told_done, done, EVENT_DRAIN_DONE);
 }
@@ -204,8 +209,7 @@ static void read_fleet(struct mover *mover)
 		return;
 	mover->version = view->version;
 	for (size_t i = 0; i < view->count; i++)
-		look_at(mover, &view->nodes[i], view->version);
-	mover->started = true;
+		look_at(mover, &view->nodes[i], view);
 	for (struct drain **at = &mover->drains; *at;) {
 		if ((*at)->seen_version == view->version)
 			at = &(*at)->next;

@@ -42,7 +42,6 @@ struct mover {
 	struct moving *movings;
 	size_t nmovings;
 	uint64_t version; /* of the fleet's view that the drains were read from */
-	bool started;     /* it was read once: what is over already then was told by others */
 	struct met met[MET_MAX];
 };
 
