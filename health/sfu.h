@@ -9,7 +9,7 @@ struct sfu;
 struct sheet;
 struct wait;
 struct sfu_conf {
-	uint64_t connect_timeout_ms, call_timeout_ms;
+	uint64_t call_timeout_ms;
 	int metric_calls;    /* usher_sfu_calls_total{op,outcome} in `sheet`; sheet NULL: not counted */
 	struct sheet *sheet;
 };

@@ -91,7 +91,7 @@ bool reply_copy(const struct redisReply *r, char *to, size_t size)
 
 static enum room_state state_of(struct str word)
 {
-	for (int s = ROOM_OPENING; s <= ROOM_LOST; s++)
+	for (int s = ROOM_OPENING; s <= ROOM_CLOSING; s++)
 		if (str_is(word, room_state_name((enum room_state)s)))
 			return (enum room_state)s;
 	return ROOM_NONE;

@@ -13,7 +13,7 @@
 #include "base/wait.h"
 #include "registry/store_private.h"
 
-static const char *const state_names[] = { "none", "opening", "open", "moving", "closing", "lost" };
+static const char *const state_names[] = { "none", "opening", "open", "moving", "closing" };
 static const char *const source_names[] = { "store", "table", "report" };
 
 const char *room_state_name(enum room_state state)

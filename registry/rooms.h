@@ -13,7 +13,7 @@
 #define HINTS_LOST "?" /* in place of hints: the store lost them; the node gives them again when asked to open at this epoch */
 #define HINTS_MAX 511 /* bytes; a JSON object that the SFU gave when it opened the room, for its participants */
 
-enum room_state { ROOM_NONE, ROOM_OPENING, ROOM_OPEN, ROOM_MOVING, ROOM_CLOSING, ROOM_LOST };
+enum room_state { ROOM_NONE, ROOM_OPENING, ROOM_OPEN, ROOM_MOVING, ROOM_CLOSING };
 const char *room_state_name(enum room_state); /* "none", "opening", … */
 enum room_source { FROM_STORE, FROM_TABLE, FROM_REPORT };
 const char *room_source_name(enum room_source);

@@ -174,7 +174,9 @@ static bool store_is_away(const struct request *rq)
 	const struct router *router = rq->worker->router;
 	const struct fleet_view *view = fleet_view(router->fleet);
 
-	return !view->ready || !registry_up(router->registry) || request_now(rq) >= view->seen_ms + router->conf.nodes.heartbeat_ms / 2 + router->conf.registry.timeout_ms;
+	const uint64_t turn_ms = router->conf.nodes.heartbeat_ms / 2 + router->conf.registry.timeout_ms;
+
+	return !view->ready || !registry_up(router->registry) || request_now(rq) >= view->seen_ms + turn_ms;
 }
 
 static int not_renewed(struct request *rq, int err)

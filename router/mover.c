@@ -257,7 +257,7 @@ static void tick(struct timer *t)
 struct mover *mover_new(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
-	struct sfu_conf sfu = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .call_timeout_ms = conf->sfu.call_timeout_ms };
+	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms };
 	struct mover *mover = calloc(1, sizeof(*mover));
 
 	if (!mover)

@@ -122,7 +122,7 @@ static void next_node(struct moving *m, int err)
 {
 	m->err = err;
 	give_back(m);
-	if (m->wish.ntried == sizeof(m->wish.tried) / sizeof(*m->wish.tried)) {
+	if (m->wish.ntried == TRIED_MAX) {
 		fail(m, err);
 		return;
 	}

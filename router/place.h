@@ -14,6 +14,7 @@ struct place_conf {
 	uint64_t ramp_ms, slow_start_ms, opens_per_node, explained;
 	double max_ejected;
 };
+#define TRIED_MAX 8 /* more would only wait longer for the same refusal */
 struct place_wish {
 	struct str room;
 	const char *pool;     /* NULL or "": default */
@@ -24,7 +25,7 @@ struct place_wish {
 	const char *colocate_node; /* NULL: none */
 	uint64_t expected_participants;
 	bool exclusive;
-	const char *tried[8]; size_t ntried; /* nodes that have just refused or failed */
+	const char *tried[TRIED_MAX]; size_t ntried; /* nodes that have just refused or failed: asked in vain */
 };
 struct placed {
 	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];

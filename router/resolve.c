@@ -21,7 +21,6 @@
 #include "router/router.h"
 #include "router/worker.h"
 
-#define TRIED_MAX 8 /* nodes asked in vain by one request; place_wish keeps as many */
 
 struct placing {
 	bool slot;              /* this process's slot for the room is ours */

@@ -271,7 +271,7 @@ static void next_page(struct timer *t)
 struct sweep *sweep_new(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
-	struct sfu_conf sfu = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .call_timeout_ms = conf->sfu.call_timeout_ms };
+	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms };
 	struct sweep *s = calloc(1, sizeof(*s));
 
 	if (!s)

@@ -70,7 +70,7 @@ static bool build(struct worker *w)
 	struct tunnels_conf tunnels = { .buffer_bytes = conf->limits.tunnel_buffer_bytes, .idle_ms = conf->tunnel.idle_ms,
 		                        .close_ms = CLOSE_MS, .max = conf->limits.connections, .allowed = worker_address_allowed,
 		                        .arg = router };
-	struct sfu_conf sfu = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .call_timeout_ms = conf->sfu.call_timeout_ms,
+	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms,
 		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet };
 
 	w->store = store_new(router->registry, w->loop);

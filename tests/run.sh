@@ -63,7 +63,8 @@ unit() { # build directory
 	say "unit tests in $1"
 	local log="$1/meson-logs/testlog.txt"
 	rm -f "$log"
-	if ! meson test -C "$1" --no-rebuild --print-errorlogs -q >"$results/unit.log" 2>&1; then
+	# Most of the time of the slow ones is waiting, too.
+	if ! meson test -C "$1" --no-rebuild --num-processes 4 --print-errorlogs -q >"$results/unit.log" 2>&1; then
 		cat "$results/unit.log"
 		# The program's exit is one failure more than its checks: one that died before it could count has only this.
 		failed=$((failed + 1))

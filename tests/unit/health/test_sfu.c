@@ -46,7 +46,7 @@ static void aim_at(uint16_t port, const char *path)
 static void setup(void)
 {
 	struct http_conf conf = { .connect_timeout_ms = CONNECT_TIMEOUT_MS, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 10000 };
-	struct sfu_conf calls = { .connect_timeout_ms = CONNECT_TIMEOUT_MS, .call_timeout_ms = CALL_TIMEOUT_MS };
+	struct sfu_conf calls = { .call_timeout_ms = CALL_TIMEOUT_MS };
 
 	stage_open();
 	play_open(stage.loop);
