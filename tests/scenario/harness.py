@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the real programs on ports of the kernel's choice and stops exactly those.
+"""Starts the real programs on free ports and stops exactly those.
 
 Nothing here sleeps for a fixed time: what must happen is waited for with a deadline (until()), and what a process says of
 itself (its address, its state) is read from its log.
 """
 import asyncio
+import collections
 import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -36,9 +38,25 @@ def until(what, condition, deadline=DEADLINE):
         time.sleep(0.01)
 
 
+PORTS = range(16000, 32000)  # below what the kernel gives to those who ask for any port, so nobody is given ours
+_held = collections.deque(maxlen=256)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
+    """A port that stays ours until somebody who was told its number listens on it.
+
+    Asking the kernel for any port and letting go of it loses it now and then to a neighbour who asks in the same millisecond.
+    So a socket stays bound to it that never listens: a server, which sets SO_REUSEADDR, may bind and listen beside it, and
+    nobody who looks for a free port may."""
+    while True:
+        s = socket.socket()
+        try:
+            s.bind(("127.0.0.1", random.choice(PORTS)))
+        except OSError:
+            s.close()
+            continue
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # only now: the bind above had to be alone
+        _held.append(s)
         return s.getsockname()[1]
 
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The server takes a port that the kernel gave a moment ago; should another have taken it meanwhile, it is tried again
- * with the next. It dies with the test (PR_SET_PDEATHSIG), whatever becomes of the test.
+ * The server takes a port below those that the kernel gives to who asks for any; a socket that never listens keeps it for us
+ * until the test's process ends. The server dies with the test (PR_SET_PDEATHSIG), whatever becomes of the test.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -22,17 +22,32 @@
 
 #define WORDS_MAX 40
 #define START_S 10
+#define PORT_FIRST 10000
+#define PORTS 6000
+
+/* A server, which sets SO_REUSEADDR, may listen beside the socket that is kept; another that looks for a free port may not. */
+static bool port_keep(uint16_t port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)); /* not before: the bind had to be alone */
+		return true;
+	}
+	close(fd);
+	return false;
+}
 
 uint16_t redis_server_free_port(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof at;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	static unsigned asked;
+	uint16_t port;
 
-	if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-		abort();
-	close(fd);
-	return ntohs(at.sin_port);
+	do
+		port = (uint16_t)(PORT_FIRST + ((unsigned)getpid() * 7 + asked++) % PORTS);
+	while (!port_keep(port));
+	return port;
 }
 
 static int connect_to(uint16_t port)
@@ -106,11 +121,9 @@ static bool server_run(struct redis_server *s)
 void redis_server_start(struct redis_server *s, const char *const *extra)
 {
 	extra_words = extra;
-	for (int i = 0; i < 5; i++) {
-		s->port = redis_server_free_port();
-		if (server_run(s))
-			return;
-	}
+	s->port = redis_server_free_port();
+	if (server_run(s))
+		return;
 	fprintf(stderr, "redis-server could not be started\n");
 	abort();
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A private Redis for tests, on a port of the kernel's choice, and a second client beside the one under test. */
+/* A private Redis for tests, on a port that is kept for it, and a second client beside the one under test. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +10,7 @@ struct redis_server {
 	uint16_t port;
 	int client; /* plain blocking connection; -1: none */
 };
-uint16_t redis_server_free_port(void);
+uint16_t redis_server_free_port(void); /* stays this process's until it ends */
 /* extra: further words of the command line, NULL-terminated; may be NULL. Gives up the test where there is no redis-server. */
 void redis_server_start(struct redis_server *, const char *const *extra);
 void redis_server_restart(struct redis_server *); /* killed, and started on the same port, empty */
