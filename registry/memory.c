@@ -193,7 +193,7 @@ static int mark_doubt(struct store *store, uint64_t generation, uint64_t young_m
 
 static const struct store_ops memory_ops = {
 	.free = handle_free, .up = handle_up,
-	.find = memory_find, .claim = memory_claim, .publish = memory_publish, .move = memory_move,
+	.find = memory_find, .claim = memory_claim, .confirm = memory_confirm, .publish = memory_publish, .move = memory_move,
 	.restore = memory_restore, .shut = memory_shut, .forget = memory_forget,
 	.list = memory_list, .touch = memory_touch,
 	.register_node = memory_register, .renew = memory_renew, .leave = memory_leave, .lose = memory_lose,

@@ -83,6 +83,7 @@ void memory_routers_free(struct memory *);
 /* -- operations: as in struct store_ops -------------------------------------------------------------------------------------- */
 int memory_find(struct store *, struct str name, uint64_t due_ms, struct room *out, struct wait *w);
 int memory_claim(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *w);
+int memory_confirm(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 int memory_publish(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out,
                    struct wait *w);
 int memory_move(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);

@@ -244,7 +244,26 @@ int memory_claim(struct store *store, struct str name, const struct claim *claim
 	return call_start(&call->base, due_ms, w);
 }
 
-/* -- publish, shut, forget: at one epoch --------------------------------------------------------------------------------------- */
+/* -- confirm, publish, shut, forget: at one epoch ------------------------------------------------------------------------------ */
+
+/* There are no replicas. */
+static int confirm_run(struct memory *memory, struct memory_call *base)
+{
+	struct room_call *call = room_call(base);
+	struct room room;
+
+	memory_room_read(memory, call->name, &room);
+	call->got.won = room.epoch == call->epoch && room.state == ROOM_OPENING;
+	return room_told(memory, call);
+}
+
+int memory_confirm(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	struct room_call *call = room_call_new(store, name, confirm_run, out);
+
+	call->epoch = epoch;
+	return call_start(&call->base, due_ms, w);
+}
 
 /* Hints that cannot be kept as text are none. */
 static void hints_copy(char out[static HINTS_MAX + 1], struct str hints)

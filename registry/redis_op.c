@@ -165,32 +165,8 @@ static void op_finish(struct redis_op *op, int err)
 		op->give(op, w != NULL);
 	if (err && op->fail)
 		op->fail(op);
-	buf_free(&op->first);
 	free(op);
 	wait_wake(w, err);
-}
-
-/* `first` and the operation's own text change places. */
-static void op_swap(struct redis_op *op)
-{
-	struct buf text = op->call.text;
-	enum script script = op->call.script;
-
-	op->call.text = op->first;
-	op->call.script = op->other;
-	op->call.evaled = false;
-	op->first = text;
-	op->other = script;
-}
-
-static void op_send_itself(struct redis_op *op)
-{
-	op_swap(op);
-	op->call.done = op_answered;
-	op->call.before = op->before;
-	op->call.routed = true;
-	if (redis_send(op->conn->link, &op->call) != 0)
-		op_finish(op, -ERR_STORE_UNAVAILABLE);
 }
 
 static void op_acked(struct redis_call *call, const struct redisReply *reply)
@@ -198,10 +174,7 @@ static void op_acked(struct redis_call *call, const struct redisReply *reply)
 	struct redis_op *op = container_of(call, struct redis_op, call);
 	bool enough = !reply_failed(reply) && reply_u64(reply) >= op->conn->store->shared->wait_replicas;
 
-	if (enough && op->first.len)
-		op_send_itself(op);
-	else
-		op_finish(op, enough ? 0 : -ERR_STORE_UNAVAILABLE);
+	op_finish(op, enough ? 0 : -ERR_STORE_UNAVAILABLE);
 }
 
 /* The primary has it; now so many replicas must. WAIT 0 would wait for ever, so at least a millisecond. */
@@ -240,7 +213,7 @@ static void op_answered(struct redis_call *call, const struct redisReply *reply)
 	int err = -ERR_STORE_UNAVAILABLE;
 
 	if (!reply_failed(reply))
-		err = op->take && !op->first.len ? op->take(op, reply) : 0;
+		err = op->take ? op->take(op, reply) : 0;
 	else if (reply)
 		store_error(op->conn->store, reply_str(reply).at);
 	if (!err && op->acked)
@@ -269,27 +242,14 @@ void op_script(struct redis_op *op, enum script script, size_t keys, size_t args
 	command_script(&op->call.text, script, keys, args);
 }
 
-struct buf *op_first(struct redis_op *op, enum script script, size_t keys, size_t args)
-{
-	op->other = script;
-	command_script(&op->first, script, keys, args);
-	return &op->first;
-}
-
 static int op_send(struct redis_op *op, struct redis_conn *conn, uint64_t due_ms, struct wait *w)
 {
 	op->call.due_ms = due_ms;
 	op->call.routed = true;
 	if (conn)
 		op->conn = conn;
-	if (op->first.len) {
-		op->before = op->call.before;
-		op->call.before = NULL;
-		op_swap(op);
-	}
 	if (!conn || redis_send(conn->link, &op->call) != 0) {
 		buf_free(&op->call.text);
-		buf_free(&op->first);
 		free(op);
 		return -ERR_STORE_UNAVAILABLE;
 	}

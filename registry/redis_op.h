@@ -4,10 +4,8 @@
  *
  *   op_new() - the caller adds words to op->call.text - op_start() - take(): keep what the reply says - give(): hand it on
  *
- * `acked` operations go to the connection of their own and count once conf.wait_replicas replicas have them. What they rest
- * on may have to be there first: then op_first() gives the text of another script, which is sent before, and whose write the
- * replicas must have before the operation itself is sent. An operation whose waiter left runs to its end: what it read still
- * fills the table.
+ * `acked` operations go to the connection of their own and count once conf.wait_replicas replicas have them. An operation whose
+ * waiter left runs to its end: what it read still fills the table.
  */
 #pragma once
 
@@ -41,9 +39,6 @@ struct redis_op {
 	struct redis_call call;
 	struct redis_conn *conn; /* from op_start() on: the one to the shard of its key */
 	bool acked;
-	struct buf first; /* op_first()'s; from op_start() on the operation's own, until it is sent */
-	enum script other; /* of `first` */
-	void (*before)(struct redis_call *); /* the call's, kept meanwhile */
 	int (*take)(struct redis_op *, const struct redisReply *); /* not an error reply; 0 or -ERR_X */
 	/* Only after success. `asked`: somebody waits, write the out-parameters. May be NULL. */
 	void (*give)(struct redis_op *, bool asked);
@@ -52,7 +47,6 @@ struct redis_op {
 /* `size` bytes, zeroed; the struct begins with struct redis_op. Freed by the end of the operation, or by op_start(). */
 void *op_new(struct redis_store *, size_t size, bool acked);
 void op_script(struct redis_op *, enum script, size_t keys, size_t args); /* then keys and args with command_*() */
-struct buf *op_first(struct redis_op *, enum script, size_t keys, size_t args); /* only for `acked`; add keys and args */
 /* WAIT, or -ERR_STORE_UNAVAILABLE. w NULL: tell only. The first key of the command decides which shard it goes to. */
 int op_start(struct redis_op *, uint64_t due_ms, struct wait *w);
 /* The same for a command without a key: to the shard of this number (registry/redis_shards.h). */

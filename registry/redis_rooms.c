@@ -122,53 +122,6 @@ static struct room_op *change_new(struct redis_store *store, struct str name, en
 	return op;
 }
 
-/* -- with wait_replicas: what is published must have been claimed at the replicas, too -------------------------------------------- */
-
-static struct redis_claimed *claimed_place(struct redis_store *store, struct str name, uint64_t *hash)
-{
-	*hash = hash_name((struct hash_key){ { 0, 0 } }, name);
-	return &store->claimed[*hash % REDIS_CLAIMED];
-}
-
-/* The replicas have this claim of ours: its publish need not ask again. */
-static void claim_confirmed(struct redis_store *store, struct str name, uint64_t epoch)
-{
-	uint64_t hash;
-	struct redis_claimed *c = claimed_place(store, name, &hash);
-
-	*c = (struct redis_claimed){ hash, epoch };
-}
-
-static bool claim_is_confirmed(struct redis_store *store, struct str name, uint64_t epoch)
-{
-	uint64_t hash;
-	const struct redis_claimed *c = claimed_place(store, name, &hash);
-
-	return c->hash == hash && c->epoch == epoch;
-}
-
-static void claim_give(struct redis_op *base, bool asked)
-{
-	struct room_op *op = container_of(base, struct room_op, base);
-
-	if (base->acked && op->got.won)
-		claim_confirmed(base->conn->store, room_op_name(op), op->got.room.epoch);
-	room_give(base, asked);
-}
-
-/* Whoever helps an opening room cannot know whether its claim was confirmed. Published without, it would be open to all who read
- * it, and a failover could still forget it and give the room to another node. */
-static void publish_confirms(struct redis_store *store, struct room_op *op, uint64_t epoch)
-{
-	struct buf *text;
-
-	if (!op->base.acked || claim_is_confirmed(store, room_op_name(op), epoch))
-		return;
-	text = op_first(&op->base, SCRIPT_CONFIRM, 1, 1);
-	command_room(text, store, room_op_name(op));
-	command_u64(text, epoch);
-}
-
 int redis_rooms_claim(struct redis_store *store, struct str name, const struct claim *claim, uint64_t due_ms,
                       struct claimed *out, struct wait *w)
 {
@@ -184,7 +137,15 @@ int redis_rooms_claim(struct redis_store *store, struct str name, const struct c
 	command_z(text, store->shared->router);
 	command_u64(text, registry_floor(store->shared->registry));
 	command_u64(text, claim->from_registration);
-	op->base.give = claim_give;
+	return op_start(&op->base, due_ms, w);
+}
+
+int redis_rooms_confirm(struct redis_store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
+                        struct wait *w)
+{
+	struct room_op *op = change_new(store, name, SCRIPT_CONFIRM, 1, true, out);
+
+	command_u64(&op->base.call.text, epoch);
 	return op_start(&op->base, due_ms, w);
 }
 
@@ -193,7 +154,6 @@ int redis_rooms_publish(struct redis_store *store, struct str name, uint64_t epo
 {
 	struct room_op *op = change_new(store, name, SCRIPT_PUBLISH, 2, true, out);
 
-	publish_confirms(store, op, epoch);
 	command_u64(&op->base.call.text, epoch);
 	command_str(&op->base.call.text, hints);
 	return op_start(&op->base, due_ms, w);

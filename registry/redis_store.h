@@ -29,17 +29,12 @@ struct redis_shared {
 	char *prefix, *router;
 	uint64_t wait_replicas, wait_ms;
 };
-#define REDIS_CLAIMED 64
-struct redis_claimed { /* a claim that enough replicas have */
-	uint64_t hash, epoch; /* of the room's name */
-};
 struct redis_store {
 	struct loop *loop;
 	const struct redis_shared *shared;
 	uint64_t error_logged_ms;
 	struct redis_shard_conns *shards[REDIS_SHARDS_MAX]; /* by the shard's number */
 	size_t nshards;
-	struct redis_claimed claimed[REDIS_CLAIMED]; /* the last ones, by their hash */
 	struct timer look;         /* for new shards */
 	struct redis_conn nowhere; /* of an operation before it is started */
 };
@@ -56,6 +51,8 @@ uint64_t redis_store_connections(const struct redis_store *);
 int redis_rooms_find(struct redis_store *, struct str name, uint64_t due_ms, struct room *out, struct wait *);
 int redis_rooms_claim(struct redis_store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out,
                       struct wait *);
+int redis_rooms_confirm(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out,
+                        struct wait *);
 int redis_rooms_publish(struct redis_store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
                         struct claimed *out, struct wait *);
 int redis_rooms_move(struct redis_store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);

@@ -238,6 +238,11 @@ int rooms_claim(struct store *store, struct str name, const struct claim *claim,
 	return store->ops->claim(store, name, claim, due_ms, out, w);
 }
 
+int rooms_confirm(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	return store->ops->confirm(store, name, epoch, due_ms, out, w);
+}
+
 int rooms_publish(struct store *store, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
                   struct claimed *out, struct wait *w)
 {

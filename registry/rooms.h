@@ -50,6 +50,9 @@ struct claimed {
 };
 /* Makes the room `opening` with a new epoch: max(record's + 1, floor + 1, the store's time in ms). */
 int rooms_claim(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *);
+/* `won`: the record is still `opening` at this epoch, and enough replicas have it. For who did not claim it: whether its claim was
+ * ever confirmed, only its claimer knows. */
+int rooms_confirm(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *);
 /* opening -> open at this epoch. `won` false: the record has moved on; `room` says where to. Repeating it is fine: the
  * hints of the first publish stay. Hints over HINTS_MAX are dropped by the caller. */
 int rooms_publish(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out, struct wait *);

@@ -39,6 +39,7 @@ struct store_ops {
 
 	int (*find)(struct store *, struct str name, uint64_t due_ms, struct room *out, struct wait *w); /* never the table */
 	int (*claim)(struct store *, struct str name, const struct claim *, uint64_t due_ms, struct claimed *out, struct wait *w);
+	int (*confirm)(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);
 	int (*publish)(struct store *, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms, struct claimed *out,
 	               struct wait *w);
 	int (*move)(struct store *, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w);

@@ -45,6 +45,11 @@ static int claim(struct store *store, struct str name, const struct claim *claim
 	return redis_rooms_claim(of(store), name, claim, due_ms, out, w);
 }
 
+static int confirm(struct store *store, struct str name, uint64_t epoch, uint64_t due_ms, struct claimed *out, struct wait *w)
+{
+	return redis_rooms_confirm(of(store), name, epoch, due_ms, out, w);
+}
+
 static int publish(struct store *store, struct str name, uint64_t epoch, struct str hints, uint64_t due_ms,
                    struct claimed *out, struct wait *w)
 {
@@ -200,7 +205,8 @@ static int all_routers(struct store *store, struct arena *arena, uint64_t due_ms
 
 static const struct store_ops redis_ops = {
 	.free = free_handle, .up = up, .connections = connections,
-	.find = find, .claim = claim, .publish = publish, .move = move, .restore = restore, .shut = shut, .forget = forget, .list = list, .touch = touch,
+	.find = find, .claim = claim, .confirm = confirm, .publish = publish, .move = move, .restore = restore, .shut = shut, .forget = forget,
+	.list = list, .touch = touch,
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
 	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,

@@ -191,24 +191,38 @@ int found_room(struct request *rq)
 
 /* -- confirm-loss --------------------------------------------------------------------------------------------------------- */
 /* A store that has lost its last writes names an earlier owner; the present one will say so. */
+static int read_mark(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	return registry_read_mark(rq->worker->store, rs->name, request_store_due(rq), &rs->mark, &rq->wait);
+}
+
+/* What was read from the store counts; NEXT, or the request waits. */
+static int check_mark(struct request *rq)
+{
+	if (registry_mark_counts(rq->worker->router->registry, &resolve_of(rq)->mark))
+		return NEXT;
+	give_back_slot(rq);
+	resolve_of(rq)->fresh = true;
+	rebuild_look_soon(rq->worker->router);
+	return request_park(rq, find_room, ERR_STORE_REBUILDING);
+}
+
 int confirm_loss(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 
 	if (!rs->may_place)
 		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
-	return registry_read_mark(rq->worker->store, rs->name, request_store_due(rq), &rs->mark, &rq->wait);
+	return read_mark(rq);
 }
 
 int confirmed_loss(struct request *rq)
 {
-	struct resolve *rs = resolve_of(rq);
+	int next = check_mark(rq);
 
-	if (registry_mark_counts(rq->worker->router->registry, &rs->mark))
-		return place_from(rq, rs->room.epoch);
-	give_back_slot(rq);
-	rebuild_look_soon(rq->worker->router);
-	return request_park(rq, find_room, ERR_STORE_REBUILDING);
+	return next == NEXT ? place_from(rq, resolve_of(rq)->room.epoch) : next;
 }
 
 /* -- choose-node ---------------------------------------------------------------------------------------------------------- */
@@ -259,7 +273,7 @@ static int help_open(struct request *rq)
 	memcpy(p->placed.incarnation, rs->room.incarnation, sizeof(p->placed.incarnation));
 	p->claim.room = rs->room;
 	p->claimed = false;
-	return request_go(rq, open_room);
+	return request_go(rq, lacks_hints(rs) ? open_room : confirm_claim);
 }
 
 int chosen_node(struct request *rq)
@@ -364,7 +378,33 @@ int claimed_room(struct request *rq)
 	p->from_epoch = p->claim.room.epoch;
 	p->from_registration = p->claim.room.registration;
 	p->released = false;
-	return NEXT;
+	return request_go(rq, open_room);
+}
+
+/* -- confirm-claim, confirm-whole ---------------------------------------------------------------------------------------------- */
+/* Whoever helps does not know whether the claim it met was ever confirmed by the replicas: the node would hold a room that a
+ * failover forgets. */
+int confirm_claim(struct request *rq)
+{
+	struct placing *p = placing_of(rq);
+
+	return rooms_confirm(rq->worker->store, resolve_of(rq)->name, p->claim.room.epoch, request_store_due(rq), &p->claim, &rq->wait);
+}
+
+int confirmed_claim(struct request *rq)
+{
+	return placing_of(rq)->claim.won ? NEXT : resolve_anew(rq);
+}
+
+/* Nor whether the claim is one of before a loss, and the room with another owner since. */
+int confirm_whole(struct request *rq)
+{
+	return read_mark(rq);
+}
+
+int confirmed_whole(struct request *rq)
+{
+	return check_mark(rq);
 }
 
 /* -- open-room ------------------------------------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@ struct resolve {
 	struct place_wish *wish; /* NULL: none; in the arena */
 	int (*answer)(struct request *);
 	uint64_t missed_since, missed_epoch; /* see fleet_misses(); of the record at that epoch */
-	struct store_mark mark;  /* read before an owner is given up */
+	struct store_mark mark;  /* read before an owner is given up, or helped */
 	struct placing *placing;
 };
 
@@ -37,6 +37,10 @@ int reserve_node(struct request *);
 int reserved_node(struct request *);
 int claim_room(struct request *);
 int claimed_room(struct request *);
+int confirm_claim(struct request *);
+int confirmed_claim(struct request *);
+int confirm_whole(struct request *);
+int confirmed_whole(struct request *);
 int open_room(struct request *);
 int opened_room(struct request *);
 int publish_room(struct request *);
@@ -49,6 +53,8 @@ int unpublished_room(struct request *, int err);
 	{ "choose-node", choose_node, chosen_node, NULL, false },                                                      \
 	{ "reserve-node", reserve_node, reserved_node, NULL, true },                                                   \
 	{ "claim-room", claim_room, claimed_room, NULL, true },                                                        \
+	{ "confirm-claim", confirm_claim, confirmed_claim, NULL, true },                                              \
+	{ "confirm-whole", confirm_whole, confirmed_whole, NULL, true },                                              \
 	{ "open-room", open_room, opened_room, NULL, false },                                                          \
 	{ "publish-room", publish_room, published_room, unpublished_room, true }
 

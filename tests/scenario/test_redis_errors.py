@@ -168,6 +168,7 @@ def test_an_assignment_that_the_replicas_do_not_have_sends_nobody_there(stage):
         answer = (router, other)[i % 2].join("room")
         assert answer.code() == "store_unavailable", (i, answer)
         assert (router, other)[i % 2].get("/v1/rooms/room/route").status in (404, 503)
+    assert "room" not in node.rooms, "a failover would forget it"
     beat = node.beat()
     assert beat.status != 200 or not beat.json()["renewed"]
     assert owner(router.join("before")) == known

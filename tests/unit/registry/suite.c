@@ -39,6 +39,14 @@ struct claimed do_publish(const char *name, uint64_t epoch, const char *hints)
 	return got;
 }
 
+struct claimed do_confirm(const char *name, uint64_t epoch)
+{
+	struct claimed got = { 0 };
+
+	OK(rooms_confirm(s, str_of(name), epoch, DUE, &got, w));
+	return got;
+}
+
 struct claimed do_shut(const char *name, uint64_t epoch)
 {
 	struct claimed got = { 0 };

@@ -10,6 +10,7 @@ extern struct store *s; /* asks; on the keeper's loop or the worker's */
 
 struct claimed do_claim(const char *name, uint64_t from, const char *node);
 struct claimed do_claim_lost(const char *name, uint64_t from, const char *node); /* as its owner is lost */
+struct claimed do_confirm(const char *name, uint64_t epoch);
 struct claimed do_publish(const char *name, uint64_t epoch, const char *hints);
 struct claimed do_shut(const char *name, uint64_t epoch);
 struct claimed do_forget(const char *name, uint64_t epoch);

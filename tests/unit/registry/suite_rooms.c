@@ -138,6 +138,23 @@ END_TEST
 
 /* -- publish, shut, forget ---------------------------------------------------------------------------------------------------- */
 
+START_TEST(confirm_wins_while_it_is_opening_and_changes_nothing)
+{
+	struct claimed got;
+	uint64_t epoch;
+
+	FROM_HERE(_i);
+	ck_assert(!do_confirm("a", 5).won);
+	epoch = do_claim("a", 0, "n1").room.epoch;
+	ck_assert(!do_confirm("a", epoch + 1).won);
+	got = do_confirm("a", epoch);
+	ck_assert(got.won && got.room.state == ROOM_OPENING && got.room.epoch == epoch);
+	ck_assert(do_publish("a", epoch, "").won);
+	got = do_confirm("a", epoch);
+	ck_assert(!got.won && got.room.state == ROOM_OPEN && got.room.epoch == epoch);
+}
+END_TEST
+
 START_TEST(publish_opens_once_and_keeps_the_first_hints)
 {
 	struct claimed got;
@@ -547,6 +564,7 @@ void suite_rooms(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, epochs_are_above_the_floor);
 	BOTH(tc, floor_counts_at_most_a_day_ahead);
 	BOTH(tc, floor_is_raised_by_what_is_read);
+	BOTH(tc, confirm_wins_while_it_is_opening_and_changes_nothing);
 	BOTH(tc, publish_opens_once_and_keeps_the_first_hints);
 	BOTH(tc, publish_elsewhere_loses);
 	BOTH(tc, longest_hints_come_back);
