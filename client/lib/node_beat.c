@@ -254,13 +254,12 @@ static void degraded(struct router_link *link, const struct beat_answer *answer)
 		send_beat(link);
 }
 
+/* Its last `degraded`, if that was its last word, counts for as long as before: whoever says so begins to count our silence after
+ * it. So a router that starts anew within a lease shuts no gate. */
 static void silent(struct router_link *link)
 {
-	struct usher_node *node = link->node;
-
 	link_forget_parts(link);
-	link->degraded_sent_ms = 0;
-	cover_lease(node);
+	link->full = true; /* should it have started anew, it knows no room of ours */
 }
 
 /* True: it ended this registration, and with it the round. */

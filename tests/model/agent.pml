@@ -145,12 +145,6 @@ inline register_again(a)
 }
 
 /* -- beating ------------------------------------------------------------------------------------------------------------------ */
-inline silent(a, by)
-{
-	agent[a].degraded[by] = 0;
-	agent[a].cover = 0
-}
-
 inline send(a, to)
 {
 	agent[a].passing = 0;
@@ -166,7 +160,7 @@ inline send(a, to)
 		BEAT(a, to).list = (HOLDS(a) -> agent[a].held : 0);
 		BEAT(a, to).sure = HOLDS(a) && ((ADMITS(a) && agent[a].known) || agent[a].sure);
 		BEAT(a, to).lists = agent[a].list
-	:: else -> silent(a, to)
+	:: else
 	fi
 }
 
@@ -202,7 +196,8 @@ inline hear_renewed(whom, by, b)
 	give_up_beats(whom)
 }
 
-/* Without the store: the lease goes on while every router it knows has said so within the last lease. */
+/* Without the store: the lease goes on while every router it knows has said so within the last lease; one that is silent after that
+ * counts for the rest of it, as it counts our silence from then on at the earliest. */
 inline hear_degraded(whom, by, b)
 {
 	agent[whom].degraded[by] = beat[b].left;

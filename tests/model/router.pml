@@ -443,8 +443,7 @@ inline stop_router(to)
 	for (i : 0 .. PROCESSES - 1) {
 		if
 		:: BEAT(i, to).at != IDLE ->
-			clear_beat(i * ROUTERS + to);
-			silent(i, to)
+			clear_beat(i * ROUTERS + to)
 		:: else
 		fi
 	}

@@ -23,6 +23,7 @@ late_heartbeats    - -DPAUSES=1 -DSTUCK=1 -DCUTS=1 -DPLACERS=1 -DONE_WAY
 observers          - -DSTALLS=1 -DUNLINKS=1 -DPAUSES=1 -DPLACERS=1 -DONE_WAY
 unacknowledged     - -DUNACKED=2 -DPAUSES=1 -DPLACERS=1
 outage             - -DUNLINKS=2 -DPLACERS=1 -DONE_WAY
+outage_restart     - -DUNLINKS=2 -DROUTER_RESTARTS=1 -DPLACERS=1 -DONE_WAY
 half_an_outage     q -DDEAFS=2 -DPLACERS=1
 late_router        q -DLATE_ROUTER -DUNLINKS=1 -DPLACERS=1
 late_router_pause  - -DLATE_ROUTER -DUNLINKS=1 -DPAUSES=1 -DPLACERS=1

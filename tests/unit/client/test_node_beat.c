@@ -565,16 +565,45 @@ START_TEST(one_silent_router_and_there_is_no_exception)
 }
 END_TEST
 
-START_TEST(a_router_that_falls_silent_ends_the_exception)
+START_TEST(a_router_that_stays_silent_for_a_lease_ends_the_exception)
 {
 	play_start_admitted(3);
 	all_degraded();
 	for (int i = 0; i < 10; i++)
 		play_round();
 	ck_assert(usher_node_admits(node));
-	is_hung_up(1);
-	play_round();
+	does_not_renew(1, _i);
+	if (_i != 0)
+		routers[1].degraded = false;
+	uint64_t after = refuses_after(20000);
+	ck_assert_uint_gt(after, 0);
+	ck_assert_uint_le(after, LEASE_MS - MARGIN_MS);
+	routers[1].does = FAKE_ANSWERS;
+	routers[1].beat_refusal = NULL;
+	routers[1].not_renewed = false;
+	routers[1].degraded = true;
+	for (int i = 0; i < 5; i++)
+		play_round();
 	ck_assert(!usher_node_admits(node));
+}
+END_TEST
+
+START_TEST(a_router_that_starts_anew_does_not_end_the_exception)
+{
+	play_start_admitted(3);
+	usher_node_room_set(node, "a", 5, 0);
+	all_degraded();
+	for (int i = 0; i < 10; i++)
+		play_round();
+	for (int i = 0; i < 10; i++) {
+		is_hung_up(1);
+		play_round();
+		ck_assert(usher_node_admits(node));
+		routers[1].does = FAKE_ANSWERS;
+		play_round();
+		ck_assert(usher_node_admits(node));
+		ck_assert_ptr_nonnull(strstr(fake_router_last(&routers[1])->body.at, "\"rooms\":[{\"room\":\"a\",")); /* it knows nothing of before */
+	}
 }
 END_TEST
 
@@ -664,7 +693,8 @@ int main(void)
 	tcase_add_test(all, an_answer_may_change_the_lease);
 	tcase_add_test(all, every_router_degraded_and_the_node_goes_on);
 	tcase_add_loop_test(all, one_silent_router_and_there_is_no_exception, 0, 3);
-	tcase_add_test(all, a_router_that_falls_silent_ends_the_exception);
+	tcase_add_loop_test(all, a_router_that_stays_silent_for_a_lease_ends_the_exception, 0, 3);
+	tcase_add_test(all, a_router_that_starts_anew_does_not_end_the_exception);
 	tcase_add_test(all, without_the_store_all_are_asked_at_the_same_time);
 	tcase_add_test(all, the_exception_can_be_switched_off);
 	tcase_add_test(all, a_listed_router_that_cannot_be_asked_ends_the_exception);
