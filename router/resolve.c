@@ -122,9 +122,19 @@ int find_room(struct request *rq)
 	return rooms_find(rq->worker->store, rs->name, rs->fresh, request_store_due(rq), &rs->room, &rq->wait);
 }
 
+/* The store does not answer, and this router does not know the room: another one may. */
+static bool may_ask_routers(struct request *rq, int err)
+{
+	const struct resolve *rs = resolve_of(rq);
+
+	return err == ERR_STORE_UNAVAILABLE && !rs->asked_peers && !peer_room_asks(rq);
+}
+
 /* The store is being rebuilt and does not know the room: a node may hold it, and says so within a few heartbeats. */
 int no_room(struct request *rq, int err)
 {
+	if (may_ask_routers(rq, err))
+		return request_go(rq, ask_routers);
 	if (err != ERR_STORE_REBUILDING)
 		return -err;
 	give_back_slot(rq);
@@ -187,6 +197,30 @@ int found_room(struct request *rq)
 		return request_go(rq, choose_node); /* help: the slot first, so that one request of this process does */
 	give_back_slot(rq);
 	return request_go(rq, rs->answer);
+}
+
+/* -- ask-routers ---------------------------------------------------------------------------------------------------------- */
+int ask_routers(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+
+	rs->asked_peers = true;
+	return peer_room_ask(rq->worker, rs->name, request_arena(rq), &rs->peer, &rq->wait);
+}
+
+/* The node's process is the one that this router knows; an epoch that is over ends at its gate. */
+int asked_routers(struct request *rq)
+{
+	struct resolve *rs = resolve_of(rq);
+	const struct node *node = rs->peer.epoch ? fleet_find(rq->worker->router->fleet, rs->peer.node) : NULL;
+
+	if (!node)
+		return -ERR_STORE_UNAVAILABLE;
+	rs->room = (struct room){ .state = ROOM_OPEN, .source = FROM_TABLE, .epoch = rs->peer.epoch,
+		                  .registration = node->record.registration, .hints = HINTS_LOST };
+	memcpy(rs->room.node, node->record.id, sizeof(rs->room.node));
+	memcpy(rs->room.incarnation, node->record.incarnation, sizeof(rs->room.incarnation));
+	return found_room(rq);
 }
 
 /* -- confirm-loss --------------------------------------------------------------------------------------------------------- */

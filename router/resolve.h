@@ -9,6 +9,7 @@
 #include "health/sfu.h"
 #include "registry/rooms.h"
 #include "router/keeper.h"
+#include "router/peer_room.h"
 #include "router/request.h"
 
 struct placing; /* what only a placement needs */
@@ -22,6 +23,8 @@ struct resolve {
 	struct place_wish *wish; /* NULL: none; in the arena */
 	int (*answer)(struct request *);
 	uint64_t missed_since, missed_epoch; /* see fleet_misses(); of the record at that epoch */
+	struct peer_room peer;   /* what another router says; */
+	bool asked_peers;        /* asked once */
 	struct store_mark mark;  /* read before an owner is given up, or helped */
 	struct placing *placing;
 };
@@ -29,6 +32,8 @@ struct resolve {
 int find_room(struct request *);
 int found_room(struct request *);
 int no_room(struct request *, int err);
+int ask_routers(struct request *);
+int asked_routers(struct request *);
 int confirm_loss(struct request *);
 int confirmed_loss(struct request *);
 int choose_node(struct request *);
@@ -49,6 +54,7 @@ int unpublished_room(struct request *, int err);
 
 #define RESOLVE_STEPS                                                                                                  \
 	{ "find-room", find_room, found_room, no_room, true },                                                            \
+	{ "ask-routers", ask_routers, asked_routers, NULL, false },                                                    \
 	{ "confirm-loss", confirm_loss, confirmed_loss, NULL, true },                                                  \
 	{ "choose-node", choose_node, chosen_node, NULL, false },                                                      \
 	{ "reserve-node", reserve_node, reserved_node, NULL, true },                                                   \

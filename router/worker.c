@@ -33,6 +33,8 @@
 #define WRITE_STALL_MS 30000 /* a client that does not read */
 #define CLOSE_MS 2000        /* a polite Close may take so long */
 #define UPSTREAMS_PER_HOST 256
+#define PEERS_PER_HOST 8
+#define PEERS_CONNECT_MS 80
 
 bool worker_address_allowed(void *arg, const struct sockaddr_storage *address)
 {
@@ -64,6 +66,8 @@ static bool build(struct worker *w)
 	const struct router_conf *conf = &router->conf;
 	struct http_conf http = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .connections_per_host = UPSTREAMS_PER_HOST,
 		                  .idle_connections = UPSTREAMS_PER_HOST, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router };
+	struct http_conf peers = { .connect_timeout_ms = PEERS_CONNECT_MS, .connections_per_host = PEERS_PER_HOST,
+		                   .idle_connections = PEERS_PER_HOST, .idle_ms = 30000 };
 	struct httpd_conf httpd = { .body_bytes = conf->limits.heartbeat_bytes, .header_bytes = conf->limits.header_bytes,
 		                    .headers = conf->limits.headers, .connections = conf->limits.connections, .header_ms = HEAD_MS,
 		                    .body_ms = HEAD_MS, .idle_ms = IDLE_MS, .write_stall_ms = WRITE_STALL_MS };
@@ -75,11 +79,12 @@ static bool build(struct worker *w)
 
 	w->store = store_new(router->registry, w->loop);
 	w->http = http_new(w->loop, &http);
+	w->peers_http = http_new(w->loop, &peers);
 	w->tunnels = tunnels_new(w->loop, &tunnels);
 	w->httpd = httpd_new(w->loop, &httpd, &edge_ops, w);
 	w->audits = audits_new(w);
 	w->sfu = w->http ? sfu_new(w->loop, router->fleet, w->http, &sfu) : NULL;
-	return w->store && w->http && w->tunnels && w->httpd && w->sfu;
+	return w->store && w->http && w->peers_http && w->tunnels && w->httpd && w->sfu;
 }
 
 struct worker *worker_new(struct router *router, unsigned index)
@@ -268,6 +273,8 @@ void worker_unload(struct worker *w)
 		sfu_free(w->sfu);
 	if (w->http)
 		http_free(w->http);
+	if (w->peers_http)
+		http_free(w->peers_http);
 	if (w->store)
 		store_free(w->store);
 }

@@ -36,7 +36,9 @@ struct worker {
 	struct loop *loop;
 	struct sheet *sheet;
 	struct store *store;
-	struct http *http;
+	struct http *http;       /* to SFUs */
+	struct http *peers_http; /* to other routers, */
+	size_t questions;        /* and what they are asked, under way */
 	struct httpd *httpd;
 	struct tunnels *tunnels;
 	struct audits *audits;

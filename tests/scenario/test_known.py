@@ -57,6 +57,30 @@ def test_livekit_4663_a_long_outage_fails_no_known_room_and_restarts_nothing(sta
     assert len(store) == 2
 
 
+@pytest.mark.parametrize("all_of_them", [True, False], ids=["no_router_has_the_store", "one_router_has_it"])
+def test_a_room_that_another_router_knows_is_joined_without_the_store(stage, all_of_them):
+    """Nothing but the other routers can say so: the nodes do not report their rooms."""
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    far = f"redis://127.0.0.1:{wire.port}"
+    sets = ("nodes.heartbeat_ms=500", "nodes.lease_ms=60000", "registry.timeout_ms=300")
+    first, second = (stage.router(f"registry.url={url}", *sets) for url in (far if all_of_them else redis.url, far))
+    nodes = [stage.node(f"n{i}", second) for i in range(2)]
+    for router in (first, second):
+        router.wait_placeable("n0", "n1")
+    until("they know each other", lambda: len(second.get("/v1/routers").json()["routers"]) == 2)
+    answers = {f"room-{i}": first.join(f"room-{i}") for i in range(10)}
+    wire.cut(refuse=True)
+    until("the store is seen as down", lambda: second.metric("usher_store_up") == 0)
+    for room, known in answers.items():
+        answer = second.join(room)
+        assert owner(answer) == owner(known), answer
+        assert answer.json()["hints"] == known.json()["hints"] != {}
+        assert second.get(f"/v1/rooms/{room}/route").json()["epoch"] == owner(known)[1]
+    assert second.join("new").code() == "store_unavailable"
+    assert all("new" not in node.rooms for node in nodes)
+
+
 async def hold_out(routers, owners, seconds):
     from harness import fetch
     end, asked = asyncio.get_running_loop().time() + seconds, 0
