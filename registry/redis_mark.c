@@ -6,7 +6,8 @@
  * A cluster has one for each primary, as each can lose its part alone. The keeper takes them together: whole if all are, of a
  * generation that is made of theirs. Who reads a room's mark gets that generation if its shard's is still the one that the
  * keeper saw. A primary that is new has none, and one that gave its lowest slot away has another: then too nodes tell all
- * their rooms once more, as nobody can tell this from a loss.
+ * their rooms once more, as nobody can tell this from a loss. A cluster is new only if none of its primaries has a mark: one
+ * without, beside others that have theirs, has lost it, whatever the looking process knows.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +67,8 @@ static uint64_t new_generation(void)
 	return (random_u64() >> (64 - GENERATION_BITS)) + 1;
 }
 
-static int look_at(struct redis_store *store, size_t shard, bool knows_nodes, uint64_t due_ms, struct store_mark *out,
-                   struct wait *w)
+/* `begin`: the state of a mark that is not there yet; "": none. */
+static int look_at(struct redis_store *store, size_t shard, const char *begin, uint64_t due_ms, struct store_mark *out, struct wait *w)
 {
 	uint64_t server = shard_server(store, shard);
 
@@ -80,7 +81,7 @@ static int look_at(struct redis_store *store, size_t shard, bool knows_nodes, ui
 	command_u64(text, server);
 	command_u64(text, new_generation());
 	command_u64(text, store->shared->wait_replicas > 0);
-	command_z(text, knows_nodes ? "rebuilding" : "whole");
+	command_z(text, begin);
 	return op_start(&op->base, due_ms, w);
 }
 
@@ -123,6 +124,8 @@ struct marks_op {
 	void (*give)(struct marks_op *);
 	struct store_mark *mark;
 	bool *done;
+	bool knows_nodes, begun; /* of a look: the marks that were not there have been begun */
+	uint64_t due_ms;
 	size_t count, waiting;
 	int err;
 	struct marks_part parts[REDIS_SHARDS_MAX]; /* in the order of their lowest slots */
@@ -140,6 +143,8 @@ static void marks_dropped(struct op *op)
 	marks_free(container_of(op, struct marks_op, op));
 }
 
+static bool marks_begin(struct marks_op *);
+
 static void part_told(struct wait *w, int err)
 {
 	struct marks_part *part = container_of(w, struct marks_part, w);
@@ -148,7 +153,7 @@ static void part_told(struct wait *w, int err)
 
 	if (err)
 		op->err = err;
-	if (--op->waiting)
+	if (--op->waiting || (!op->err && marks_begin(op)))
 		return;
 	waiter = op_detach(&op->op);
 	err = op->err;
@@ -210,14 +215,39 @@ static void looked(struct marks_op *op)
 	*op->mark = all;
 }
 
+/* Of a look: begins the marks that were not there. True: they are on their way. */
+static bool marks_begin(struct marks_op *op)
+{
+	bool is_new = !op->knows_nodes;
+
+	if (op->give != looked || op->begun)
+		return false;
+	op->begun = true;
+	for (size_t i = 0; i < op->count; i++)
+		is_new = is_new && !op->parts[i].mark.generation;
+	for (size_t i = 0; i < op->count; i++) {
+		struct marks_part *part = &op->parts[i];
+
+		if (part->mark.generation)
+			continue;
+		if (look_at(op->store, part->shard, is_new ? "whole" : "rebuilding", op->due_ms, &part->mark, &part->w) == WAIT)
+			op->waiting++;
+		else
+			op->err = -ERR_STORE_UNAVAILABLE;
+	}
+	return op->waiting > 0;
+}
+
 int redis_mark_look(struct redis_store *store, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w)
 {
 	struct marks_op *op = marks_new(store, looked);
 	int err = WAIT;
 
 	op->mark = out;
+	op->knows_nodes = knows_nodes;
+	op->due_ms = due_ms;
 	for (size_t i = 0; i < op->count && err == WAIT; i++)
-		err = look_at(store, op->parts[i].shard, knows_nodes, due_ms, &op->parts[i].mark, &op->parts[i].w);
+		err = look_at(store, op->parts[i].shard, "", due_ms, &op->parts[i].mark, &op->parts[i].w);
 	return marks_start(op, err, w);
 }
 

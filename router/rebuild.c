@@ -104,6 +104,13 @@ static bool is_whole_again(const struct rebuild *r)
 	return all_have_told(r);
 }
 
+/* Somebody began this generation as whole; we know nodes from before it. Until the store has heard that: whoever calls it whole
+ * then, knows more. */
+static bool is_doubtful(const struct rebuild *r)
+{
+	return r->mark.whole && r->nodes && !r->doubted && !is_whole_again(r);
+}
+
 /* -- looking -------------------------------------------------------------------------------------------------------------- */
 static void tell(struct rebuild *r, enum event_type type)
 {
@@ -123,7 +130,9 @@ static void take_mark(struct rebuild *r)
 			remember_nodes(r); /* else what we know was read from this very store */
 	}
 	r->mark = r->seen;
-	registry_trust_mark(r->router->registry, &r->mark);
+	struct store_mark trusted = r->mark;
+	trusted.whole = trusted.whole && !is_doubtful(r); /* not for a moment */
+	registry_trust_mark(r->router->registry, &trusted);
 	if (!r->mark.whole && (other || was_whole))
 		tell(r, EVENT_STORE_REBUILDING);
 	else if (r->mark.whole && !was_whole)
@@ -154,7 +163,6 @@ static void doubted(struct wait *w, int err)
 	called(w, err);
 }
 
-/* Somebody began this generation as whole; we know nodes from before it. Once: whoever calls it whole after that, knows more. */
 static void doubt(struct rebuild *r)
 {
 	const struct router_conf *conf = &r->router->conf;
@@ -178,7 +186,7 @@ static void judge(struct rebuild *r)
 {
 	bool satisfied = is_whole_again(r);
 
-	if (r->mark.whole && r->nodes && !satisfied && !r->doubted) {
+	if (is_doubtful(r)) {
 		doubt(r);
 	} else if (!r->mark.whole && satisfied) {
 		call_whole(r);

@@ -218,3 +218,30 @@ def test_a_new_primary_joins_with_slots(stage, cluster):
     # The new primary's part of the data has no mark yet, as after a loss: until nodes have told their rooms, known ones stay.
     until("it is placed anew", lambda: (owner_now(router, room) or (0, 0))[1] > held[1])
     until("all is well", lambda: router.metric("usher_store_up") == 1)
+
+
+def test_a_shard_that_lost_all_is_not_a_new_one_to_a_router_that_starts(stage, cluster):
+    """Nodes of the other shards are there to take rooms; the room's own node has its record in the shard that was flushed."""
+    flushed = next(p for p in cluster.primaries if p is not cluster.owner(cluster.slot("usher:nodes")))
+    gone = next(f"n{i}" for i in range(100) if cluster.owner(cluster.slot(f"usher:n:{{n{i}}}")) is flushed)
+    stays = next(f"n{i}" for i in range(100) if cluster.owner(cluster.slot(f"usher:n:{{n{i}}}")) is not flushed)
+    sets = ("nodes.lease_ms=1500", "nodes.heartbeat_ms=500", "server.park_ms=0")
+    (router,), (node,) = routers_on(stage, cluster, 1, *sets, nodes=(gone,))
+    room = on_shard(cluster, flushed, "held")
+    held = placed(router, room)
+    node.stop_beating()
+    router.stop()
+    assert flushed.command("FLUSHALL") == b"+OK\r\n"
+    fresh = stage.router(f"registry.url={cluster.url}", *sets)
+    other = stage.node(stays, fresh, heartbeat=False)
+    until("the store is asked", lambda: other.register().status in (200, 201))
+    other.report_rooms = True
+    other.start_beating()
+    fresh.wait_placeable(stays)
+    assert fresh.join(room).code() == "store_rebuilding"
+    node.routers = [fresh]
+    assert node.beat().code() == "unknown_node"
+    assert node.register().status in (200, 201)
+    node.start_beating()
+    assert until("the room is known again", lambda: owner_now(fresh, room)) == held
+    assert room not in other.rooms
