@@ -177,6 +177,11 @@ static int mark_read(struct store *store, struct str room, uint64_t due_ms, stru
 	return mark_look(store, false, due_ms, out, w);
 }
 
+static int marks_read(struct store *store, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return mark_look(store, false, due_ms, out, w);
+}
+
 static int mark_whole(struct store *store, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w)
 {
 	(void)store, (void)generation, (void)due_ms, (void)w;
@@ -198,7 +203,7 @@ static const struct store_ops memory_ops = {
 	.list = memory_list, .touch = memory_touch,
 	.register_node = memory_register, .renew = memory_renew, .leave = memory_leave, .lose = memory_lose,
 	.set_wish = memory_set_wish, .listed = memory_listed,
-	.mark_look = mark_look, .mark_read = mark_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt, .reset_breakers = memory_reset_breakers, .reserve = memory_reserve,
+	.mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt, .reset_breakers = memory_reset_breakers, .reserve = memory_reserve,
 	.release = memory_release, .index = memory_index, .unindex = memory_unindex, .report_rooms = memory_report_rooms,
 	.room = memory_room, .nodes_all = memory_nodes_all,
 	.announce = memory_announce, .leave_router = memory_leave_router, .routers_all = memory_routers_all,

@@ -7,7 +7,8 @@
  * generation that is made of theirs. Who reads a room's mark gets that generation if its shard's is still the one that the
  * keeper saw. A primary that is new has none, and one that gave its lowest slot away has another: then too nodes tell all
  * their rooms once more, as nobody can tell this from a loss. A cluster is new only if none of its primaries has a mark: one
- * without, beside others that have theirs, has lost it, whatever the looking process knows.
+ * without, beside others that have theirs, has lost it, whatever the looking process knows. Who gives a node up reads all marks:
+ * the record that is missing may be of any shard.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -299,7 +300,7 @@ int redis_mark_doubt(struct redis_store *store, uint64_t generation, uint64_t yo
 	return change_all(store, SCRIPT_DOUBT, generation, young_ms, due_ms, done, w);
 }
 
-/* -- of a room's shard ------------------------------------------------------------------------------------------------------------ */
+/* -- reading ------------------------------------------------------------------------------------------------------------------------ */
 
 static void read_give(struct redis_op *base, bool asked)
 {
@@ -312,21 +313,12 @@ static void read_give(struct redis_op *base, bool asked)
 	op->out->generation = op->got.generation == atomic_load(&seen->part[op->shard]) ? atomic_load(&seen->all) : 0;
 }
 
-int redis_mark_read(struct redis_store *store, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w)
+static int read_at(struct redis_store *store, size_t shard, uint64_t due_ms, struct store_mark *out, struct wait *w)
 {
-	struct buf key = { 0 };
-	struct mark_op *op;
-	struct buf *text;
-	size_t shard;
+	struct mark_op *op = mark_new(store, shard, out);
+	struct buf *text = &op->base.call.text;
 
-	key_room(&key, store, room);
-	shard = redis_shard_of(store->shared, (struct str){ key.at, key.len });
-	buf_free(&key);
-	if (shard == REDIS_NO_SHARD)
-		return -ERR_STORE_UNAVAILABLE;
-	op = mark_new(store, shard, out);
 	op->base.give = read_give;
-	text = &op->base.call.text;
 	command_start(text, 5);
 	command_z(text, "HMGET");
 	command_shard_key(text, store, MARK, shard);
@@ -334,4 +326,42 @@ int redis_mark_read(struct redis_store *store, struct str room, uint64_t due_ms,
 	command_z(text, "state");
 	command_z(text, "since");
 	return op_start(&op->base, due_ms, w);
+}
+
+int redis_mark_read(struct redis_store *store, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	struct buf key = { 0 };
+	size_t shard;
+
+	key_room(&key, store, room);
+	shard = redis_shard_of(store->shared, (struct str){ key.at, key.len });
+	buf_free(&key);
+	return shard == REDIS_NO_SHARD ? -ERR_STORE_UNAVAILABLE : read_at(store, shard, due_ms, out, w);
+}
+
+/* Whole if all are, of the generation that all are of. */
+static void all_read(struct marks_op *op)
+{
+	struct store_mark all = { .generation = atomic_load(&op->store->shared->marks->all), .whole = true };
+
+	for (size_t i = 0; i < op->count; i++) {
+		const struct store_mark *part = &op->parts[i].mark;
+
+		all.whole = all.whole && part->whole;
+		all.since_ms = part->since_ms > all.since_ms ? part->since_ms : all.since_ms;
+		if (part->generation != all.generation)
+			all.generation = 0;
+	}
+	*op->mark = all;
+}
+
+int redis_marks_read(struct redis_store *store, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	struct marks_op *op = marks_new(store, all_read);
+	int err = WAIT;
+
+	op->mark = out;
+	for (size_t i = 0; i < op->count && err == WAIT; i++)
+		err = read_at(store, op->parts[i].shard, due_ms, &op->parts[i].mark, &op->parts[i].w);
+	return marks_start(op, err, w);
 }

@@ -134,6 +134,11 @@ int registry_read_mark(struct store *store, struct str room, uint64_t due_ms, st
 	return store->ops->mark_read(store, room, due_ms, out, w);
 }
 
+int registry_read_marks(struct store *store, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return store->ops->marks_read(store, due_ms, out, w);
+}
+
 bool registry_mark_counts(const struct registry *registry, const struct store_mark *mark)
 {
 	return mark->whole && mark->generation == registry_generation(registry);
@@ -151,19 +156,12 @@ int registry_call_whole(struct store *store, uint64_t generation, uint64_t due_m
 
 void registry_trust_mark(struct registry *registry, const struct store_mark *mark)
 {
-	atomic_store(&registry->whole, false); /* readers look at `whole` first: never the old word with the new number */
 	atomic_store(&registry->generation, mark->generation);
-	atomic_store(&registry->whole, mark->whole);
 }
 
 uint64_t registry_generation(const struct registry *registry)
 {
 	return atomic_load(&registry->generation);
-}
-
-bool registry_whole(const struct registry *registry)
-{
-	return atomic_load(&registry->whole);
 }
 
 /* -- the floor -------------------------------------------------------------------------------------------------------------- */

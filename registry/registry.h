@@ -57,14 +57,15 @@ int registry_look_at_mark(struct store *, bool knows_nodes, uint64_t due_ms, str
 /* Reads the mark of the store's part that holds this room: after a record that was read on this loop, so that it says whether that
  * record may be from before a loss. */
 int registry_read_mark(struct store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *);
+/* The same of all parts: what says that a node is gone, or a room another's, may have been lost by any of them. */
+int registry_read_marks(struct store *, uint64_t due_ms, struct store_mark *out, struct wait *);
 bool registry_mark_counts(const struct registry *, const struct store_mark *); /* whole, and the one that is trusted */
 int registry_call_whole(struct store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *);
 /* A generation that began whole and is younger than young_ms was begun too lightly: somebody is from before it. */
 int registry_doubt(struct store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *);
-/* Keeper: what rooms_find() compares with from now on, when the store says that it has no record. */
+/* Keeper: what marks that are read from now on are compared with. */
 void registry_trust_mark(struct registry *, const struct store_mark *);
 uint64_t registry_generation(const struct registry *); /* any thread */
-bool registry_whole(const struct registry *);          /* any thread */
 /* The highest epoch this process ever met; claims pass it as the floor (protocol: records and numbers). Any thread. */
 void registry_met_epoch(struct registry *, uint64_t epoch);
 uint64_t registry_floor(const struct registry *);

@@ -71,6 +71,7 @@ struct store_ops {
 
 	int (*mark_look)(struct store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w);
 	int (*mark_read)(struct store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w); /* of its shard */
+	int (*marks_read)(struct store *, uint64_t due_ms, struct store_mark *out, struct wait *w);
 	int (*mark_doubt)(struct store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w);
 	int (*mark_whole)(struct store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w);
 
@@ -97,6 +98,5 @@ struct registry {
 	struct registry_conf conf; /* with strings of its own */
 	struct table *table;
 	_Atomic uint64_t floor;
-	_Atomic uint64_t generation; /* of the mark that is trusted, */
-	_Atomic bool whole;          /* and what it says */
+	_Atomic uint64_t generation; /* of the mark that is trusted */
 };

@@ -139,6 +139,11 @@ static int mark_read(struct store *store, struct str room, uint64_t due_ms, stru
 	return redis_mark_read(of(store), room, due_ms, out, w);
 }
 
+static int marks_read(struct store *store, uint64_t due_ms, struct store_mark *out, struct wait *w)
+{
+	return redis_marks_read(of(store), due_ms, out, w);
+}
+
 static int mark_whole(struct store *store, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w)
 {
 	return redis_mark_whole(of(store), generation, due_ms, done, w);
@@ -208,7 +213,7 @@ static const struct store_ops redis_ops = {
 	.find = find, .claim = claim, .confirm = confirm, .publish = publish, .move = move, .restore = restore, .shut = shut, .forget = forget,
 	.list = list, .touch = touch,
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
-	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
+	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
 	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes,
 	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,

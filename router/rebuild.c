@@ -130,9 +130,8 @@ static void take_mark(struct rebuild *r)
 			remember_nodes(r); /* else what we know was read from this very store */
 	}
 	r->mark = r->seen;
-	struct store_mark trusted = r->mark;
-	trusted.whole = trusted.whole && !is_doubtful(r); /* not for a moment */
-	registry_trust_mark(r->router->registry, &trusted);
+	if (!is_doubtful(r)) /* else not for a moment: the mark of before stays, which nothing that is read now is of */
+		registry_trust_mark(r->router->registry, &r->mark);
 	if (!r->mark.whole && (other || was_whole))
 		tell(r, EVENT_STORE_REBUILDING);
 	else if (r->mark.whole && !was_whole)

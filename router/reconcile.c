@@ -175,7 +175,7 @@ int confirm_conflicts(struct request *rq)
 
 	if (!hb->nconflicts)
 		return NEXT;
-	return registry_read_mark(rq->worker->store, str_of(hb->conflicts[0]->room), request_store_due(rq), &hb->mark, &rq->wait);
+	return registry_read_marks(rq->worker->store, request_store_due(rq), &hb->mark, &rq->wait);
 }
 
 static void refuse_conflict(struct request *rq, const struct reported_room *reported)

@@ -225,13 +225,6 @@ int asked_routers(struct request *rq)
 
 /* -- confirm-loss --------------------------------------------------------------------------------------------------------- */
 /* A store that has lost its last writes names an earlier owner; the present one will say so. */
-static int read_mark(struct request *rq)
-{
-	struct resolve *rs = resolve_of(rq);
-
-	return registry_read_mark(rq->worker->store, rs->name, request_store_due(rq), &rs->mark, &rq->wait);
-}
-
 /* What was read from the store counts; NEXT, or the request waits. */
 static int check_mark(struct request *rq)
 {
@@ -249,7 +242,7 @@ int confirm_loss(struct request *rq)
 
 	if (!rs->may_place)
 		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
-	return read_mark(rq);
+	return registry_read_marks(rq->worker->store, request_store_due(rq), &rs->mark, &rq->wait);
 }
 
 int confirmed_loss(struct request *rq)
@@ -433,7 +426,9 @@ int confirmed_claim(struct request *rq)
 /* Nor whether the claim is one of before a loss, and the room with another owner since. */
 int confirm_whole(struct request *rq)
 {
-	return read_mark(rq);
+	struct resolve *rs = resolve_of(rq);
+
+	return registry_read_mark(rq->worker->store, rs->name, request_store_due(rq), &rs->mark, &rq->wait);
 }
 
 int confirmed_whole(struct request *rq)

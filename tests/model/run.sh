@@ -24,6 +24,8 @@ observers          - -DSTALLS=1 -DUNLINKS=1 -DPAUSES=1 -DPLACERS=1 -DONE_WAY
 unacknowledged     - -DUNACKED=2 -DPAUSES=1 -DPLACERS=1
 outage             - -DUNLINKS=2 -DPLACERS=1 -DONE_WAY
 outage_restart     - -DUNLINKS=2 -DROUTER_RESTARTS=1 -DPLACERS=1 -DONE_WAY
+half_outage_restart - -DDEAFS=2 -DROUTER_RESTARTS=1 -DPLACERS=1 -DONE_WAY
+outage_cut         - -DUNLINKS=2 -DCUTS=1 -DPLACERS=1 -DONE_WAY
 half_an_outage     q -DDEAFS=2 -DPLACERS=1
 late_router        q -DLATE_ROUTER -DUNLINKS=1 -DPLACERS=1
 late_router_pause  - -DLATE_ROUTER -DUNLINKS=1 -DPAUSES=1 -DPLACERS=1
@@ -62,6 +64,7 @@ confirm_from_table         - -DPAUSES=1 -DPLACERS=1 -DFAULT_CONFIRM_FROM_TABLE
 admit_before_confirm       - -DPAUSES=1 -DPLACERS=1 -DFAULT_ADMIT_BEFORE_CONFIRM
 take_back_late             - -DPAUSES=1 -DSTUCK=1 -DPLACERS=1 -DFAULT_TAKE_BACK_LATE
 degraded_but_watching      - -DDEAFS=2 -DPLACERS=1 -DFAULT_DEGRADED_BUT_WATCHING
+degraded_for_ever          - -DUNLINKS=2 -DCUTS=1 -DPLACERS=1 -DFAULT_DEGRADED_FOR_EVER
 node_forgets_evictions     - -DOPENS_LOST=1 -DCLOSES=1 -DONE_WAY -DFAULT_NODE_FORGETS_EVICTIONS
 no_tombstone               - -DPAUSES=1 -DCLOSES=1 -DPLACERS=1 -DFAULT_NO_TOMBSTONE
 move_without_ack           - -DMOVES=1 -DCUTS=1 -DPLACERS=1 -DFAULT_MOVE_WITHOUT_ACK

@@ -21,7 +21,9 @@ inline tick_agent(a)
 	LESS(agent[a].sure);
 	agent[a].passing = flag && !ACCEPTS(a); /* while it accepts anyway, nothing more is said by this */
 	for (j : 0 .. ROUTERS - 1) {
+#ifndef FAULT_DEGRADED_FOR_EVER
 		LESS(agent[a].degraded[j]);
+#endif
 		LESS(BEAT(a, j).left)
 	}
 	j = 0;

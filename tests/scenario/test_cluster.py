@@ -245,3 +245,27 @@ def test_a_shard_that_lost_all_is_not_a_new_one_to_a_router_that_starts(stage, c
     node.start_beating()
     assert until("the room is known again", lambda: owner_now(fresh, room)) == held
     assert room not in other.rooms
+
+
+def test_a_node_whose_shard_lost_all_keeps_its_rooms_of_other_shards(stage, cluster):
+    """The room's record is there and names a node that no record speaks of any more: that is no reason to place it anew."""
+    flushed = next(p for p in cluster.primaries if p is not cluster.owner(cluster.slot("usher:nodes")))
+    gone = next(f"n{i}" for i in range(100) if cluster.owner(cluster.slot(f"usher:n:{{n{i}}}")) is flushed)
+    stays = next(f"n{i}" for i in range(100) if cluster.owner(cluster.slot(f"usher:n:{{n{i}}}")) is not flushed)
+    (router,), (node, other) = routers_on(stage, cluster, 1, "nodes.lease_ms=1500", "nodes.heartbeat_ms=500", "server.park_ms=1500",
+                                          nodes=(gone, stays))
+    assert router.put(f"/v1/nodes/{stays}/cordon").status == 204
+    until("cordoned", lambda: router.node(stays)["state"] == "cordoned")
+    room = on_shard(cluster, next(p for p in cluster.primaries if p is not flushed), "held")
+    held = placed(router, room)
+    assert router.delete(f"/v1/nodes/{stays}/cordon").status == 204
+    until("uncordoned", lambda: router.node(stays)["placeable"])
+    node.stop_beating()
+    assert flushed.command("FLUSHALL") == b"+OK\r\n"
+    until("the node is missed", lambda: not router.node(gone))
+    assert router.join(room).code() == "store_rebuilding"
+    assert node.beat().code() == "unknown_node"
+    assert node.register().status in (200, 201)
+    node.start_beating()
+    assert until("the room is where it was", lambda: owner_now(router, room)) == held
+    assert room not in other.rooms
