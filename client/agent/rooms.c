@@ -157,6 +157,13 @@ static bool evicted_before(const struct room *room, uint64_t epoch)
 	return epoch <= room->refused_upto || epoch <= tombs_get(&room->rooms->tombs, room->link.name, now(room->rooms));
 }
 
+static void refuse_upto(struct room *room, uint64_t epoch)
+{
+	tombs_set(&room->rooms->tombs, room->link.name, epoch, now(room->rooms));
+	if (room->refused_upto < epoch)
+		room->refused_upto = epoch;
+}
+
 static int start(struct room *room, struct job *job)
 {
 	struct adapter *adapter = room->rooms->conf.adapter;
@@ -175,6 +182,8 @@ static int opened(struct room *room, const struct job *job, int err)
 
 	if (!err)
 		hold(room, job->open.epoch, room->epoch == job->open.epoch ? room->participants : 0);
+	else if (err != -ERR_STALE_EPOCH && room->epoch != job->open.epoch)
+		refuse_upto(room, job->open.epoch); /* it goes elsewhere: should a hung SFU do it in the end, a poll finds it and ends it */
 	return late ? -ERR_STALE_EPOCH : err;
 }
 
@@ -309,13 +318,6 @@ static int queue_eviction(struct room *room, uint64_t epoch, struct wait *w)
 	job->evicts = true;
 	job->open.epoch = epoch;
 	return begin(room, job, w);
-}
-
-static void refuse_upto(struct room *room, uint64_t epoch)
-{
-	tombs_set(&room->rooms->tombs, room->link.name, epoch, now(room->rooms));
-	if (room->refused_upto < epoch)
-		room->refused_upto = epoch;
 }
 
 int rooms_evict(struct rooms *rooms, struct str name, uint64_t epoch, enum room_end how, struct wait *w)

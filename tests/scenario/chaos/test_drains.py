@@ -73,4 +73,5 @@ def test_chaos_drain_of_a_node_that_dies_meanwhile(make_fleet, size, say):
     say(back_s=back, overlap_s=fleet.overlap_s, left=len(of(after, "n1")))
     assert back <= size.lost_s + 1 and fleet.overlap_s == 0
     assert None not in after.values() and not of(after, "n1")
-    assert all(fleet_owner(fleet, room)[0] != "n1" for room in of(owners, "n1") if fleet_owner(fleet, room))
+    last = [fleet_owner(fleet, room, at + size.lost_s + 1) for room in of(owners, "n1")]
+    assert all(owner[0] != "n1" for owner in last if owner)

@@ -123,9 +123,9 @@ def test_chaos_sfu_and_agent_stopped_past_the_lease(make_fleet, size, say):
     assert figures["others_errors"] < OTHERS_ERRORS_MAX
 
 
-def fleet_owner(fleet, room):
-    """The last owner that a join was told."""
-    return next(((j.node, j.epoch) for j in reversed(fleet.joins) if j.room == room and j.ok()), None)
+def fleet_owner(fleet, room, since=0):
+    """The last owner that a join was told; None: none since."""
+    return next(((j.node, j.epoch) for j in reversed(fleet.joins) if j.room == room and j.ok() and j.due >= since), None)
 
 
 # -- one of both, with an SFU that is a process of its own -----------------------------------------------------------------

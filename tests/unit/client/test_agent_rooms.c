@@ -116,6 +116,25 @@ START_TEST(an_open_that_failed_leaves_nothing)
 }
 END_TEST
 
+/* colyseus#978: whoever asked has placed the room elsewhere by then. */
+START_TEST(colyseus_978_an_open_that_a_hung_sfu_does_in_the_end_is_ended_again)
+{
+	ck_assert_int_eq(open_room(0, "a", 5), WAIT);
+	fake_end(-ERR_TIMEOUT);
+	ck_assert_int_eq(open_room(1, "a", 5), -ERR_STALE_EPOCH);
+	polled(rooms_poll_begins(rooms), (struct adapter_room[]){ { STR("a"), 5, 0 } }, 1);
+	ck_assert_int_eq(admit("a", 5), ROOM_OTHER_EPOCH);
+	ck_assert(fake_last()->evicts && fake_last()->epoch == 5);
+	fake_end(0);
+	have("a", 6);
+	ck_assert_int_eq(admit("a", 6), ROOM_HELD);
+	/* One that is held already is held, whatever a repetition came to. */
+	ck_assert_int_eq(open_room(2, "a", 6), WAIT);
+	fake_end(-ERR_TIMEOUT);
+	ck_assert_int_eq(admit("a", 6), ROOM_HELD);
+}
+END_TEST
+
 START_TEST(one_operation_of_a_room_at_a_time_in_order)
 {
 	ck_assert_int_eq(open_room(0, "a", 5), WAIT);
@@ -373,6 +392,7 @@ int main(void)
 	tcase_add_test(all, an_evicted_epoch_is_refused_for_ten_minutes);
 	tcase_add_test(all, a_poll_finds_rooms_again_and_counts_people);
 	tcase_add_test(all, what_the_sfu_no_longer_has_is_gone);
+	tcase_add_test(all, colyseus_978_an_open_that_a_hung_sfu_does_in_the_end_is_ended_again);
 	tcase_add_test(all, a_poll_asked_before_the_open_does_not_know_the_room);
 	tcase_add_test(all, a_poll_asked_before_the_replacement_does_not_bring_the_old_one_back);
 	tcase_add_test(all, a_poll_that_finds_an_evicted_room_ends_it);
