@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Checks the lease and epoch protocol (usher.pml) with spin, and that each fault put into it is found. Exit 0: all as it must be.
-#   tests/model/run.sh              every configuration, every fault (about half an hour on one core, below 4 GB)
+#   tests/model/run.sh              every configuration, every fault (about 15 minutes on one core, below 4 GB)
 #   tests/model/run.sh quick        the small ones (half a minute of one core)
 #   tests/model/run.sh NAME …       only these
 #   tests/model/run.sh trail NAME   the same, and what happened, step by step, in the shortest way there is
