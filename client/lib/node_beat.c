@@ -71,7 +71,7 @@ static void send_beat(struct router_link *link)
 	struct buf body = { 0 };
 
 	arena_reset(&link->arena);
-	node->seq++;
+	link->seq = ++node->seq;
 	write_beat(node, link, &body);
 	link->wait.wake = answered;
 	link->sent_ms = node->boot_ms();
@@ -210,6 +210,7 @@ static void renewed(struct router_link *link, const struct beat_answer *answer)
 	node->charged = answer->charged;
 	node->drains = answer->state && !strcmp(answer->state, "draining");
 	node->current = link;
+	node->renewed_seq = link->seq;
 	node->attempts = 0;
 	if (node->degraded && !link->parts)
 		link->wanted = true; /* what was answered without the store is not in it */

@@ -176,6 +176,21 @@ static void write_changes(const struct node_rooms *rooms, const struct router_li
 	json_close(json, ']');
 }
 
+/* Of these alone a `degraded` counts, and these alone judge our silence. Where the lease alone counts, anybody may. */
+static void write_routers(struct usher_node *node, struct json_out *json)
+{
+	if (node->ops.fence_on_store_loss)
+		return;
+	json_open(json, "routers", '[');
+	for (struct router_link *link = node->links; link; link = link->next) {
+		if (!link->configured && !link->told)
+			continue;
+		json_str(json, NULL, link->url);
+		link->named_seq = node->seq;
+	}
+	json_close(json, ']');
+}
+
 void wire_beat(struct usher_node *node, struct router_link *link, struct buf *out)
 {
 	static const char *const states[] = { "ready", "draining", "sick" };
@@ -188,6 +203,7 @@ void wire_beat(struct usher_node *node, struct router_link *link, struct buf *ou
 	json_str(&json, "state", states[node->report]);
 	write_load(node, &json);
 	json_u64(&json, "seen", node->sample_seen);
+	write_routers(node, &json);
 	json_u64(&json, "max_epoch", node->rooms.max_epoch);
 	if (node->degraded)
 		write_node(node, &json);

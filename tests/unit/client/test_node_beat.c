@@ -399,6 +399,41 @@ START_TEST(routers_are_learned_and_forgotten)
 }
 END_TEST
 
+START_TEST(heartbeats_name_the_routers_that_are_asked)
+{
+	char list[200], named[200];
+
+	play_start_admitted(1);
+	snprintf(named, sizeof(named), "\"routers\":[\"%s\"],", routers[0].url);
+	CK_HAS(LAST(&routers[0]), named);
+	snprintf(list, sizeof(list), "[\"%s/\",\"%s\"]", routers[0].url, routers[1].url);
+	routers[0].routers = list;
+	play_round();
+	CK_HAS(LAST(&routers[0]), named); /* it learned of the other by the answer */
+	play_round();
+	snprintf(named, sizeof(named), "\"routers\":[\"%s\",\"%s\"],", routers[0].url, routers[1].url);
+	CK_HAS(LAST(&routers[0]), named);
+}
+END_TEST
+
+/* What the store has is the last heartbeat that it renewed: whoever is named there may judge our silence, and so must say `degraded`. */
+START_TEST(a_router_is_asked_until_a_heartbeat_without_it_was_renewed)
+{
+	char both[200], one[200];
+
+	snprintf(both, sizeof(both), "[\"%s\",\"%s\"]", routers[0].url, routers[1].url);
+	snprintf(one, sizeof(one), "[\"%s\"]", routers[0].url);
+	routers[0].routers = both;
+	play_start_admitted(1);
+	routers[0].routers = one;
+	play_round(); /* named the other once more */
+	ck_assert_uint_eq(node->nlinks, 2);
+	play_round();
+	CK_HAS_NOT(LAST(&routers[0]), routers[1].url);
+	ck_assert_uint_eq(node->nlinks, 1);
+}
+END_TEST
+
 /* -- the lease ------------------------------------------------------------------------------------------------------------------ */
 START_TEST(refuses_at_lease_minus_margin)
 {
@@ -623,6 +658,7 @@ START_TEST(the_exception_can_be_switched_off)
 {
 	options.fence_on_store_loss = true;
 	play_start_admitted(3);
+	CK_HAS_NOT(LAST(&routers[0]), "\"routers\""); /* the lease alone counts: anybody may judge our silence */
 	all_degraded();
 	ck_assert_uint_le(refuses_after(20000), LEASE_MS - MARGIN_MS);
 	for (size_t i = 0; i < 3; i++)
@@ -686,6 +722,8 @@ int main(void)
 	tcase_add_test(all, a_part_that_is_not_heard_goes_to_others);
 	tcase_add_test(all, a_kept_connection_that_broke_is_no_silence);
 	tcase_add_test(all, routers_are_learned_and_forgotten);
+	tcase_add_test(all, heartbeats_name_the_routers_that_are_asked);
+	tcase_add_test(all, a_router_is_asked_until_a_heartbeat_without_it_was_renewed);
 	tcase_add_test(all, refuses_at_lease_minus_margin);
 	tcase_add_test(all, after_a_lapse_the_whole_list_comes_first);
 	tcase_add_test(all, the_lease_counts_from_before_the_sending);
