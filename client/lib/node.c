@@ -345,6 +345,7 @@ int usher_node_replace(struct usher_node *node, const char *incarnation)
 	free(node->self.incarnation);
 	node->self.incarnation = copy;
 	node_rooms_clear(&node->rooms);
+	node->unbroken_until_ms = 0;
 	node_register_again(node, "another SFU process has taken the place of the one before");
 	return 0;
 }

@@ -272,12 +272,14 @@ static bool refused(struct router_link *link)
 	if (answer->outcome != HTTP_ANSWERED || (answer->status != 404 && answer->status != 409))
 		return false;
 	const char *code = wire_read_code(answer->body, &link->arena);
-	if (!strcmp(code, "unknown_node"))
+	if (!strcmp(code, "unknown_node")) {
+		node->unbroken_until_ms = node->boot_ms() + (uint64_t)usher_node_lease_left_ms(node);
 		node_register_again(node, "the router does not know this registration");
-	else if (!strcmp(code, "stale_incarnation"))
+	} else if (!strcmp(code, "stale_incarnation")) {
 		node_end_stale(node, "a newer registration of this node exists");
-	else
+	} else {
 		return false;
+	}
 	return true;
 }
 

@@ -481,6 +481,54 @@ START_TEST(after_a_lapse_the_whole_list_comes_first)
 }
 END_TEST
 
+/* While the store is rebuilt this is what tells a node that has its rooms for certain from one that may have lost them. */
+START_TEST(a_heartbeat_says_whether_the_lease_was_unbroken)
+{
+	play_start_admitted(1);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":false"); /* nobody has confirmed a room yet */
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+	is_hung_up(0);
+	pass(LEASE_MS);
+	PLAY_UNTIL(!node->in_round);
+	routers[0].does = FAKE_ANSWERS;
+	pass(1000);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":false");
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+}
+END_TEST
+
+static void forgets_the_node_once(struct fake_router *f)
+{
+	if (!f->beat_refusal)
+		return;
+	f->beat_refusal = f->registers > 1 ? NULL : f->beat_refusal;
+	f->want_rooms = true;
+}
+
+/* The store has forgotten it; by the lease that it had, nobody else can have its rooms yet. */
+START_TEST(a_lease_that_the_store_forgot_counts_to_its_end)
+{
+	play_start_admitted(1);
+	play_round();
+	routers[0].beat_refusal = "404 unknown_node";
+	routers[0].seen = forgets_the_node_once;
+	pass(1000);
+	PLAY_UNTIL(routers[0].registers == 2 && node->renewed && !node->in_round);
+	ck_assert(!usher_node_admits(node)); /* its list is wanted again */
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+	pass(LEASE_MS - MARGIN_MS - 1000 - 1); /* that lease was counted from the round before */
+	PLAY_UNTIL(!node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+	pass(1000);
+	PLAY_UNTIL(!node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":false");
+	ck_assert(!usher_node_admits(node));
+}
+END_TEST
+
 static uint64_t answer_takes_ms;
 static void answer_takes(struct fake_router *f)
 {
@@ -726,6 +774,8 @@ int main(void)
 	tcase_add_test(all, a_router_is_asked_until_a_heartbeat_without_it_was_renewed);
 	tcase_add_test(all, refuses_at_lease_minus_margin);
 	tcase_add_test(all, after_a_lapse_the_whole_list_comes_first);
+	tcase_add_test(all, a_heartbeat_says_whether_the_lease_was_unbroken);
+	tcase_add_test(all, a_lease_that_the_store_forgot_counts_to_its_end);
 	tcase_add_test(all, the_lease_counts_from_before_the_sending);
 	tcase_add_test(all, failed_rounds_come_again_within_the_interval);
 	tcase_add_test(all, an_answer_may_change_the_lease);
