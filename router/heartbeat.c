@@ -54,6 +54,7 @@ static const struct json_member members[] = {
 	{ "load", JSON_OBJECT, AT(load), JSON_NO_HAS, .shape = &load_shape },
 	{ "node", JSON_OBJECT, AT(node), AT(has_node), .shape = &node_info_shape, .help = "as registered; while answers are `degraded`" },
 	{ "seen", JSON_U64, AT(seen), JSON_NO_HAS, 0, (double)EPOCH_MAX, .help = "`charged` of the last answer before the sample" },
+	{ "unbroken", JSON_BOOL, AT(unbroken), AT(has_unbroken), .help = "its lease has held since its rooms were confirmed last; false: while the store is rebuilt, another node may hold them since" },
 	{ "routers", JSON_STRINGS, AT(routers), JSON_NO_HAS, 0, ROUTERS_MAX, .help = "URLs of those that the node asks, and for whose `degraded` it goes on past its lease; only these call it lost in time" },
 	{ "max_epoch", JSON_U64, AT(max_epoch), JSON_NO_HAS, 0, (double)EPOCH_MAX },
 	{ "rooms", JSON_LIST, AT(rooms), AT(has_rooms), 0, ROOMS_PART_MAX, .shape = &room_shape, .help = "the full list" },
@@ -256,9 +257,9 @@ static bool wants_rooms(const struct request *rq)
 		return !body->has_rooms && heartbeat_tells_rooms(body) && !heard_rooms(rq);
 	if (hb->renewed.verdict != RENEW_DONE)
 		return false;
-	if (body->has_rooms || hb->unchecked)
-		return hb->unchecked;
-	return heartbeat_tells_rooms(body) && hb->renewed.listed != registry_generation(rq->worker->router->registry);
+	if (hb->unchecked || hb->waits)
+		return true;
+	return !body->has_rooms && heartbeat_tells_rooms(body) && hb->renewed.listed != registry_generation(rq->worker->router->registry);
 }
 
 /* One that never tells its rooms has told all it ever will. */
