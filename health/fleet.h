@@ -59,12 +59,12 @@ struct fleet_view {
 };
 
 struct fleet_conf {
-	uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, timeout_ms;
+	uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unlisted_ms, timeout_ms;
 	uint64_t ramp_ms;
 	double max_load, max_ejected;
 	struct breaker_conf breaker;
 	const char *allow_cidr;
-	const char *router;
+	const char *router, *url; /* url: where nodes reach this one */
 	void (*changed)(void *arg, const char *node, enum node_state from, enum node_state to); /* keeper */
 	void (*breaker_changed)(void *arg, const char *node, enum breaker_class, enum breaker_state from, enum breaker_state to);
 	void *arg;

@@ -78,7 +78,7 @@ static void publish_heard(struct fleet *fleet)
 		*record = heard->record;
 		record->info = (struct str){ arena_copy(&p->arena, heard->info.at, heard->info.len), heard->info.len };
 		record->load = STR("{}");
-		record->drain = STR("");
+		record->drain = record->routers = STR("");
 		record->heard_ms = record->since_ms = all.store_ms;
 	}
 	fleet_build(fleet, p, &all, now);

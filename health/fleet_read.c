@@ -133,6 +133,7 @@ static void keep_record(struct arena *arena, const struct node_record *from, str
 	to->info = kept(arena, from->info);
 	to->load = kept(arena, from->load);
 	to->drain = kept(arena, from->drain);
+	to->routers = kept(arena, from->routers);
 	to->charges = arena_alloc(arena, (from->ncharges + 1) * sizeof(*to->charges));
 	if (from->ncharges)
 		memcpy(to->charges, from->charges, from->ncharges * sizeof(*to->charges));

@@ -37,6 +37,25 @@ static bool is_late(const struct fleet *fleet, const struct node *node, uint64_t
 	return now_ms > node->changed_ms + fleet->conf.heartbeat_ms + fleet->conf.heartbeat_ms / 2;
 }
 
+static struct str bare(struct str url)
+{
+	while (url.len && url.at[url.len - 1] == '/')
+		url.len--;
+	return url;
+}
+
+/* While all routers that a node knows are without the store, it goes on past its lease (client/lib/node_lease.c): who is not one of
+ * them may hear nothing of a node that lives. One that names nobody does not go on. */
+static bool may_be_unknown_to(const struct node_record *record, const char *url)
+{
+	struct str rest = record->routers, named;
+
+	while (str_cut(&rest, ' ', &named))
+		if (str_eq(bare(named), bare(str_of(url))))
+			return false;
+	return record->routers.len;
+}
+
 bool fleet_should_lose(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
 {
 	const struct fleet_conf *conf = &fleet->conf;
@@ -44,6 +63,8 @@ bool fleet_should_lose(const struct fleet *fleet, const struct node *node, uint6
 
 	if (node->info.fences == FENCES_NONE && limit < conf->unfenced_ms)
 		limit = conf->unfenced_ms;
+	if (may_be_unknown_to(&node->record, conf->url) && limit < conf->unlisted_ms)
+		limit = conf->unlisted_ms;
 	return *node->record.incarnation && !node->record.lost && fleet_silence_ms(fleet, node, now_ms) >= limit;
 }
 

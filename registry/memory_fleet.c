@@ -45,6 +45,7 @@ static void record_keep(struct arena *arena, struct node_record *record)
 	record->info = copied(arena, record->info);
 	record->load = copied(arena, record->load);
 	record->drain = copied(arena, record->drain);
+	record->routers = copied(arena, record->routers);
 	record->charges = arena_alloc(arena, (record->ncharges + 1) * sizeof *charges);
 	if (record->ncharges)
 		memcpy(record->charges, charges, record->ncharges * sizeof *charges);
@@ -56,6 +57,7 @@ static void record_fill(struct memory_node *node, struct node_record *out)
 	out->info = node->info.at ? node->info : STR("{}");
 	out->load = node->load.at ? node->load : STR("{}");
 	out->drain = node->drain.at ? node->drain : STR("");
+	out->routers = node->routers.at ? node->routers : STR("");
 	out->rooms = node->rooms.count;
 	out->exclusive = node->exclusive != NULL;
 	out->ncharges = node->ncharges;

@@ -82,6 +82,7 @@ static void node_free(struct map_item *item)
 	text_clear(&node->info);
 	text_clear(&node->load);
 	text_clear(&node->drain);
+	text_clear(&node->routers);
 	free(node);
 }
 
@@ -139,6 +140,7 @@ static void registration_write(struct memory_node *node, const struct registrati
 	r->heard_ms = now;
 	r->listed = 0;
 	text_set(&node->info, request->info);
+	text_clear(&node->routers);
 	if (again)
 		return;
 	snprintf(r->incarnation, sizeof r->incarnation, "%s", request->incarnation);
@@ -237,6 +239,7 @@ static void renewal_write(struct memory_node *node, const struct renewal *renewa
 	r->lost = false;
 	r->heard_ms = wall_ms();
 	text_set(&node->load, renewal->load);
+	text_set(&node->routers, renewal->routers);
 }
 
 static int renew_run(struct memory *memory, struct memory_call *base)
@@ -266,6 +269,7 @@ int memory_renew(struct store *store, const char *node, const struct renewal *re
 	call->renewal = *renewal;
 	call->renewal.incarnation = call_keep_z(&call->base, renewal->incarnation);
 	call->renewal.load = call_keep(&call->base, renewal->load);
+	call->renewal.routers = call_keep(&call->base, renewal->routers);
 	return call_start(&call->base, due_ms, w);
 }
 

@@ -59,9 +59,9 @@ struct memory_entry { /* of a node's index of rooms */
 };
 struct memory_node {
 	struct map_item item;
-	struct node_record record; /* but info, load, charges, rooms, exclusive: below */
+	struct node_record record; /* but info, load, drain, routers, charges, rooms, exclusive: below */
 	struct str info, load;     /* malloc'd; .at NULL: "{}" */
-	struct str drain;          /* malloc'd; .at NULL: "" */
+	struct str drain, routers; /* malloc'd; .at NULL: "" */
 	char *exclusive;           /* the room that has the node for itself; NULL: none */
 	size_t exclusive_len;
 	struct charge charges[CHARGES_MAX]; /* oldest first */

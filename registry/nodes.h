@@ -39,6 +39,7 @@ struct renewal {
 	uint64_t registration, seq, lease_ms;
 	enum node_report reported;
 	struct str load;    /* JSON; "{}" is no load */
+	struct str routers; /* URLs of those that the node asks, a space between two; empty: it does not say */
 	uint64_t seen;
 	double shown;       /* how much of the charges already handed over this report shows (health/charges.h) */
 };
@@ -128,6 +129,7 @@ struct node_record {
 	uint64_t charged, seen, resets, rooms /* entries of the index */;
 	double shown;
 	uint64_t listed;             /* as in struct renewed */
+	struct str routers;          /* of the last renewal, as in struct renewal; in the arena */
 	struct str drain;            /* of WISH_DRAINING; in the arena */
 	uint64_t wished_ms;          /* store's clock: since when the wish is */
 	bool exclusive;              /* an exclusive room holds the node */

@@ -17,9 +17,10 @@
 #define SILENT_MS 10000 /* routers not heard for so long are forgotten */
 
 enum { F_INCARNATION, F_REGISTRATION, F_SEQ, F_LEASE, F_WISH, F_REPORTED, F_LOST, F_INFO, F_LOAD, F_SINCE, F_HEARD, F_CHARGED,
-	F_SEEN, F_SHOWN, F_RESETS, F_EXCLUSIVE, F_LISTED, F_DRAIN, F_WISHED, NODE_FIELDS };
+	F_SEEN, F_SHOWN, F_RESETS, F_EXCLUSIVE, F_LISTED, F_DRAIN, F_WISHED, F_ROUTERS, NODE_FIELDS };
 static const char *const node_fields[NODE_FIELDS] = { "incarnation", "registration", "seq", "lease_ms", "wish", "reported",
-	"lost", "info", "load", "since", "heard", "charged", "seen", "shown", "resets", "exclusive", "listed", "drain", "wished" };
+	"lost", "info", "load", "since", "heard", "charged", "seen", "shown", "resets", "exclusive", "listed", "drain", "wished",
+	"routers" };
 
 enum node_part { PART_RECORD, PART_CHARGES, PART_ROOMS, NODE_PARTS };
 struct part_fetch {
@@ -117,6 +118,7 @@ static bool record_read(struct fleet_op *op, struct node_record *n, const struct
 	n->resets = reply_u64(reply_at(r, F_RESETS));
 	n->listed = reply_u64(reply_at(r, F_LISTED));
 	n->drain = keep(op->arena, reply_at(r, F_DRAIN), "");
+	n->routers = keep(op->arena, reply_at(r, F_ROUTERS), "");
 	n->wished_ms = reply_u64(reply_at(r, F_WISHED));
 	n->exclusive = reply_str(reply_at(r, F_EXCLUSIVE)).len > 0;
 	return true;

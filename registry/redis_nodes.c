@@ -146,7 +146,7 @@ int redis_nodes_renew(struct redis_store *store, const char *node, const struct 
                       struct renewed *out, struct wait *w)
 {
 	struct node_op *op = node_op_new(store, node, out, true, renewed_take, renewed_give);
-	struct buf *text = node_script(op, SCRIPT_RENEW, true, false, false, 8);
+	struct buf *text = node_script(op, SCRIPT_RENEW, true, false, false, 9);
 
 	command_z(text, renewal->incarnation);
 	command_u64(text, renewal->registration);
@@ -156,6 +156,7 @@ int redis_nodes_renew(struct redis_store *store, const char *node, const struct 
 	command_str(text, renewal->load);
 	command_u64(text, renewal->seen);
 	command_real(text, renewal->shown);
+	command_str(text, renewal->routers);
 	if (renewal->seq % MEND_EVERY == 1)
 		set_of_nodes(store, "SADD", node);
 	return op_start(&op->base, due_ms, w);

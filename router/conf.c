@@ -86,6 +86,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "nodes.lease_ms", CONF_INT, AT(nodes.lease_ms), 500, 600000, .def = "4000", .help = "how long a renewed node may admit participants without another renewal; at least two heartbeats" },
 	{ "nodes.grace_ms", CONF_INT, AT(nodes.grace_ms), 100, 60000, .def = "500", .help = "waited over the lease before a silent node is declared lost: covers clock rates and scheduling" },
 	{ "nodes.unfenced_ms", CONF_INT, AT(nodes.unfenced_ms), 500, 600000, .def = "15000", .help = "the same for nodes whose joins nothing fences (fences: none)" },
+	{ "nodes.unlisted_ms", CONF_INT, AT(nodes.unlisted_ms), 500, 86400000, .def = "600000", .help = "the same for nodes that name the routers they ask, and not this one: while those are all cut off from the store, such a node goes on" },
 	{ "nodes.unreachable_ms", CONF_INT, AT(nodes.unreachable_ms), 1000, HOUR, .def = "30000", .help = "a node that heartbeats while no router reaches it for so long is told as node_unreachable" },
 	{ "nodes.unreachable_drain", CONF_BOOL, AT(nodes.unreachable_drain), .def = "false", .help = "… and drained: off, as its participants may well reach it" },
 	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,fe80::/10,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else", .check = is_cidr_list },

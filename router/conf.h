@@ -19,7 +19,7 @@ struct router_conf {
 		bool allow_memory;
 	} registry;
 	struct {
-		uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unreachable_ms;
+		uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unlisted_ms, unreachable_ms;
 		bool unreachable_drain;
 		const char *allow_cidr;
 	} nodes;

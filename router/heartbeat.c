@@ -23,6 +23,7 @@
 #include "router/worker.h"
 
 #define DAY_MS UINT64_C(86400000)
+#define ROUTERS_MAX 64
 
 static bool is_room(const char *s, const char **why)
 {
@@ -53,6 +54,8 @@ static const struct json_member members[] = {
 	{ "load", JSON_OBJECT, AT(load), JSON_NO_HAS, .shape = &load_shape },
 	{ "node", JSON_OBJECT, AT(node), AT(has_node), .shape = &node_info_shape, .help = "as registered; while answers are `degraded`" },
 	{ "seen", JSON_U64, AT(seen), JSON_NO_HAS, 0, (double)EPOCH_MAX, .help = "`charged` of the last answer before the sample" },
+	{ "unbroken", JSON_BOOL, AT(unbroken), AT(has_unbroken), .help = "its lease has held since its rooms were confirmed last; false: while the store is rebuilt, another node may hold them since" },
+	{ "routers", JSON_STRINGS, AT(routers), JSON_NO_HAS, 0, ROUTERS_MAX, .help = "URLs of those that the node asks, and for whose `degraded` it goes on past its lease; only these call it lost in time" },
 	{ "max_epoch", JSON_U64, AT(max_epoch), JSON_NO_HAS, 0, (double)EPOCH_MAX },
 	{ "rooms", JSON_LIST, AT(rooms), AT(has_rooms), 0, ROOMS_PART_MAX, .shape = &room_shape, .help = "the full list" },
 	{ "rooms_part", JSON_NUMBERS, AT(rooms_part), JSON_NO_HAS, 0, 2, .help = "[i, n]: part i of n of the full list" },
@@ -81,6 +84,24 @@ static const struct step steps[] = {
 	STEPS_END
 };
 
+/* One text for the node's record, a space between two. False: one is none. */
+static bool read_routers(struct request *rq)
+{
+	struct heartbeat *hb = rq->state;
+	const struct json_list *list = &((const struct heartbeat_body *)rq->body)->routers;
+	const char *const *urls = list->items;
+	struct buf text = { 0 };
+	bool good = true;
+
+	for (size_t i = 0; i < list->count && good; i++) {
+		good = *urls[i] && strlen(urls[i]) <= URL_MAX_BYTES && !strchr(urls[i], ' ');
+		buf_printf(&text, "%s%s", i ? " " : "", urls[i]);
+	}
+	hb->routers = (struct str){ arena_copy(request_arena(rq), text.at, text.len), text.len };
+	buf_free(&text);
+	return good;
+}
+
 static int read_report(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
@@ -90,6 +111,8 @@ static int read_report(struct request *rq)
 
 	if (body->rooms_part.count && (body->rooms_part.count != 2 || !part[0] || part[0] > part[1]))
 		return request_fail(rq, ERR_BAD_REQUEST, "rooms_part: must be [i, n] with 1 <= i <= n");
+	if (!read_routers(rq))
+		return request_fail(rq, ERR_BAD_REQUEST, "routers: must be URLs");
 	if (body->max_epoch && body->max_epoch < wall_ms() + DAY_MS)
 		registry_met_epoch(rq->worker->router->registry, body->max_epoch);
 	load_write(&body->load, &load);
@@ -129,6 +152,7 @@ static int renew_lease(struct request *rq)
 		.lease_ms = rq->worker->router->conf.nodes.lease_ms,
 		.reported = (enum node_report)body->state,
 		.load = hb->load,
+		.routers = hb->routers,
 		.seen = body->seen,
 		.shown = shown_load(rq),
 	};
@@ -233,9 +257,9 @@ static bool wants_rooms(const struct request *rq)
 		return !body->has_rooms && heartbeat_tells_rooms(body) && !heard_rooms(rq);
 	if (hb->renewed.verdict != RENEW_DONE)
 		return false;
-	if (body->has_rooms || hb->unchecked)
-		return hb->unchecked;
-	return heartbeat_tells_rooms(body) && hb->renewed.listed != registry_generation(rq->worker->router->registry);
+	if (hb->unchecked || hb->waits)
+		return true;
+	return !body->has_rooms && heartbeat_tells_rooms(body) && hb->renewed.listed != registry_generation(rq->worker->router->registry);
 }
 
 /* One that never tells its rooms has told all it ever will. */

@@ -18,14 +18,17 @@ struct heartbeat_body {
 	int state;
 	struct load load;
 	struct node_info node; /* of a node that knows the store to be away: who it is */
+	bool unbroken, has_unbroken;
 	bool has_node, has_rooms, has_changed;
+	struct json_list routers;                /* of const char *: those that the node asks */
 	struct json_list rooms, changed, closed; /* of struct reported_room */
 	struct json_list rooms_part;             /* of uint64_t */
 };
 struct heartbeat {
 	struct renewed renewed;
-	struct str load;
+	struct str load, routers;
 	bool degraded, unchecked, doubted;
+	bool waits;          /* its rooms are in the store, and it lets nobody into them before that is whole */
 	uint64_t generation; /* of the store's data, when the rooms were looked up */
 	/* reconcile.c: */
 	struct str *names;            /* of the reported rooms, */

@@ -11,6 +11,10 @@
  *                                   reading; else its record may be from before a loss, and the highest epoch wins
  *   no epoch                        foreign: counted, never touched
  *
+ * A node whose lease has lapsed since its rooms were confirmed may report what another one has by now. In a whole store that one's
+ * record says so. Before that its rooms are restored all the same, so that they are not placed anew, but it is asked for its list
+ * until the store is whole: a list that is wanted again confirms nothing.
+ *
  * And for each that a complete list does not have, though the node had confirmed it: a ghost, opened again at its epoch; or, if it
  * is moving, what its mover waits for: the node has let go of it (mover.c), as with one that it says has closed.
  */
@@ -168,12 +172,17 @@ int unchecked_rooms(struct request *rq, int err)
 	return NEXT;
 }
 
-/* -- confirm-conflicts ---------------------------------------------------------------------------------------------------------- */
+/* -- confirm-conflicts: is the store whole? Asked after its records were read, so that they are not from before a loss ----------- */
+static bool may_have_lost_rooms(const struct heartbeat_body *body)
+{
+	return body->has_unbroken && !body->unbroken && heartbeat_list(body)->count;
+}
+
 int confirm_conflicts(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
 
-	if (!hb->nconflicts)
+	if (!hb->nconflicts && !may_have_lost_rooms(rq->body))
 		return NEXT;
 	return registry_read_marks(rq->worker->store, request_store_due(rq), &hb->mark, &rq->wait);
 }
@@ -193,7 +202,8 @@ int confirmed_conflicts(struct request *rq)
 	struct heartbeat *hb = rq->state;
 	bool whole = registry_mark_counts(rq->worker->router->registry, &hb->mark);
 
-	if (hb->nconflicts && !whole)
+	hb->waits = !whole && may_have_lost_rooms(rq->body);
+	if (hb->waits || (hb->nconflicts && !whole))
 		rebuild_look_soon(rq->worker->router);
 	for (size_t i = 0; i < hb->nconflicts; i++) {
 		if (whole)

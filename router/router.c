@@ -140,13 +140,14 @@ static void build_health(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct fleet_conf fleet = {
 		.heartbeat_ms = conf->nodes.heartbeat_ms, .lease_ms = conf->nodes.lease_ms, .grace_ms = conf->nodes.grace_ms,
-		.unfenced_ms = conf->nodes.unfenced_ms, .timeout_ms = conf->registry.timeout_ms, .ramp_ms = conf->placement.ramp_ms,
+		.unfenced_ms = conf->nodes.unfenced_ms, .unlisted_ms = conf->nodes.unlisted_ms,
+		.timeout_ms = conf->registry.timeout_ms, .ramp_ms = conf->placement.ramp_ms,
 		.max_load = conf->placement.max_load, .max_ejected = conf->breaker.max_ejected,
 		.breaker = { .failures = conf->breaker.failures, .window_ms = conf->breaker.window_ms,
 		             .min_calls = conf->breaker.min_calls, .open_ms = conf->breaker.open_ms,
 		             .max_open_ms = conf->breaker.max_open_ms, .failure_rate = conf->breaker.failure_rate,
 		             .backoff = conf->breaker.backoff, .jitter = conf->breaker.jitter },
-		.allow_cidr = conf->nodes.allow_cidr, .router = router->id,
+		.allow_cidr = conf->nodes.allow_cidr, .router = router->id, .url = router->advertise_url,
 		.changed = node_changed, .breaker_changed = breaker_changed, .arg = router,
 	};
 	struct place_conf place = {
@@ -259,6 +260,10 @@ static bool build(struct router *router)
 	router->events = events_new(router);
 	if (!build_registry(router))
 		return false;
+	/* The listener first: its address is what nodes and other routers know this one by. Nothing is accepted before the loop runs. */
+	if (!build_listeners(router))
+		return false;
+	name_urls(router);
 	build_health(router);
 	metrics_at_scrape(router->metrics, M_BREAKER_STATE, tell_breakers, router);
 	router->keeper = keeper_new(router);
@@ -267,10 +272,6 @@ static bool build(struct router *router)
 	router->mover = mover_new(router);
 	router->rebuild = rebuild_new(router);
 	router->unreachables = unreachables_new(router);
-	/* The listener first: its address is part of what workers and peers say. Nothing is accepted before the loop runs. */
-	if (!build_listeners(router))
-		return false;
-	name_urls(router);
 	return build_workers(router);
 }
 

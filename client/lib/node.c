@@ -168,7 +168,7 @@ static void register_elsewhere(struct usher_node *node, uint64_t cap_ms)
 static void take_registration(struct usher_node *node, const struct register_answer *answer)
 {
 	node->registration = answer->registration;
-	node->seq = 0;
+	node->seq = node->renewed_seq = 0;
 	node->charged = 0;
 	node->heartbeat_ms = answer->heartbeat_ms;
 	node->lease = (struct lease){ .granted_ms = answer->lease_ms };
@@ -178,7 +178,7 @@ static void take_registration(struct usher_node *node, const struct register_ans
 	node->self.replaces = NULL;
 	node_take_routers(node, &answer->routers, false);
 	for (struct router_link *link = node->links; link; link = link->next) {
-		link->acked = link->degraded_sent_ms = 0;
+		link->acked = link->named_seq = link->degraded_sent_ms = 0;
 		link->full = true;
 	}
 	node->doing = NODE_BEATS;
@@ -345,6 +345,7 @@ int usher_node_replace(struct usher_node *node, const char *incarnation)
 	free(node->self.incarnation);
 	node->self.incarnation = copy;
 	node_rooms_clear(&node->rooms);
+	node->unbroken_until_ms = 0;
 	node_register_again(node, "another SFU process has taken the place of the one before");
 	return 0;
 }

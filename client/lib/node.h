@@ -35,9 +35,10 @@ struct router_link {
 	struct wait wait; /* for the heartbeat in flight */
 	struct arena arena;
 	struct http_answer answer;
-	uint64_t sent_ms, upto;
+	uint64_t seq, sent_ms, upto;
 	bool resent, asked_again; /* once a round each */
 
+	uint64_t named_seq;  /* the last heartbeat that named it among those asked */
 	uint64_t degraded_sent_ms; /* when the heartbeat was sent that it answered with `degraded`; 0: its last word was another */
 };
 
@@ -75,7 +76,7 @@ struct usher_node {
 	struct router_link *links, *current;
 	size_t nlinks;
 
-	uint64_t registration, seq, heartbeat_ms, charged, sample_seen;
+	uint64_t registration, seq, renewed_seq, heartbeat_ms, charged, sample_seen;
 	struct usher_load load;
 	struct lease lease;
 	struct node_rooms rooms;
@@ -88,6 +89,7 @@ struct usher_node {
 	bool in_round, fanned_out, renewed; /* of this round; renewed: by its last answer */
 	bool drains;   /* as the last renewal said */
 	bool degraded; /* since the last renewal some router has said so */
+	uint64_t unbroken_until_ms; /* the lease of the registration before this one would hold until then; 0: it had lapsed */
 	bool unasked;  /* a router was told that there is no link for: over ROUTERS_MAX, or no URL */
 	bool turning;
 	size_t pending;

@@ -71,7 +71,7 @@ static void send_beat(struct router_link *link)
 	struct buf body = { 0 };
 
 	arena_reset(&link->arena);
-	node->seq++;
+	link->seq = ++node->seq;
 	write_beat(node, link, &body);
 	link->wait.wake = answered;
 	link->sent_ms = node->boot_ms();
@@ -210,6 +210,7 @@ static void renewed(struct router_link *link, const struct beat_answer *answer)
 	node->charged = answer->charged;
 	node->drains = answer->state && !strcmp(answer->state, "draining");
 	node->current = link;
+	node->renewed_seq = link->seq;
 	node->attempts = 0;
 	if (node->degraded && !link->parts)
 		link->wanted = true; /* what was answered without the store is not in it */
@@ -271,12 +272,14 @@ static bool refused(struct router_link *link)
 	if (answer->outcome != HTTP_ANSWERED || (answer->status != 404 && answer->status != 409))
 		return false;
 	const char *code = wire_read_code(answer->body, &link->arena);
-	if (!strcmp(code, "unknown_node"))
+	if (!strcmp(code, "unknown_node")) {
+		node->unbroken_until_ms = node->boot_ms() + (uint64_t)usher_node_lease_left_ms(node);
 		node_register_again(node, "the router does not know this registration");
-	else if (!strcmp(code, "stale_incarnation"))
+	} else if (!strcmp(code, "stale_incarnation")) {
 		node_end_stale(node, "a newer registration of this node exists");
-	else
+	} else {
 		return false;
+	}
 	return true;
 }
 

@@ -59,13 +59,20 @@ static void free_link(struct router_link *link)
 	free(link);
 }
 
+/* Whom the store has as one that we ask, that one may judge our silence: it is asked until a renewal did not name it, as no heartbeat
+ * from before that can be renewed after it. */
+static bool is_named(const struct router_link *link)
+{
+	return link->named_seq >= link->node->renewed_seq;
+}
+
 static void remove_untold(struct usher_node *node)
 {
 	struct router_link **at = &node->links;
 
 	while (*at) {
 		struct router_link *link = *at;
-		if (link->configured || link->told || link == node->current || link->wait.op) {
+		if (link->configured || link->told || link == node->current || link->wait.op || is_named(link)) {
 			at = &link->next;
 			continue;
 		}

@@ -176,6 +176,28 @@ static void write_changes(const struct node_rooms *rooms, const struct router_li
 	json_close(json, ']');
 }
 
+/* Since an answer confirmed its rooms the node has held them without a gap, so nobody else can have them: not by its word alone, but
+ * by a lease that holds, or that would if the store had not forgotten this node. */
+static bool is_unbroken(const struct usher_node *node)
+{
+	return usher_node_admits(node) || node->boot_ms() < node->unbroken_until_ms;
+}
+
+/* Of these alone a `degraded` counts, and these alone judge our silence. Where the lease alone counts, anybody may. */
+static void write_routers(struct usher_node *node, struct json_out *json)
+{
+	if (node->ops.fence_on_store_loss)
+		return;
+	json_open(json, "routers", '[');
+	for (struct router_link *link = node->links; link; link = link->next) {
+		if (!link->configured && !link->told)
+			continue;
+		json_str(json, NULL, link->url);
+		link->named_seq = node->seq;
+	}
+	json_close(json, ']');
+}
+
 void wire_beat(struct usher_node *node, struct router_link *link, struct buf *out)
 {
 	static const char *const states[] = { "ready", "draining", "sick" };
@@ -188,6 +210,8 @@ void wire_beat(struct usher_node *node, struct router_link *link, struct buf *ou
 	json_str(&json, "state", states[node->report]);
 	write_load(node, &json);
 	json_u64(&json, "seen", node->sample_seen);
+	json_bool(&json, "unbroken", is_unbroken(node));
+	write_routers(node, &json);
 	json_u64(&json, "max_epoch", node->rooms.max_epoch);
 	if (node->degraded)
 		write_node(node, &json);

@@ -17,7 +17,7 @@ if again then
 	write_without_memory(KEYS[1])
 end
 redis.call('HSET', KEYS[1], 'incarnation', ARGV[1], 'registration', registration, 'seq', '0', 'lost', '0', 'info', ARGV[3],
-	'lease_ms', ARGV[4], 'heard', now, 'wish', wish, 'listed', '0')
+	'lease_ms', ARGV[4], 'heard', now, 'wish', wish, 'listed', '0', 'routers', '')
 if not again then
 	local left, left_drain = wish_left(wish, drain)
 	if left ~= wish then

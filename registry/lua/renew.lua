@@ -1,4 +1,4 @@
--- KEYS record. ARGV incarnation registration seq lease_ms reported load seen shown. Gives { verdict, wish, charged,
+-- KEYS record. ARGV incarnation registration seq lease_ms reported load seen shown routers. Gives { verdict, wish, charged,
 -- listed }, the verdict in the order of enum renew_verdict. A registration above the record's means that the store lost data: it is
 -- taken, but only for the process that the record names, and never over `lost`: somebody may be placing its rooms by that.
 
@@ -23,5 +23,5 @@ if registration == known and seq <= known_seq then
 end
 write_without_memory(KEYS[1])
 redis.call('HSET', KEYS[1], 'registration', ARGV[2], 'seq', ARGV[3], 'lease_ms', ARGV[4], 'reported', ARGV[5],
-	'load', ARGV[6], 'seen', ARGV[7], 'shown', ARGV[8], 'lost', '0', 'heard', num(now_ms()))
+	'load', ARGV[6], 'seen', ARGV[7], 'shown', ARGV[8], 'routers', ARGV[9], 'lost', '0', 'heard', num(now_ms()))
 return { 0, wish, charged, listed }

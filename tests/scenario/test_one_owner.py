@@ -2,6 +2,7 @@
 """One room, one owner: whoever is asked, however many ask at once, and whoever dies in between."""
 import asyncio
 import collections
+import time
 
 import pytest
 
@@ -123,6 +124,31 @@ def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_sa
         held = {(node.name, room): epoch for node in (far, near) for room, epoch in node.rooms.items()}
         return all(listed.get(key) == epoch for key, epoch in held.items())
     until("no node holds what the store does not say", holds_only_its_own)
+
+
+def test_a_router_that_a_node_does_not_know_places_none_of_its_rooms(stage):
+    """The one router that the node knows is cut off from the store, so that the node goes on past its lease; a router that
+    starts meanwhile, and has the store, hears nothing of it."""
+    sets = ("nodes.heartbeat_ms=300", "nodes.lease_ms=900", "nodes.grace_ms=200", "registry.timeout_ms=200")
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    old = stage.router(f"registry.url=redis://127.0.0.1:{wire.port}", *sets)
+    stage.agent("n1", [old])
+    old.wait_placeable("n1")
+    assert owner(old.join("talk"))[0] == "n1"
+    until("its heartbeats name the router", lambda: redis.client().hget("usher:n:{n1}", "routers") == old.url.encode())
+    wire.cut(refuse=True)
+    until("the store is seen as down", lambda: old.metric("usher_store_up") == 0)
+    fresh = stage.router(f"registry.url={redis.url}", *sets)
+    stage.node("n2", fresh)
+    fresh.wait_placeable("n2")
+    end = time.monotonic() + 3  # more than twice lease and grace
+    while time.monotonic() < end:
+        assert owner(fresh.join("talk"))[0] == "n1"
+        assert old.get("/v1/rooms/talk/signal/x").status == 200, "the gate lets people in"
+    wire.heal()
+    until("they know each other", lambda: b" " in redis.client().hget("usher:n:{n1}", "routers"))
+    assert owner(fresh.join("talk"))[0] == "n1"
 
 
 def test_livekit_4797_a_late_delete_with_an_old_epoch_touches_nothing(stage):

@@ -195,6 +195,38 @@ def join_after_falling_back(router, holder, client, key, record):
     return answer
 
 
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_node_that_may_have_lost_its_rooms_waits_until_the_store_is_whole(stage, snapshot):
+    """Its lease had lapsed and a room of its was placed anew; the store loses that (all, or its last writes), and it is the first
+    to report. The present owner lets people in all the while."""
+    redis, (router,), holder = fleet(stage, count=1, names=("n1", "n2"))
+    first, old = owner(router.join("r"))
+    late, = (node for node in holder.nodes if node.name == first)
+    other, = (node for node in holder.nodes if node.name != first)
+    client = redis.client()
+    key, = client.keys("usher:r:*")
+    record = client.hgetall(key)
+    client.hset("usher:n:{%s}" % first, "lost", "1")
+    until("the node is lost", lambda: router.node(first)["state"] == "lost")
+    assert owner(router.join("r"))[0] == other.name
+    assert late.rooms == {"r": old}
+    late.rooms["kept"] = old + 1  # nobody else has this one
+    client.flushall()
+    if snapshot:
+        client.hset(key, mapping=record)
+    assert late.register().status == 201
+    assert late.beat(unbroken=False).json()["want_rooms"] is True  # restored, and not confirmed
+    until("it is known where its other room is", lambda: router.get("/v1/rooms/kept/route").status == 200)
+    assert other.register().status == 201
+    answer = other.beat(unbroken=True).json()
+    assert (answer["want_rooms"], answer["evict"]) == (False, [])
+    assert {"room": "r", "epoch": old} in late.beat(unbroken=False).json()["evict"]
+    del late.rooms["r"]
+    until("the store is whole", lambda: is_whole(redis))
+    until("it has its list confirmed", lambda: late.beat(unbroken=False).json()["want_rooms"] is False)
+    assert asked(router, ["r", "kept"]) == {"r": (other.name, other.rooms["r"]), "kept": (first, old + 1)}
+
+
 def test_a_ghost_is_opened_again_at_its_epoch(stage):
     redis, (router, other), holder = fleet(stage, names=("n1",))
     node = holder.nodes[0]

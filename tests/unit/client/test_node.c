@@ -6,6 +6,7 @@
 START_TEST(registers_then_beats_then_admits)
 {
 	static const struct usher_label labels[] = { { "gpu", "yes" }, { "rack", "7" } };
+	char beat[300];
 
 	options.labels = labels;
 	options.nlabels = 2;
@@ -29,11 +30,11 @@ START_TEST(registers_then_beats_then_admits)
 	                 "{\"incarnation\":\"inc-1\",\"replaces\":\"inc-0\",\"signal_url\":\"ws://127.0.0.1:9000\","
 	                 "\"http_url\":\"http://127.0.0.1:9001\",\"region\":\"eu\",\"pool\":\"big\",\"labels\":{\"gpu\":\"yes\",\"rack\":\"7\"},"
 	                 "\"capacity\":{\"rooms\":100},\"fences\":\"gate\"}");
+	snprintf(beat, sizeof(beat), "{\"incarnation\":\"inc-1\",\"registration\":1000,\"seq\":1,\"state\":\"ready\",\"load\":{\"rooms\":0},"
+	                             "\"seen\":0,\"unbroken\":false,\"routers\":[\"%s\"],\"max_epoch\":0,\"rooms\":[]}", routers[0].url);
 	CK_HAS(routers[0].asked[1].head.at, "POST /v1/nodes/sfu-1/heartbeat HTTP/1.1\r\n");
 	CK_HAS(routers[0].asked[1].head.at, "\r\nAuthorization: Bearer s3cret\r\n");
-	ck_assert_str_eq(routers[0].asked[1].body.at,
-	                 "{\"incarnation\":\"inc-1\",\"registration\":1000,\"seq\":1,\"state\":\"ready\",\"load\":{\"rooms\":0},\"seen\":0,"
-	                 "\"max_epoch\":0,\"rooms\":[]}");
+	ck_assert_str_eq(routers[0].asked[1].body.at, beat);
 	ck_assert_uint_eq(told.nphases, 1);
 	ck_assert_int_eq(told.phases[0], USHER_NODE_ADMITS);
 	ck_assert_int_eq(usher_node_phase(node), USHER_NODE_ADMITS);

@@ -399,6 +399,41 @@ START_TEST(routers_are_learned_and_forgotten)
 }
 END_TEST
 
+START_TEST(heartbeats_name_the_routers_that_are_asked)
+{
+	char list[200], named[200];
+
+	play_start_admitted(1);
+	snprintf(named, sizeof(named), "\"routers\":[\"%s\"],", routers[0].url);
+	CK_HAS(LAST(&routers[0]), named);
+	snprintf(list, sizeof(list), "[\"%s/\",\"%s\"]", routers[0].url, routers[1].url);
+	routers[0].routers = list;
+	play_round();
+	CK_HAS(LAST(&routers[0]), named); /* it learned of the other by the answer */
+	play_round();
+	snprintf(named, sizeof(named), "\"routers\":[\"%s\",\"%s\"],", routers[0].url, routers[1].url);
+	CK_HAS(LAST(&routers[0]), named);
+}
+END_TEST
+
+/* What the store has is the last heartbeat that it renewed: whoever is named there may judge our silence, and so must say `degraded`. */
+START_TEST(a_router_is_asked_until_a_heartbeat_without_it_was_renewed)
+{
+	char both[200], one[200];
+
+	snprintf(both, sizeof(both), "[\"%s\",\"%s\"]", routers[0].url, routers[1].url);
+	snprintf(one, sizeof(one), "[\"%s\"]", routers[0].url);
+	routers[0].routers = both;
+	play_start_admitted(1);
+	routers[0].routers = one;
+	play_round(); /* named the other once more */
+	ck_assert_uint_eq(node->nlinks, 2);
+	play_round();
+	CK_HAS_NOT(LAST(&routers[0]), routers[1].url);
+	ck_assert_uint_eq(node->nlinks, 1);
+}
+END_TEST
+
 /* -- the lease ------------------------------------------------------------------------------------------------------------------ */
 START_TEST(refuses_at_lease_minus_margin)
 {
@@ -443,6 +478,54 @@ START_TEST(after_a_lapse_the_whole_list_comes_first)
 	CK_HAS(LAST(&routers[0]), "\"registration\":1000,"); /* not lost: the same registration goes on */
 	ck_assert_str_eq(told.evicted[0], "a@5");
 	ck_assert_int_eq(told.phases[told.nphases - 1], USHER_NODE_ADMITS);
+}
+END_TEST
+
+/* While the store is rebuilt this is what tells a node that has its rooms for certain from one that may have lost them. */
+START_TEST(a_heartbeat_says_whether_the_lease_was_unbroken)
+{
+	play_start_admitted(1);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":false"); /* nobody has confirmed a room yet */
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+	is_hung_up(0);
+	pass(LEASE_MS);
+	PLAY_UNTIL(!node->in_round);
+	routers[0].does = FAKE_ANSWERS;
+	pass(1000);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":false");
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+}
+END_TEST
+
+static void forgets_the_node_once(struct fake_router *f)
+{
+	if (!f->beat_refusal)
+		return;
+	f->beat_refusal = f->registers > 1 ? NULL : f->beat_refusal;
+	f->want_rooms = true;
+}
+
+/* The store has forgotten it; by the lease that it had, nobody else can have its rooms yet. */
+START_TEST(a_lease_that_the_store_forgot_counts_to_its_end)
+{
+	play_start_admitted(1);
+	play_round();
+	routers[0].beat_refusal = "404 unknown_node";
+	routers[0].seen = forgets_the_node_once;
+	pass(1000);
+	PLAY_UNTIL(routers[0].registers == 2 && node->renewed && !node->in_round);
+	ck_assert(!usher_node_admits(node)); /* its list is wanted again */
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+	pass(LEASE_MS - MARGIN_MS - 1000 - 1); /* that lease was counted from the round before */
+	PLAY_UNTIL(!node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":true");
+	pass(1000);
+	PLAY_UNTIL(!node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"unbroken\":false");
+	ck_assert(!usher_node_admits(node));
 }
 END_TEST
 
@@ -623,6 +706,7 @@ START_TEST(the_exception_can_be_switched_off)
 {
 	options.fence_on_store_loss = true;
 	play_start_admitted(3);
+	CK_HAS_NOT(LAST(&routers[0]), "\"routers\""); /* the lease alone counts: anybody may judge our silence */
 	all_degraded();
 	ck_assert_uint_le(refuses_after(20000), LEASE_MS - MARGIN_MS);
 	for (size_t i = 0; i < 3; i++)
@@ -686,8 +770,12 @@ int main(void)
 	tcase_add_test(all, a_part_that_is_not_heard_goes_to_others);
 	tcase_add_test(all, a_kept_connection_that_broke_is_no_silence);
 	tcase_add_test(all, routers_are_learned_and_forgotten);
+	tcase_add_test(all, heartbeats_name_the_routers_that_are_asked);
+	tcase_add_test(all, a_router_is_asked_until_a_heartbeat_without_it_was_renewed);
 	tcase_add_test(all, refuses_at_lease_minus_margin);
 	tcase_add_test(all, after_a_lapse_the_whole_list_comes_first);
+	tcase_add_test(all, a_heartbeat_says_whether_the_lease_was_unbroken);
+	tcase_add_test(all, a_lease_that_the_store_forgot_counts_to_its_end);
 	tcase_add_test(all, the_lease_counts_from_before_the_sending);
 	tcase_add_test(all, failed_rounds_come_again_within_the_interval);
 	tcase_add_test(all, an_answer_may_change_the_lease);

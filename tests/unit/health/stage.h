@@ -18,6 +18,7 @@
 #define LEASE_MS 4000
 #define GRACE_MS 500
 #define UNFENCED_MS 15000
+#define UNLISTED_MS 60000
 #define RAMP_MS 20000
 #define GATED "{\"signal_url\":\"ws://127.0.0.1:1/\",\"fences\":\"gate\"}"
 

@@ -149,6 +149,29 @@ START_TEST(without_a_fence_the_wait_is_longer)
 }
 END_TEST
 
+START_TEST(a_router_that_a_node_asks_calls_it_lost_in_time)
+{
+	static const char *const naming_us[] = { "http://rt:1", "http://other:1 http://rt:1/", "" /* it names nobody */ };
+
+	stage_ready("a")->routers = str_of(naming_us[_i]);
+	stage_pass(FENCED_LIMIT + 700);
+	ck_assert(stage_record("a")->lost);
+}
+END_TEST
+
+/* While those that it asks are cut off from the store it goes on, and never said so to us. */
+START_TEST(a_router_that_a_node_does_not_ask_waits)
+{
+	static const char *const naming_others[] = { "http://other:1", "http://rt:11 http://rt", "http://art:1" };
+
+	stage_ready("a")->routers = str_of(naming_others[_i]);
+	stage_pass(UNLISTED_MS - 150);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(700);
+	ck_assert(stage_record("a")->lost); /* all that it asks may be gone for good */
+}
+END_TEST
+
 START_TEST(silence_counts_only_while_the_store_answers)
 {
 	stage_ready("a");
@@ -529,6 +552,8 @@ int main(void)
 	tcase_add_test(tc, silent_for_lease_and_grace_is_lost_in_the_store);
 	tcase_add_test(tc, the_granted_lease_counts_not_the_configured_one);
 	tcase_add_test(tc, without_a_fence_the_wait_is_longer);
+	tcase_add_loop_test(tc, a_router_that_a_node_asks_calls_it_lost_in_time, 0, 3);
+	tcase_add_loop_test(tc, a_router_that_a_node_does_not_ask_waits, 0, 3);
 	tcase_add_test(tc, silence_counts_only_while_the_store_answers);
 	tcase_add_test(tc, one_failed_reading_begins_silence_anew);
 	tcase_add_loop_test(tc, silence_counts_only_while_our_loop_turns, 0, 10);

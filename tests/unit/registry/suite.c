@@ -95,7 +95,8 @@ struct registered do_register(const char *node, const char *incarnation, const c
 struct renewed do_renew(const char *node, const char *incarnation, uint64_t registration, uint64_t seq)
 {
 	struct renewal renewal = { .incarnation = incarnation, .registration = registration, .seq = seq, .lease_ms = 5000,
-		                   .reported = REPORTED_DRAINING, .load = STR("{\"cpu\":0.5}"), .seen = seq, .shown = 0.25 };
+		                   .reported = REPORTED_DRAINING, .load = STR("{\"cpu\":0.5}"), .seen = seq, .shown = 0.25,
+		                   .routers = STR("http://a http://b") };
 	struct renewed got = { 0 };
 
 	OK(nodes_renew(s, node, &renewal, DUE, &got, w));

@@ -130,6 +130,21 @@ START_TEST(heartbeats_are_ordered)
 }
 END_TEST
 
+/* Who may judge its silence: those that the last renewal named. A process that has said nothing yet has named nobody. */
+START_TEST(the_routers_that_a_node_asks_are_of_its_registration)
+{
+	uint64_t r;
+
+	FROM_HERE(_i);
+	r = do_register("n1", "i1", "").registration;
+	ck_assert(str_is(do_look("n1")->routers, ""));
+	do_renew("n1", "i1", r, 1);
+	ck_assert(str_is(do_look("n1")->routers, "http://a http://b"));
+	do_register("n1", "i1", "");
+	ck_assert(str_is(do_look("n1")->routers, ""));
+}
+END_TEST
+
 START_TEST(older_registration_is_stale)
 {
 	uint64_t first, second;
@@ -357,6 +372,7 @@ void suite_nodes(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, replaced_node_begins_anew);
 	BOTH(tc, lost_or_gone_node_is_free);
 	BOTH(tc, heartbeats_are_ordered);
+	BOTH(tc, the_routers_that_a_node_asks_are_of_its_registration);
 	BOTH(tc, older_registration_is_stale);
 	BOTH(tc, newer_registration_is_taken);
 	BOTH(tc, strangers_must_register);

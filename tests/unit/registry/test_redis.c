@@ -895,7 +895,7 @@ START_TEST(nodes_come_back_whole)
 {
 	struct registration_request request = { .incarnation = "i", .replaces = NULL, .info = STR("{\"a\":1}"), .lease_ms = 4000 };
 	struct renewal renewal = { .incarnation = "i", .seq = 1, .lease_ms = 5000, .reported = REPORTED_SICK,
-		                   .load = STR("{\"cpu\":0.5}"), .seen = 9007199254740991, .shown = 0.0625 };
+		                   .load = STR("{\"cpu\":0.5}"), .seen = 9007199254740991, .shown = 0.0625, .routers = STR("http://a:1") };
 	struct reserve reserve = { .room = STR("a b"), .cost = 0.25, .rooms_max = 1, .exclusive = true };
 	struct room_report report = { .room = STR("a b"), .epoch = 9, .participants = 3 }, entry;
 	struct registered registered = { 0 };
@@ -921,7 +921,7 @@ START_TEST(nodes_come_back_whole)
 	ck_assert(all.count == 1 && !all.partial);
 	n = &all.nodes[0];
 	ck_assert_str_eq(n->incarnation, "i");
-	ck_assert(str_is(n->info, "{\"a\":1}") && str_is(n->load, "{\"cpu\":0.5}"));
+	ck_assert(str_is(n->info, "{\"a\":1}") && str_is(n->load, "{\"cpu\":0.5}") && str_is(n->routers, "http://a:1"));
 	ck_assert(n->registration == registered.registration && n->seq == 1 && n->lease_ms == 5000 && !n->lost);
 	ck_assert(n->wish == WISH_DRAINING && n->reported == REPORTED_SICK && n->exclusive && n->resets == 1);
 	ck_assert(n->seen == 9007199254740991 && n->charged == reserved.number && n->rooms == 1 && n->ncharges == 1);
