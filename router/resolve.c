@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "registry/nodes.h"
 #include "registry/table.h"
+#include "router/doubts.h"
 #include "router/errands.h"
 #include "router/metrics.h"
 #include "router/mover.h"
@@ -164,14 +165,19 @@ static int doubt_owner(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 	struct router *router = rq->worker->router;
+	bool anew = !rs->fresh;
 
 	if (rs->missed_epoch != rs->room.epoch)
-		rs->missed_since = 0;
+		rs->missed_since = doubts_since(router->doubts, rs->name, rs->room.epoch, fleet_view(router->fleet)->version);
 	rs->missed_epoch = rs->room.epoch;
-	if (fleet_misses(router->fleet, rs->room.node, rs->room.incarnation, &rs->missed_since) && rs->fresh)
+	bool missed = fleet_misses(router->fleet, rs->room.node, rs->room.incarnation, &rs->missed_since);
+	doubts_keep(router->doubts, rs->name, rs->room.epoch, rs->missed_since);
+	if (missed && !anew)
 		return request_go(rq, confirm_loss);
 	rs->fresh = true;
 	give_back_slot(rq);
+	if (missed)
+		return request_go(rq, find_room);
 	keeper_refresh(router);
 	return request_park(rq, find_room, ERR_OWNER_LOST);
 }

@@ -21,6 +21,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/audit.h"
+#include "router/doubts.h"
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/keeper.h"
@@ -263,6 +264,7 @@ static bool build(struct router *router)
 	metrics_at_scrape(router->metrics, M_BREAKER_STATE, tell_breakers, router);
 	router->keeper = keeper_new(router);
 	router->peers = peers_new(router);
+	router->doubts = doubts_new();
 	router->sweep = sweep_new(router);
 	router->mover = mover_new(router);
 	router->rebuild = rebuild_new(router);
@@ -405,6 +407,7 @@ static void take_apart(struct router *router)
 	router->mover = NULL;
 	sweep_free(router->sweep);
 	peers_free(router->peers);
+	doubts_free(router->doubts);
 	keeper_free(router->keeper);
 	settle_messages(router);
 	probes_free(router->probes);

@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "router/conf.h"
 
+struct doubts;
 struct events;
 struct fleet;
 struct http;
@@ -56,6 +57,7 @@ struct router {
 	struct probes *probes;
 	struct events *events;
 	struct peers *peers;
+	struct doubts *doubts;
 	struct rebuild *rebuild;
 	struct sweep *sweep;
 	struct mover *mover;

@@ -105,6 +105,27 @@ def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_
         until("they are swept", lambda: not listed(router))
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_joins_that_may_not_wait_place_rooms_of_a_lost_node_anew(stage, known):
+    """With server.park_ms=0 none of them waits until the owner's loss is sure; one of the next must find it so."""
+    redis = stage.redis()
+    sets = (f"registry.url={redis.url}", *FAST, "server.park_ms=0", "rooms.idle_ttl_ms=60000")
+    router = stage.router(*sets)
+    gone = stage.node("gone", router)
+    router.wait_placeable("gone")
+    _, epoch = owner(router.join("a"))
+    gone.stop_beating()
+    until("the node is lost", lambda: router.node("gone")["state"] == "lost")
+    if not known:  # a router that has the room from the store only
+        router = stage.router(*sets)
+    stays = stage.node("stays", router)
+    router.wait_placeable("stays")
+    first = router.join("a")
+    assert first.status == 200 or first.code() == "owner_lost", first
+    name, later = owner(until("a join finds the owner lost", lambda: next((a for a in [router.join("a")] if a.status == 200), None), 10))
+    assert name == "stays" and later > epoch and stays.rooms["a"] == later
+
+
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_rooms_outlive_neither_a_node_that_left_nor_its_next_process(stage, kind):
     url = f"registry.url={stage.redis().url}" if kind == "redis" else "registry.url=memory:"
