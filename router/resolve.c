@@ -35,7 +35,7 @@ struct placing {
 	struct claimed claim;
 	struct sfu_answer opening;
 	int failed;             /* -ERR_X of the last node that was tried */
-	bool refused;           /* … by its own 409 */
+	bool refused;           /* … by its own 409, or as our view of it is old */
 };
 
 static struct resolve *resolve_of(struct request *rq)
@@ -292,7 +292,7 @@ static int not_chosen(struct request *rq)
 	if (p->failed && !p->refused)
 		return p->failed; /* nodes there are, but those that could take it have just failed */
 	give_back_slot(rq);
-	if (p->failed) { /* a node that knows less than we do: its drain was undone, say. Its next heartbeat tells it */
+	if (p->failed) { /* a node that knows less than we do (its drain was undone, say: its next heartbeat tells it), or more */
 		err = -p->failed;
 		p->failed = 0;
 		wish_of(rq)->ntried = 0;
@@ -373,6 +373,8 @@ int reserved_node(struct request *rq)
 	if (p->reserved)
 		return NEXT;
 	keeper_refresh(rq->worker->router);
+	/* Not full: registered again, or lost, since we looked. Where no other node is left, the next look tells which. */
+	p->refused = !strcmp(p->reservation.why_not, "registration");
 	return next_node(rq, -ERR_NO_CAPACITY);
 }
 
