@@ -28,7 +28,7 @@ static const struct registry_kind *kind_of(const char *url, const char **why)
 		*why = schemes[i].why;
 		return schemes[i].kind;
 	}
-	*why = "must be memory:, redis://[:password@]host:port[/db], redis+sentinel://host:port,host:port/master-name or "
+	*why = "must be memory:, redis://[[user]:password@]host:port[/db], redis+sentinel://host:port,host:port/master-name or "
 	       "redis+cluster://host:port,host:port";
 	return NULL;
 }
@@ -70,6 +70,7 @@ struct registry *registry_new(struct loop *keeper, struct retire *retire, const 
 	registry->conf.router = copied(conf->router);
 	registry->table = table_new(keeper, retire, conf->table_max, conf->trust_ms);
 	registry->own = kind->open(registry, why);
+	registry->conf.sentinel_user = registry->conf.sentinel_password = NULL; /* the caller's */
 	if (registry->own)
 		return registry;
 	registry_release(registry);

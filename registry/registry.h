@@ -21,6 +21,7 @@ struct wait;
 
 struct registry_conf {
 	const char *url;    /* memory: | redis:// | redis+sentinel:// | redis+cluster:// (registry/redis_link.h) */
+	const char *sentinel_user, *sentinel_password; /* of the Sentinels themselves; NULL or "": none. Only while it is made */
 	const char *prefix; /* of every key */
 	const char *router; /* this router's id, for records */
 	uint64_t timeout_ms, wait_replicas, wait_ms;

@@ -60,6 +60,18 @@ static bool is_room_cost(const char *value, const char **why)
 	return !strcmp(value, "learned") || (*value && !*end && cost > 0 && cost <= 1);
 }
 
+static bool is_redis_user(const char *value, const char **why)
+{
+	*why = "must be at most 127 bytes";
+	return strlen(value) <= 127;
+}
+
+static bool is_redis_password(const char *value, const char **why)
+{
+	*why = "must be at most 255 bytes";
+	return strlen(value) <= 255;
+}
+
 static bool is_prefix(const char *value, const char **why)
 {
 	*why = "must be 1 to 64 letters, digits, '.', '_', ':' or '-'";
@@ -81,7 +93,9 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
 
-	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[:password@]host:port[/db], redis+sentinel://[:password@]host:port,host:port/master-name[/db] or redis+cluster://[:password@]host:port,host:port", .secret = true },
+	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[[user]:password@]host:port[/db], redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db] or redis+cluster://[[user]:password@]host:port,host:port", .secret = true },
+	{ "registry.sentinel_user", CONF_TEXT, AT(registry.sentinel_user), .def = "", .def_words = "the default one", .help = "user of the Sentinels themselves, which are asked with this and not with what registry.url says of the data servers", .check = is_redis_user },
+	{ "registry.sentinel_password", CONF_TEXT, AT(registry.sentinel_password), .def = "", .def_words = "none", .help = "their password; without one they are asked without", .secret = true, .check = is_redis_password },
 	{ "registry.prefix", CONF_TEXT, AT(registry.prefix), .def = "usher:", .help = "prefix of every key, so that several fleets can share a Redis", .check = is_prefix },
 	{ "registry.timeout_ms", CONF_INT, AT(registry.timeout_ms), 10, 60000, .def = "500", .help = "one budget for all store work of a request; far over a healthy round trip, well under a person's patience" },
 	{ "registry.wait_replicas", CONF_INT, AT(registry.wait_replicas), 0, 16, .def = "0", .help = "how many replicas must have an assignment or a lease renewal before it counts; set it to all of them to lose nothing in one failover", .shared = true },
@@ -180,6 +194,10 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 		                  (unsigned long long)conf->nodes.heartbeat_ms);
 	if (conf->breaker.max_open_ms < conf->breaker.open_ms)
 		faults++, fprintf(err, "breaker.max_open_ms: must be at least breaker.open_ms\n");
+	if ((*conf->registry.sentinel_password || *conf->registry.sentinel_user) && strncmp(conf->registry.url, "redis+sentinel://", 17))
+		faults++, fprintf(err, "registry.sentinel_password: registry.url names no Sentinels\n");
+	if (*conf->registry.sentinel_user && !*conf->registry.sentinel_password)
+		faults++, fprintf(err, "registry.sentinel_user: needs registry.sentinel_password\n");
 	if (*conf->fault.at && !faults_built)
 		faults++, fprintf(err, "fault.at: this build has no fault points\n");
 	if (conf->auth.mode != AUTH_NONE)

@@ -14,7 +14,7 @@ struct router_conf {
 		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
 	} server;
 	struct {
-		const char *url, *prefix;
+		const char *url, *sentinel_user, *sentinel_password, *prefix;
 		uint64_t timeout_ms, wait_replicas, wait_ms;
 		bool allow_memory;
 	} registry;

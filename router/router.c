@@ -124,6 +124,7 @@ static bool build_registry(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct registry_conf registry = {
 		.url = conf->registry.url, .prefix = conf->registry.prefix, .router = router->id,
+		.sentinel_user = conf->registry.sentinel_user, .sentinel_password = conf->registry.sentinel_password,
 		.timeout_ms = conf->registry.timeout_ms, .wait_replicas = conf->registry.wait_replicas, .wait_ms = conf->registry.wait_ms,
 		.table_max = conf->rooms.table_max, .trust_ms = conf->rooms.trust_ms,
 		.charged = charged, .store_changed = store_changed, .unfit = store_unfit, .arg = router,

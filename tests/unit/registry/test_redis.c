@@ -762,11 +762,15 @@ START_TEST(urls)
 	struct redis_target t;
 	const char *why = NULL;
 
-	ck_assert(redis_target_parse("redis://h:1", &t, &why) && t.seeds[0].port == 1 && t.db == 0 && !t.password[0]);
+	ck_assert(redis_target_parse("redis://h:1", &t, &why) && t.seeds[0].port == 1 && t.db == 0 && !t.data.password[0]);
 	ck_assert(redis_target_parse("redis://:p%2Fw@[::1]:65535/15", &t, &why) && t.kind == REDIS_ONE);
 	ck_assert_str_eq(t.seeds[0].host, "::1");
-	ck_assert_str_eq(t.password, "p/w");
+	ck_assert_str_eq(t.data.password, "p/w");
 	ck_assert_uint_eq(t.db, 15);
+	ck_assert_str_eq(t.data.user, "");
+	ck_assert(redis_target_parse("redis://a%3Aapp:p:w@x@h:1", &t, &why));
+	ck_assert_str_eq(t.data.user, "a:app");
+	ck_assert_str_eq(t.data.password, "p:w@x");
 	ck_assert(redis_target_parse("redis+sentinel://a:1,[::2]:2,c:3/my-master", &t, &why) && t.kind == REDIS_SENTINEL);
 	ck_assert(t.nseeds == 3 && t.seeds[2].port == 3 && t.db == 0);
 	ck_assert_str_eq(t.seeds[1].host, "::2");
@@ -774,7 +778,7 @@ START_TEST(urls)
 	ck_assert(redis_target_parse("redis+sentinel://:pw@a:1/m/4", &t, &why) && t.db == 4);
 	ck_assert(redis_target_parse("redis+cluster://:pw@a:1,b:2", &t, &why) && t.kind == REDIS_CLUSTER && t.nseeds == 2);
 	static const char *const bad[] = { "redis://", "redis://h", "redis://h:0", "redis://h:65536", "redis://:1", "redis://h:1/x",
-		                           "redis://user:p@h:1", "rediss://h:1", "redis://:%zz@h:1", "redis://[::1:1", "redis://h:1/99999999",
+		                           "redis://user@h:1", "redis://user:@h:1", "redis://u%00:p@h:1", "rediss://h:1", "redis://:%zz@h:1", "redis://[::1:1", "redis://h:1/99999999",
 		                           "redis://:p%00w@h:1", "redis://:@h:1", "redis://a:1,b:2", "redis+sentinel://a:1", "redis+sentinel://a:1/",
 		                           "redis+sentinel://a:1,/m", "redis+sentinel:///m", "redis+sentinel://a:1/m/x", "redis+cluster://",
 		                           "redis+cluster://a:1,", "redis+cluster://a:1/0", "redis+cluster://a:1,b" };
