@@ -33,6 +33,7 @@
 #include "router/reload.h"
 #include "router/router.h"
 #include "router/sweep.h"
+#include "router/unlisted.h"
 #include "router/unreachable.h"
 #include "router/worker.h"
 
@@ -269,6 +270,7 @@ static bool build(struct router *router)
 	router->sweep = sweep_new(router);
 	router->mover = mover_new(router);
 	router->rebuild = rebuild_new(router);
+	router->unlisted = unlisted_new(router);
 	router->unreachables = unreachables_new(router);
 	/* The listener first: its address is part of what workers and peers say. Nothing is accepted before the loop runs. */
 	if (!build_listeners(router))
@@ -401,6 +403,7 @@ static void take_apart(struct router *router)
 		if (router->workers[i])
 			worker_unload(router->workers[i]);
 	settle_messages(router);
+	unlisted_free(router->unlisted);
 	unreachables_free(router->unreachables);
 	rebuild_free(router->rebuild);
 	router->rebuild = NULL; /* the store's watch may still tell us something */
@@ -459,6 +462,7 @@ int router_run(struct router *router)
 	sweep_start(router->sweep);
 	mover_start(router->mover);
 	rebuild_start(router->rebuild);
+	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",

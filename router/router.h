@@ -29,6 +29,7 @@ struct retire;
 struct sheet;
 struct store;
 struct sweep;
+struct unlisted;
 struct unreachables;
 struct worker;
 
@@ -61,6 +62,7 @@ struct router {
 	struct rebuild *rebuild;
 	struct sweep *sweep;
 	struct mover *mover;
+	struct unlisted *unlisted;
 	struct unreachables *unreachables;
 	struct listen_set *listeners;
 	struct listener *listener, *admin_listener;

@@ -9,6 +9,7 @@ import pytest
 import websockets
 
 from harness import call, until
+from redis_fleet import Cluster
 from test_one_owner import owner
 
 FAST = ("nodes.heartbeat_ms=500", "nodes.lease_ms=1000", "nodes.grace_ms=200", "nodes.unfenced_ms=1200")
@@ -124,6 +125,31 @@ def test_joins_that_may_not_wait_place_rooms_of_a_lost_node_anew(stage, known):
     assert first.status == 200 or first.code() == "owner_lost", first
     name, later = owner(until("a join finds the owner lost", lambda: next((a for a in [router.join("a")] if a.status == 200), None), 10))
     assert name == "stays" and later > epoch and stays.rooms["a"] == later
+
+
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
+def test_a_node_that_the_list_of_nodes_has_lost_is_listed_again(stage, kind):
+    """It died, and a failover forgot that it was ever entered: nobody would see it, judge it or end its rooms."""
+    server = stage.redis() if kind == "redis" else Cluster(stage)
+    router = stage.router(f"registry.url={server.url}", *FAST, "rooms.idle_ttl_ms=60000")
+    until("the store is up", lambda: router.metric("usher_store_up") == 1)
+    dead, left = stage.node("dead", router), stage.node("left", router)
+    router.wait_placeable("dead", "left")
+    until("the store is whole", lambda: router.join("r").status == 200)
+    dead.stop_beating(), left.stop_beating()
+    assert router.put("/v1/nodes/left/cordon").status == 204
+    assert router.delete(f"/v1/nodes/left?incarnation={left.incarnation}").status == 204
+    at = server if kind == "redis" else server.owner(server.slot("usher:nodes"))
+    assert at.command("SREM", "usher:nodes", "dead", "left") == b":2\r\n"
+    until("nobody knows them", lambda: router.node("dead") is None and router.node("left") is None)
+    until("it is lost, as any that is silent", lambda: (router.node("dead") or {}).get("state") == "lost")
+    until("the wish is seen again", lambda: (router.node("left") or {}).get("wish") == "cordoned")
+    assert {row["node"] for row in router.events("node_unlisted")} == {"dead", "left"}
+    # What is gone does not come back.
+    assert router.delete("/v1/nodes/left/cordon").status == 204
+    assert router.delete(f"/v1/nodes/dead?incarnation={dead.incarnation}").status == 204
+    until("the list is empty", lambda: at.command("SCARD", "usher:nodes") == b":0\r\n")
+    assert router.get("/v1/nodes").json()["nodes"] == []
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])

@@ -839,6 +839,53 @@ START_TEST(keys_stand_under_the_prefix_in_the_urls_db)
 }
 END_TEST
 
+static bool is_found(const char *id)
+{
+	char cursor[32] = "";
+	bool found = false;
+	size_t pages = 0;
+
+	do {
+		struct nodes_page page;
+
+		ck_assert_int_eq(CALL(nodes_scan(store, cursor, &arena, DUE, &page, w)), 0);
+		for (size_t i = 0; i < page.count; i++) {
+			ck_assert_msg(page.ids[i][0] == 'n' && strlen(page.ids[i]) == 2, "%s", page.ids[i]);
+			found = found || !strcmp(page.ids[i], id);
+		}
+		memcpy(cursor, page.next, sizeof cursor);
+		ck_assert_uint_lt(pages++, 100);
+	} while (cursor[0]);
+	return found;
+}
+
+START_TEST(nodes_are_found_without_their_list_and_listed_again)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct registered registered;
+	struct nodes_all all;
+	struct nodes_page page;
+
+	for (int i = 0; i < 2500; i++) /* more than one step */
+		redis_server_ask(&server, "HSET u*:r:f%d state open", i);
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	ck_assert_int_eq(CALL(nodes_register(store, "n2", &request, DUE, &registered, w)), 0);
+	redis_server_ask(&server, "HSET u1:n:{n3} incarnation i"); /* another's */
+	redis_server_ask(&server, "HSET u*:n:{n1}:rooms r '1 0 0'");
+	ck_assert_str_eq(redis_server_ask(&server, "SREM u*:nodes n1"), ":1");
+	ck_assert(is_found("n1") && is_found("n2") && !is_found("n3"));
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 1);
+	nodes_list_again(store, "n1");
+	nodes_list_again(store, "n9"); /* of whom there is nothing */
+	UNTIL(strcmp(redis_server_ask(&server, "SISMEMBER u*:nodes n1"), ":1") == 0);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 2);
+	ck_assert_str_eq(redis_server_ask(&server, "SCARD u*:nodes"), ":2");
+	ck_assert_int_eq(CALL(nodes_scan(store, "x", &arena, DUE, &page, w)), -ERR_BAD_REQUEST);
+}
+END_TEST
+
 /* Its router died between reserving and claiming. */
 START_TEST(listing_clears_reservations_that_nobody_gave_back)
 {
@@ -985,6 +1032,7 @@ int main(void)
 	tcase_add_test(plain, listing_asks_no_more_than_a_step_at_a_time);
 	tcase_add_test(plain, keys_stand_under_the_prefix_in_the_urls_db);
 	tcase_add_test(plain, listing_clears_reservations_that_nobody_gave_back);
+	tcase_add_test(plain, nodes_are_found_without_their_list_and_listed_again);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
 	tcase_add_test(plain, restarted_server_is_found_again);
