@@ -311,6 +311,31 @@ void conf_free(struct conf *conf)
 	conf->source = NULL;
 }
 
+void conf_write(const struct conf_key *key, const void *values, struct buf *out)
+{
+	const void *field = (const char *)values + key->at;
+
+	switch (key->type) {
+	case CONF_BOOL:
+		buf_adds(out, *(const bool *)field ? "true" : "false");
+		break;
+	case CONF_INT:
+		buf_printf(out, "%llu", (unsigned long long)*(const uint64_t *)field);
+		break;
+	case CONF_REAL:
+		buf_printf(out, "%g", *(const double *)field);
+		break;
+	case CONF_TEXT:
+		buf_adds(out, *(const char *const *)field);
+		break;
+	case CONF_WORD:
+		buf_adds(out, key->words[*(const int *)field]);
+		break;
+	case CONF_MAP:
+		break;
+	}
+}
+
 static void print_range(const struct conf_key *key, FILE *out)
 {
 	if (key->type == CONF_BOOL)
@@ -334,6 +359,7 @@ void conf_print_reference(const struct conf_key *keys, size_t count, const char 
 		const char *def = keys[i].def_words ? keys[i].def_words : keys[i].def ? keys[i].def : "none";
 		fprintf(out, "| `%s` | %s | ", keys[i].name, def);
 		print_range(&keys[i], out);
-		fprintf(out, " | %s%s |\n", keys[i].help, keys[i].reloadable ? " (reloaded by SIGHUP)" : "");
+		fprintf(out, " | %s%s%s |\n", keys[i].help, keys[i].reloadable ? " (reloaded by SIGHUP)" : "",
+		        keys[i].shared ? " (the same at all routers)" : "");
 	}
 }

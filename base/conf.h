@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+struct buf;
+
 enum conf_type {
 	CONF_BOOL,  /* bool */
 	CONF_INT,   /* uint64_t, min..max (ms, bytes, counts: the key's name says which) */
@@ -28,6 +30,7 @@ struct conf_key {
 	const char *help;         /* one line: what, and why this default */
 	bool secret;              /* never printed */
 	bool reloadable;          /* by SIGHUP */
+	bool shared;              /* what works together must agree on it; told to the others, so never a secret */
 	bool (*check)(const char *value, const char **why); /* CONF_TEXT only */
 };
 struct conf_pair {
@@ -48,6 +51,7 @@ struct conf {
  * All faults are written to `err`, one line each (file:line: key: what is wrong, what is allowed). Returns their number. */
 int conf_load(struct conf *, const char *file, char *const *sets, size_t nsets, FILE *err);
 void conf_free(struct conf *); /* frees what the values point to, not the struct */
+void conf_write(const struct conf_key *, const void *values, struct buf *out); /* as one would write it; of a map nothing */
 void conf_print_reference(const struct conf_key *keys, size_t count, const char *title, FILE *out); /* Markdown */
 /* The typical command line of a daemon. Returns -1 to go on, or the exit code. */
 struct conf_cli {

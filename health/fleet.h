@@ -59,7 +59,7 @@ struct fleet_view {
 };
 
 struct fleet_conf {
-	uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unlisted_ms, timeout_ms;
+	uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unasked_ms, timeout_ms;
 	uint64_t ramp_ms;
 	double max_load, max_ejected;
 	struct breaker_conf breaker;

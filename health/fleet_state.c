@@ -63,8 +63,8 @@ bool fleet_should_lose(const struct fleet *fleet, const struct node *node, uint6
 
 	if (node->info.fences == FENCES_NONE && limit < conf->unfenced_ms)
 		limit = conf->unfenced_ms;
-	if (may_be_unknown_to(&node->record, conf->url) && limit < conf->unlisted_ms)
-		limit = conf->unlisted_ms;
+	if (may_be_unknown_to(&node->record, conf->url) && limit < conf->unasked_ms)
+		limit = conf->unasked_ms;
 	return *node->record.incarnation && !node->record.lost && fleet_silence_ms(fleet, node, now_ms) >= limit;
 }
 

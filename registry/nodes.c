@@ -2,6 +2,7 @@
 /* Nodes are not cached here: each process reads them all in its own rhythm (health/fleet.h). So all of it is the store's. */
 #include <assert.h>
 
+#include "base/wait.h"
 #include "registry/store_private.h"
 
 const char *const node_wish_words[] = { "enabled", "cordoned", "draining", NULL };
@@ -85,6 +86,20 @@ int nodes_room(struct store *store, const char *node, struct str room, uint64_t 
 int nodes_all(struct store *store, struct arena *arena, uint64_t due_ms, struct nodes_all *out, struct wait *w)
 {
 	return store->ops->nodes_all(store, arena, due_ms, out, w);
+}
+
+int nodes_scan(struct store *store, const char *cursor, struct arena *arena, uint64_t due_ms, struct nodes_page *out, struct wait *w)
+{
+	if (store->ops->nodes_scan)
+		return store->ops->nodes_scan(store, cursor, arena, due_ms, out, w);
+	*out = (struct nodes_page){ 0 };
+	return NEXT;
+}
+
+void nodes_list_again(struct store *store, const char *node)
+{
+	if (store->ops->list_again)
+		store->ops->list_again(store, node);
 }
 
 int routers_announce(struct store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)

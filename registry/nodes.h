@@ -147,6 +147,17 @@ struct nodes_all {
 /* Every node; for the view that each process keeps. */
 int nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
 
+/* Nodes by their records, whether they are in the list of all nodes or not: one bounded step of a scan, which may give none and still
+ * a cursor. A store that cannot lose its list gives nothing. -ERR_BAD_REQUEST: not a cursor of ours. */
+struct nodes_page {
+	size_t count;
+	const char **ids; /* in the arena */
+	char next[32];    /* cursor; "" at the end, and from the start */
+};
+int nodes_scan(struct store *, const char *cursor, struct arena *, uint64_t due_ms, struct nodes_page *out, struct wait *);
+/* Into the list again, if its record is still there. Tell-only. */
+void nodes_list_again(struct store *, const char *node);
+
 /* -- routers -------------------------------------------------------------------------------------------------------------- */
 struct router_record {
 	char id[NODE_MAX + 1];

@@ -241,7 +241,7 @@ static bool link_waits(struct redis *link)
 {
 	uint64_t now = loop_now_ms(link->loop);
 	bool refused = login_refused(link);
-	bool waits = link->how.login && link->how.target->password[0] && redis_login_waits(link->how.login, now);
+	bool waits = redis_as(link) && redis_login_waits(link->how.login, now);
 
 	if (redis_place_read(link->how.place, &link->at, &link->version) && !waits)
 		return false;

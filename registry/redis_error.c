@@ -23,7 +23,7 @@ const struct redis_error redis_errors[] = {
 	{ "ERR max number of clients", CURE_LEAVE, "maxclients is reached", "raise maxclients: (workers + 1) connections for each router, "
 	  "twice as many with wait_replicas" },
 	{ "DENIED", CURE_LEAVE, "protected mode: no password is set and we are not local", "set a password" },
-	{ "NOAUTH", CURE_LOGIN, "a password is required", "put it into registry.url" },
+	{ "NOAUTH", CURE_LOGIN, "a password is required", "put it into registry.url; of Sentinels: registry.sentinel_password" },
 	{ "WRONGPASS", CURE_LOGIN, "the password is wrong", "mend registry.url; routers try once a second" },
 	{ "ERR invalid password", CURE_LOGIN, "the password is wrong (before Redis 6)", "as WRONGPASS" },
 	{ "ERR AUTH", CURE_LOGIN, "a password was given and none is set", "take it out of registry.url, or set it in Redis" },

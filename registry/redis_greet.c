@@ -28,6 +28,27 @@ static void say(struct redis *link, const char *word, const char *value, reply_f
 	buf_free(&text);
 }
 
+const struct redis_credentials *redis_as(const struct redis *link)
+{
+	const struct redis_target *target = link->how.target;
+	const struct redis_credentials *as = link->how.use == USE_SENTINEL ? &target->sentinel : &target->data;
+
+	return as->password[0] ? as : NULL;
+}
+
+static void say_auth(struct redis *link, const struct redis_credentials *as, reply_fn *fn)
+{
+	struct buf text = { 0 };
+
+	command_start(&text, as->user[0] ? 3 : 2);
+	command_z(&text, "AUTH");
+	if (as->user[0])
+		command_z(&text, as->user);
+	command_z(&text, as->password);
+	redisAsyncFormattedCommand(link->context, fn, NULL, text.at, text.len);
+	buf_free(&text);
+}
+
 /* NULL: there is nothing more to do with this answer. */
 static struct redis *greeting(struct redisAsyncContext *context, const struct redisReply *reply)
 {
@@ -127,8 +148,8 @@ static void say_all(struct redis *link)
 
 	snprintf(db, sizeof db, "%u", (unsigned)target->db);
 	link->server = 0;
-	if (target->password[0] && link->how.login)
-		say(link, "AUTH", target->password, auth_reply);
+	if (redis_as(link))
+		say_auth(link, redis_as(link), auth_reply);
 	if (target->db && store)
 		say(link, "SELECT", db, select_reply);
 	if (store) {
@@ -145,7 +166,7 @@ static void login_look(struct timer *timer)
 
 void redis_greet(struct redis *link)
 {
-	struct redis_login *login = link->how.target->password[0] ? link->how.login : NULL;
+	struct redis_login *login = redis_as(link) ? link->how.login : NULL;
 
 	if (login && !redis_login_take(login, loop_now_ms(link->loop)))
 		timer_set(link->loop, &link->retry, LOGIN_LOOK_MS, login_look); /* within the limit of connecting */

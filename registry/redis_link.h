@@ -26,27 +26,32 @@ struct redisReply;
 #define REDIS_SEEDS_MAX 16
 
 enum redis_kind { REDIS_ONE, REDIS_SENTINEL, REDIS_CLUSTER };
+struct redis_credentials { /* without a password nothing is said */
+	char user[128], password[256]; /* user "": the default one */
+};
 struct redis_target {
 	enum redis_kind kind;
 	size_t nseeds;
 	struct redis_endpoint seeds[REDIS_SEEDS_MAX]; /* the server; the Sentinels; nodes of the cluster */
-	char password[256], master[128];
+	struct redis_credentials data, sentinel; /* of the data servers; of the Sentinels themselves */
+	char master[128];
 	uint64_t db;
 	uint64_t timeout_ms; /* of connecting with all that belongs to it, and of the ping */
 };
-/* redis://[:password@]host:port[/db] | redis+sentinel://[:password@]host:port,…/master-name[/db] |
- * redis+cluster://[:password@]host:port,…; timeout_ms is the caller's. False with `why` for people. */
+/* redis://[[user]:password@]host:port[/db] | redis+sentinel://[[user]:password@]host:port,…/master-name[/db] |
+ * redis+cluster://[[user]:password@]host:port,…; timeout_ms and the Sentinels' credentials are the caller's. False with `why` for
+ * people. */
 bool redis_target_parse(const char *url, struct redis_target *out, const char **why);
 
 enum redis_use {
 	USE_STORE,   /* logs in, and asks what kind of server this is */
 	USE_NODE,    /* logs in: any node of a cluster */
-	USE_SENTINEL /* only that it answers */
+	USE_SENTINEL /* logs in as the Sentinels want it, and asks only that it answers */
 };
 struct redis_how { /* all of it outlives the connection */
 	const struct redis_target *target;
 	struct redis_place *place;
-	struct redis_login *login; /* NULL: for USE_SENTINEL */
+	struct redis_login *login;
 	enum redis_use use;
 };
 

@@ -8,6 +8,8 @@
  * In a cluster each shard is gone through in turn, in the order of their lowest slots, which every router sees the same: there a
  * cursor begins with that slot and '@'. A room whose slot moves meanwhile may be missed.
  *
+ * For people a list may be partial: a shard that is away is named and gone over. Its rooms are met again when it is back.
+ *
  * The same step may reach further than it did, where rooms went: what lies behind `end` was not given yet, whatever its
  * hash. Then it is asked for with a smaller COUNT. SCAN counts from the highest bit down, so that is the order of cursors.
  */
@@ -45,6 +47,9 @@ struct list_op {
 	size_t limit, count;     /* rows of the page; COUNT of SCAN */
 	unsigned slot;           /* the lowest of the shard that is gone through */
 	bool ended;
+	bool partial, begun, heard; /* as asked; from the start of the list; some shard has answered */
+	size_t nmissing;
+	size_t missed[REDIS_SHARDS_MAX]; /* the shards that page.missing names */
 	struct place {
 		uint64_t at;         /* the step's cursor */
 		bool within;         /* the step was given in part: */
@@ -83,6 +88,46 @@ static void list_finish(struct list_op *op, int err)
 	wait_wake(w, err);
 }
 
+/* -- what is away ----------------------------------------------------------------------------------------------------------- */
+static bool is_cluster(const struct list_op *op)
+{
+	return op->store->shared->target.kind == REDIS_CLUSTER;
+}
+
+static void shard_miss(struct list_op *op, size_t shard)
+{
+	struct redis_endpoint at;
+	uint64_t version;
+
+	for (size_t i = 0; i < op->nmissing; i++)
+		if (op->missed[i] == shard)
+			return;
+	if (op->nmissing == REDIS_SHARDS_MAX)
+		return;
+	if (!op->page.missing)
+		op->page.missing = arena_alloc(op->arena, (REDIS_SHARDS_MAX + 1) * sizeof *op->page.missing);
+	op->page.missing[op->nmissing] =
+		shard < op->store->shared->shards.count && redis_place_read(&op->store->shared->shards.at[shard]->place, &at, &version)
+			? arena_printf(op->arena, "store at %s:%u", at.host, (unsigned)at.port)
+			: "store: a shard without a primary";
+	op->missed[op->nmissing++] = shard;
+}
+
+/* False: then the list fails. */
+static bool row_miss(struct list_op *op, struct list_fetch *fetch)
+{
+	struct buf key = { 0 };
+
+	if (!op->partial || !is_cluster(op))
+		return false;
+	key_room(&key, op->store, fetch->row->name);
+	shard_miss(op, redis_shard_of(op->store->shared, (struct str){ key.at, key.len }));
+	buf_free(&key);
+	fetch->row->room.state = ROOM_NONE;
+	return true;
+}
+
+/* -- records ------------------------------------------------------------------------------------------------------------------ */
 /* The index is told of changes by whoever makes them, who may die before, or not be heard. What a room's record says otherwise
  * is mended here; a room that comes back, or moves on, meanwhile does so at a higher epoch. */
 static void index_mend(const struct list_op *op, const struct list_fetch *fetch)
@@ -126,11 +171,12 @@ static void row_answered(struct redis_call *call, const struct redisReply *reply
 	struct list_fetch *fetch = container_of(call, struct list_fetch, call);
 	struct list_op *op = fetch->op;
 
-	if (!reply) {
+	if (reply) {
+		row_read(op, fetch, reply);
+	} else if (!row_miss(op, fetch)) {
 		list_finish(op, -ERR_STORE_UNAVAILABLE);
 		return;
 	}
-	row_read(op, fetch, reply);
 	if (--op->waiting)
 		return;
 	rows_settle(op);
@@ -153,15 +199,22 @@ static int row_fetch(struct list_op *op, struct list_fetch *fetch)
 	return shard_send(op->store, &fetch->call);
 }
 
+/* WAIT; NEXT: there is nothing to wait for. */
 static int rows_fetch(struct list_op *op)
 {
 	op->waiting = op->page.count;
 	for (size_t i = 0; i < op->page.count; i++) {
 		op->fetches[i].row = &op->page.rows[i];
-		if (row_fetch(op, &op->fetches[i]) != 0)
+		if (row_fetch(op, &op->fetches[i]) == 0)
+			continue;
+		if (!row_miss(op, &op->fetches[i]))
 			return -ERR_STORE_UNAVAILABLE;
+		op->waiting--;
 	}
-	return 0;
+	if (op->waiting)
+		return WAIT;
+	rows_settle(op);
+	return NEXT;
 }
 
 /* One item of a step: a key, or a pair of room and entry. */
@@ -268,7 +321,7 @@ static bool is_beyond(uint64_t cursor, uint64_t end)
 
 static bool in_cluster(const struct list_op *op)
 {
-	return op->store->shared->target.kind == REDIS_CLUSTER && !op->node[0];
+	return is_cluster(op) && !op->node[0];
 }
 
 /* A shard that was gone through is followed by the next. */
@@ -299,7 +352,7 @@ static void cursor_write(struct list_op *op)
 		snprintf(op->page.next, sizeof op->page.next, "%s%" PRIu64, shard, p->at);
 }
 
-static int scan_send(struct list_op *op);
+static int scan_next(struct list_op *op);
 
 /* True: the step is asked for again, as it reached too far. */
 static bool scan_shorten(struct list_op *op, uint64_t end)
@@ -311,32 +364,51 @@ static bool scan_shorten(struct list_op *op, uint64_t end)
 	return op->place.within;
 }
 
+/* This shard is away: on to the next. False: then the list fails. */
+static bool shard_skip(struct list_op *op)
+{
+	unsigned lowest;
+
+	if (!op->partial || !in_cluster(op) || op->ended)
+		return false;
+	shard_miss(op, redis_shard_from(op->store->shared, op->slot, &lowest));
+	op->place = (struct place){ 0 };
+	step_end(op);
+	cursor_write(op);
+	return true;
+}
+
 static void scan_answered(struct redis_call *call, const struct redisReply *reply)
 {
 	struct list_op *op = container_of(call, struct list_op, scan);
 	const struct redisReply *items = reply_at(reply, 1);
 	uint64_t end = reply_u64(reply_at(reply, 0));
-	int err = 0;
+	int verdict = NEXT;
 
 	if (!reply_is_list(items)) {
-		list_finish(op, -ERR_STORE_UNAVAILABLE);
-		return;
-	}
-	if (scan_shorten(op, end)) {
-		err = scan_send(op);
+		verdict = shard_skip(op) ? scan_next(op) : -ERR_STORE_UNAVAILABLE;
+	} else if (scan_shorten(op, end)) {
+		verdict = scan_next(op);
 	} else {
+		op->heard = true;
 		step_give(op, items, end);
 		step_end(op);
 		cursor_write(op);
 		if (op->page.count)
-			err = rows_fetch(op);
+			verdict = rows_fetch(op);
 		else if (op->page.next[0] && ++op->steps < STEPS_MAX)
-			err = scan_send(op);
-		else
-			list_finish(op, 0);
+			verdict = scan_next(op);
 	}
-	if (err)
-		list_finish(op, err);
+	if (verdict != WAIT)
+		list_finish(op, verdict);
+}
+
+/* One that hangs leaves time for the others. */
+static uint64_t scan_due(const struct list_op *op)
+{
+	uint64_t now = loop_now_ms(op->store->loop);
+
+	return op->partial && in_cluster(op) && op->due_ms > now ? now + (op->due_ms - now) / 2 : op->due_ms;
 }
 
 static int scan_send(struct list_op *op)
@@ -358,11 +430,23 @@ static int scan_send(struct list_op *op)
 	}
 	op->scan.script = SCRIPT_COUNT;
 	op->scan.patient = true;
-	op->scan.due_ms = op->due_ms;
+	op->scan.due_ms = scan_due(op);
 	op->scan.done = scan_answered;
 	if (op->node[0])
 		return shard_send(op->store, &op->scan);
 	return shard_send_to(op->store, redis_shard_from(op->store->shared, op->slot, &op->slot), &op->scan);
+}
+
+/* WAIT; NEXT: what was left of the list is away; or the list fails. */
+static int scan_next(struct list_op *op)
+{
+	while (!op->ended) {
+		if (scan_send(op) == 0)
+			return WAIT;
+		if (!shard_skip(op))
+			return -ERR_STORE_UNAVAILABLE;
+	}
+	return op->begun && !op->heard ? -ERR_STORE_UNAVAILABLE : NEXT;
 }
 
 /* "slot@" in front of what follows; without it, slot 0. */
@@ -447,11 +531,16 @@ int redis_rooms_list(struct redis_store *store, const struct rooms_query *q, str
 	op->due_ms = due_ms;
 	op->op.dropped = list_dropped;
 	op->page.rows = arena_alloc(arena, q->limit * sizeof *op->page.rows);
+	op->partial = q->partial;
+	op->begun = !q->cursor || !*q->cursor;
 	list_aim(op, q);
-	if (scan_send(op) != 0) {
-		list_free(op);
-		return -ERR_STORE_UNAVAILABLE;
+	int verdict = scan_next(op);
+	if (verdict == WAIT) {
+		op_attach(&op->op, w);
+		return WAIT;
 	}
-	op_attach(&op->op, w);
-	return WAIT;
+	if (verdict == NEXT)
+		*out = op->page;
+	list_free(op);
+	return verdict;
 }

@@ -2,7 +2,8 @@
 /*
  * What changes a node in Redis. All keys of a node carry its id as hash tag, so that one script may touch them all; the
  * set of all nodes is a key of its own and is therefore written beside the scripts: before a registration, after a leave,
- * and again with the first heartbeat and each eighth after it, which mends whatever order these came in.
+ * and again with the first heartbeat and each eighth after it, which mends whatever order these came in; for nodes that do not
+ * heartbeat any more see redis_unlisted.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,25 @@ int redis_nodes_set_wish(struct redis_store *store, const char *node, enum node_
 	command_z(text, node_wish_words[wish]);
 	command_str(text, drain);
 	return op_start(&op->base, due_ms, w);
+}
+
+static int there_take(struct redis_op *base, const struct redisReply *reply)
+{
+	struct node_op *op = container_of(base, struct node_op, base);
+
+	if (reply_u64(reply) == 1)
+		set_of_nodes(base->conn->store, "SADD", op->node);
+	return 0;
+}
+
+void redis_nodes_list_again(struct redis_store *store, const char *node)
+{
+	struct node_op *op = node_op_new(store, node, NULL, false, there_take, NULL);
+
+	command_start(&op->base.call.text, 2);
+	command_z(&op->base.call.text, "EXISTS");
+	command_node(&op->base.call.text, store, node, KEY_NODE);
+	op_start(&op->base, loop_now_ms(store->loop) + store->shared->target.timeout_ms, NULL);
 }
 
 void redis_nodes_listed(struct redis_store *store, const char *node, uint64_t registration, uint64_t generation)

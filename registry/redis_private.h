@@ -44,6 +44,7 @@ void redis_lost(struct redis *, const char *why);    /* hiredis ends the context
 void redis_abandon(struct redis *, const char *why); /* we end it */
 void redis_leave(struct redis *, const char *why);   /* as all others at this place must */
 
+const struct redis_credentials *redis_as(const struct redis *); /* NULL: it does not log in */
 void redis_greet(struct redis *);   /* connected; ends in redis_greeted(), redis_lost() or redis_abandon() */
 void redis_greeted(struct redis *);
 

@@ -26,6 +26,7 @@
 struct sentinel {
 	struct redis_sentinels *all;
 	struct redis_place place;
+	struct redis_login login; /* each may have another password, or none */
 	struct redis *link;
 	struct redis_call where, epoch;
 	struct redis_endpoint named;
@@ -182,7 +183,7 @@ struct redis_sentinels *redis_sentinels_new(struct redis_shared *shared)
 	all->count = shared->target.nseeds;
 	for (size_t i = 0; i < all->count; i++) {
 		struct sentinel *s = &all->each[i];
-		struct redis_how how = { .target = &shared->target, .place = &s->place, .use = USE_SENTINEL };
+		struct redis_how how = { .target = &shared->target, .place = &s->place, .login = &s->login, .use = USE_SENTINEL };
 
 		s->all = all;
 		redis_place_set(&s->place, NULL, &shared->target.seeds[i]);

@@ -4,6 +4,7 @@
  * a data connection, and, where replicas must confirm, a second one for what they confirm: WAIT holds up everything that
  * comes after it on its connection.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,10 @@ struct redis_shared *redis_shared_new(struct registry *registry, const char **wh
 		return NULL;
 	}
 	shared->target.timeout_ms = conf->timeout_ms;
+	if (conf->sentinel_password)
+		snprintf(shared->target.sentinel.password, sizeof shared->target.sentinel.password, "%s", conf->sentinel_password);
+	if (conf->sentinel_user)
+		snprintf(shared->target.sentinel.user, sizeof shared->target.sentinel.user, "%s", conf->sentinel_user);
 	shared->registry = registry;
 	shared->table = registry->table;
 	shared->keeper = registry->keeper;

@@ -82,6 +82,8 @@ int redis_nodes_room(struct redis_store *, const char *node, struct str room, ui
                      struct wait *);
 void redis_nodes_unindex(struct redis_store *, const char *node, struct str room, uint64_t epoch);
 int redis_nodes_all(struct redis_store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
+int redis_nodes_scan(struct redis_store *, const char *cursor, struct arena *, uint64_t due_ms, struct nodes_page *out, struct wait *);
+void redis_nodes_list_again(struct redis_store *, const char *node);
 int redis_mark_look(struct redis_store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *);
 int redis_mark_read(struct redis_store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *);
 int redis_marks_read(struct redis_store *, uint64_t due_ms, struct store_mark *out, struct wait *);

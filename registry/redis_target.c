@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The URL of a store in Redis: one server, Sentinels that know it, or nodes of a cluster. The last '@' ends the password,
- * so that one that was not percent-encoded still works; its bytes are percent-decoded, and a NUL in it is refused.
+ * The URL of a store in Redis: one server, Sentinels that know it, or nodes of a cluster. The first ':' ends the user and the last
+ * '@' the password, so that one that was not percent-encoded still works; their bytes are percent-decoded, and a NUL is refused.
  */
 #include <string.h>
 
@@ -10,9 +10,9 @@
 static const struct {
 	const char *scheme, *why;
 } kinds[] = {
-	[REDIS_ONE] = { "redis://", "must be redis://[:password@]host:port[/db]" },
-	[REDIS_SENTINEL] = { "redis+sentinel://", "must be redis+sentinel://[:password@]host:port,host:port/master-name[/db]" },
-	[REDIS_CLUSTER] = { "redis+cluster://", "must be redis+cluster://[:password@]host:port,host:port" },
+	[REDIS_ONE] = { "redis://", "must be redis://[[user]:password@]host:port[/db]" },
+	[REDIS_SENTINEL] = { "redis+sentinel://", "must be redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db]" },
+	[REDIS_CLUSTER] = { "redis+cluster://", "must be redis+cluster://[[user]:password@]host:port,host:port" },
 };
 
 static bool seed_port(struct str text, uint16_t *out)
@@ -44,22 +44,32 @@ static bool seed_read(struct str text, struct redis_endpoint *out)
 	return seed_port((struct str){ end + 1, text.len - (size_t)(end + 1 - text.at) }, &out->port);
 }
 
-static bool target_password(struct str *rest, struct redis_target *t)
+static bool word_read(struct str text, char *out, size_t size)
 {
-	const char *at = NULL;
-	long len;
+	long len = text.len < size ? percent_decode(text, out) : -1;
+
+	return len >= 0 && strlen(out) == (size_t)len;
+}
+
+static bool target_credentials(struct str *rest, struct redis_target *t)
+{
+	struct str user = *rest, password;
+	const char *at = NULL, *colon;
 
 	for (size_t i = 0; i < rest->len; i++)
 		if (rest->at[i] == '@')
 			at = rest->at + i;
 	if (!at)
 		return true;
-	if (rest->at[0] != ':' || (size_t)(at - rest->at) > sizeof t->password)
+	colon = memchr(rest->at, ':', (size_t)(at - rest->at));
+	if (!colon)
 		return false;
-	len = percent_decode((struct str){ rest->at + 1, (size_t)(at - rest->at) - 1 }, t->password);
+	user.len = (size_t)(colon - rest->at);
+	password = (struct str){ colon + 1, (size_t)(at - colon) - 1 };
 	rest->len -= (size_t)(at + 1 - rest->at);
 	rest->at = at + 1;
-	return len > 0 && strlen(t->password) == (size_t)len;
+	return password.len && word_read(user, t->data.user, sizeof t->data.user) &&
+	       word_read(password, t->data.password, sizeof t->data.password);
 }
 
 static bool target_seeds(struct str list, struct redis_target *t)
@@ -86,7 +96,7 @@ static bool target_read(struct str rest, struct redis_target *t)
 {
 	struct str list;
 
-	if (!target_password(&rest, t) || !str_cut(&rest, '/', &list) || list.len == 0 || list.at[list.len - 1] == ',' ||
+	if (!target_credentials(&rest, t) || !str_cut(&rest, '/', &list) || list.len == 0 || list.at[list.len - 1] == ',' ||
 	    !target_seeds(list, t))
 		return false;
 	if (t->kind == REDIS_SENTINEL && !target_master(&rest, t))

@@ -28,7 +28,7 @@ static const struct registry_kind *kind_of(const char *url, const char **why)
 		*why = schemes[i].why;
 		return schemes[i].kind;
 	}
-	*why = "must be memory:, redis://[:password@]host:port[/db], redis+sentinel://host:port,host:port/master-name or "
+	*why = "must be memory:, redis://[[user]:password@]host:port[/db], redis+sentinel://host:port,host:port/master-name or "
 	       "redis+cluster://host:port,host:port";
 	return NULL;
 }
@@ -70,6 +70,7 @@ struct registry *registry_new(struct loop *keeper, struct retire *retire, const 
 	registry->conf.router = copied(conf->router);
 	registry->table = table_new(keeper, retire, conf->table_max, conf->trust_ms);
 	registry->own = kind->open(registry, why);
+	registry->conf.sentinel_user = registry->conf.sentinel_password = NULL; /* the caller's */
 	if (registry->own)
 		return registry;
 	registry_release(registry);
@@ -156,12 +157,19 @@ int registry_call_whole(struct store *store, uint64_t generation, uint64_t due_m
 
 void registry_trust_mark(struct registry *registry, const struct store_mark *mark)
 {
+	atomic_store(&registry->whole, false); /* readers look at `whole` first: never the old word with the new number */
 	atomic_store(&registry->generation, mark->generation);
+	atomic_store(&registry->whole, mark->whole);
 }
 
 uint64_t registry_generation(const struct registry *registry)
 {
 	return atomic_load(&registry->generation);
+}
+
+bool registry_whole(const struct registry *registry)
+{
+	return atomic_load(&registry->whole);
 }
 
 /* -- the floor -------------------------------------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@ struct wait;
 
 struct registry_conf {
 	const char *url;    /* memory: | redis:// | redis+sentinel:// | redis+cluster:// (registry/redis_link.h) */
+	const char *sentinel_user, *sentinel_password; /* of the Sentinels themselves; NULL or "": none. Only while it is made */
 	const char *prefix; /* of every key */
 	const char *router; /* this router's id, for records */
 	uint64_t timeout_ms, wait_replicas, wait_ms;
@@ -66,6 +67,7 @@ int registry_doubt(struct store *, uint64_t generation, uint64_t young_ms, uint6
 /* Keeper: what marks that are read from now on are compared with. */
 void registry_trust_mark(struct registry *, const struct store_mark *);
 uint64_t registry_generation(const struct registry *); /* any thread */
+bool registry_whole(const struct registry *);          /* what it said of its data; any thread */
 /* The highest epoch this process ever met; claims pass it as the floor (protocol: records and numbers). Any thread. */
 void registry_met_epoch(struct registry *, uint64_t epoch);
 uint64_t registry_floor(const struct registry *);

@@ -97,6 +97,7 @@ struct rooms_page {
 		uint64_t uses;        /* grows with each touch and each reported change; for the idle rule */
 	} *rows; /* in the arena; room for the limit asked */
 	char next[96]; /* cursor; "" at the end */
+	const char **missing; /* parts of the store that were away, in words; NULL-terminated, in the arena; NULL: none */
 };
 struct arena;
 struct rooms_query {
@@ -104,6 +105,7 @@ struct rooms_query {
 	struct str prefix;  /* empty: all */
 	const char *cursor; /* "" or NULL: from the start */
 	size_t limit;       /* 1 to ROOMS_PAGE_MAX */
+	bool partial;       /* what lies at a shard that is away is left out, and named as missing; else the list fails */
 };
 /* -ERR_BAD_REQUEST: not a cursor of ours. At most `limit` rows; may give none and still a cursor. */
 int rooms_list(struct store *, const struct rooms_query *, struct arena *, uint64_t due_ms, struct rooms_page *out, struct wait *);

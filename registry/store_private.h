@@ -68,6 +68,9 @@ struct store_ops {
 	void (*report_rooms)(struct store *, const char *node, const struct room_report *, size_t n);
 	int (*room)(struct store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out, struct wait *w);
 	int (*nodes_all)(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *w);
+	int (*nodes_scan)(struct store *, const char *cursor, struct arena *, uint64_t due_ms, struct nodes_page *out,
+	                  struct wait *w); /* NULL, as the next: the list of nodes is the records themselves */
+	void (*list_again)(struct store *, const char *node);
 
 	int (*mark_look)(struct store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w);
 	int (*mark_read)(struct store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w); /* of its shard */
@@ -98,5 +101,6 @@ struct registry {
 	struct registry_conf conf; /* with strings of its own */
 	struct table *table;
 	_Atomic uint64_t floor;
-	_Atomic uint64_t generation; /* of the mark that is trusted */
+	_Atomic uint64_t generation; /* of the mark that is trusted, */
+	_Atomic bool whole;          /* and what it says */
 };

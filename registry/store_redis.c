@@ -191,6 +191,17 @@ static int all_nodes(struct store *store, struct arena *arena, uint64_t due_ms, 
 	return redis_nodes_all(of(store), arena, due_ms, out, w);
 }
 
+static int scan_nodes(struct store *store, const char *cursor, struct arena *arena, uint64_t due_ms, struct nodes_page *out,
+                      struct wait *w)
+{
+	return redis_nodes_scan(of(store), cursor, arena, due_ms, out, w);
+}
+
+static void list_again(struct store *store, const char *node)
+{
+	redis_nodes_list_again(of(store), node);
+}
+
 /* -- routers ----------------------------------------------------------------------------------------------------------------- */
 
 static int announce(struct store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)
@@ -215,7 +226,7 @@ static const struct store_ops redis_ops = {
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
 	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
-	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes,
+	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes, .nodes_scan = scan_nodes, .list_again = list_again,
 	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,
 };
 

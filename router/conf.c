@@ -2,6 +2,12 @@
 /*
  * Every setting of usherd, in the order of the reference page, with the reason for its default. docs/reference/config.md
  * is printed from this table, and a test compares the two.
+ *
+ * `shared` are the settings by which one router acts for all of its store, so that another value at another router is a fault
+ * (event config_differs): how long silence and idleness may last (the shortest would decide for all, and a gate keeps to what
+ * the last router told it), which nodes are accepted at all, what a charge in the store is worth and which node is full, what
+ * a claim waits for, and the pace that all drains share. What a router does on its own (its listeners, limits, breakers and
+ * the deadlines of its calls) may differ.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -54,6 +60,18 @@ static bool is_room_cost(const char *value, const char **why)
 	return !strcmp(value, "learned") || (*value && !*end && cost > 0 && cost <= 1);
 }
 
+static bool is_redis_user(const char *value, const char **why)
+{
+	*why = "must be at most 127 bytes";
+	return strlen(value) <= 127;
+}
+
+static bool is_redis_password(const char *value, const char **why)
+{
+	*why = "must be at most 255 bytes";
+	return strlen(value) <= 255;
+}
+
 static bool is_prefix(const char *value, const char **why)
 {
 	*why = "must be 1 to 64 letters, digits, '.', '_', ':' or '-'";
@@ -75,37 +93,39 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
 
-	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[:password@]host:port[/db], redis+sentinel://[:password@]host:port,host:port/master-name[/db] or redis+cluster://[:password@]host:port,host:port", .secret = true },
+	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[[user]:password@]host:port[/db], redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db] or redis+cluster://[[user]:password@]host:port,host:port", .secret = true },
+	{ "registry.sentinel_user", CONF_TEXT, AT(registry.sentinel_user), .def = "", .def_words = "the default one", .help = "user of the Sentinels themselves, which are asked with this and not with what registry.url says of the data servers", .check = is_redis_user },
+	{ "registry.sentinel_password", CONF_TEXT, AT(registry.sentinel_password), .def = "", .def_words = "none", .help = "their password; without one they are asked without", .secret = true, .check = is_redis_password },
 	{ "registry.prefix", CONF_TEXT, AT(registry.prefix), .def = "usher:", .help = "prefix of every key, so that several fleets can share a Redis", .check = is_prefix },
 	{ "registry.timeout_ms", CONF_INT, AT(registry.timeout_ms), 10, 60000, .def = "500", .help = "one budget for all store work of a request; far over a healthy round trip, well under a person's patience" },
-	{ "registry.wait_replicas", CONF_INT, AT(registry.wait_replicas), 0, 16, .def = "0", .help = "how many replicas must have an assignment or a lease renewal before it counts; set it to all of them to lose nothing in one failover" },
+	{ "registry.wait_replicas", CONF_INT, AT(registry.wait_replicas), 0, 16, .def = "0", .help = "how many replicas must have an assignment or a lease renewal before it counts; set it to all of them to lose nothing in one failover", .shared = true },
 	{ "registry.wait_ms", CONF_INT, AT(registry.wait_ms), 1, 60000, .def = "200", .help = "how long to wait for those replicas" },
 	{ "registry.allow_memory", CONF_BOOL, AT(registry.allow_memory), .def = "false", .help = "allow memory: on a listener that is not loopback (a restart forgets all rooms, and a second router knows none of them)" },
 
-	{ "nodes.heartbeat_ms", CONF_INT, AT(nodes.heartbeat_ms), 100, 60000, .def = "1000", .help = "how often nodes report" },
-	{ "nodes.lease_ms", CONF_INT, AT(nodes.lease_ms), 500, 600000, .def = "4000", .help = "how long a renewed node may admit participants without another renewal; at least two heartbeats" },
-	{ "nodes.grace_ms", CONF_INT, AT(nodes.grace_ms), 100, 60000, .def = "500", .help = "waited over the lease before a silent node is declared lost: covers clock rates and scheduling" },
-	{ "nodes.unfenced_ms", CONF_INT, AT(nodes.unfenced_ms), 500, 600000, .def = "15000", .help = "the same for nodes whose joins nothing fences (fences: none)" },
-	{ "nodes.unlisted_ms", CONF_INT, AT(nodes.unlisted_ms), 500, 86400000, .def = "600000", .help = "the same for nodes that name the routers they ask, and not this one: while those are all cut off from the store, such a node goes on" },
-	{ "nodes.unreachable_ms", CONF_INT, AT(nodes.unreachable_ms), 1000, HOUR, .def = "30000", .help = "a node that heartbeats while no router reaches it for so long is told as node_unreachable" },
-	{ "nodes.unreachable_drain", CONF_BOOL, AT(nodes.unreachable_drain), .def = "false", .help = "… and drained: off, as its participants may well reach it" },
-	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,fe80::/10,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else", .check = is_cidr_list },
+	{ "nodes.heartbeat_ms", CONF_INT, AT(nodes.heartbeat_ms), 100, 60000, .def = "1000", .help = "how often nodes report", .shared = true },
+	{ "nodes.lease_ms", CONF_INT, AT(nodes.lease_ms), 500, 600000, .def = "4000", .help = "how long a renewed node may admit participants without another renewal; at least two heartbeats", .shared = true },
+	{ "nodes.grace_ms", CONF_INT, AT(nodes.grace_ms), 100, 60000, .def = "500", .help = "waited over the lease before a silent node is declared lost: covers clock rates and scheduling", .shared = true },
+	{ "nodes.unfenced_ms", CONF_INT, AT(nodes.unfenced_ms), 500, 600000, .def = "15000", .help = "the same for nodes whose joins nothing fences (fences: none)", .shared = true },
+	{ "nodes.unasked_ms", CONF_INT, AT(nodes.unasked_ms), 500, 86400000, .def = "600000", .help = "the same for nodes that name the routers they ask, and not this one: while those are all cut off from the store, such a node goes on", .shared = true },
+	{ "nodes.unreachable_ms", CONF_INT, AT(nodes.unreachable_ms), 1000, HOUR, .def = "30000", .help = "a node that heartbeats while no router reaches it for so long is told as node_unreachable", .shared = true },
+	{ "nodes.unreachable_drain", CONF_BOOL, AT(nodes.unreachable_drain), .def = "false", .help = "… and drained: off, as its participants may well reach it", .shared = true },
+	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,fe80::/10,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else", .check = is_cidr_list, .shared = true },
 
 	{ "rooms.table_max", CONF_INT, AT(rooms.table_max), 1000, 1e8, .def = "1000000", .help = "rooms this process remembers so that they need no store; about 1 KB each" },
 	{ "rooms.trust_ms", CONF_INT, AT(rooms.trust_ms), 100, 60000, .def = "2000", .help = "how long remembered rooms are used unasked once the store's announcements stop" },
-	{ "rooms.idle_ttl_ms", CONF_INT, AT(rooms.idle_ttl_ms), 1000, 24 * HOUR, .def = "60000", .help = "a room without participants and joins for so long is closed" },
-	{ "rooms.unreported_ttl_ms", CONF_INT, AT(rooms.unreported_ttl_ms), 1000, 30 * 24 * HOUR, .def = "86400000", .help = "the same for rooms of nodes that do not report their rooms" },
+	{ "rooms.idle_ttl_ms", CONF_INT, AT(rooms.idle_ttl_ms), 1000, 24 * HOUR, .def = "60000", .help = "a room without participants and joins for so long is closed", .shared = true },
+	{ "rooms.unreported_ttl_ms", CONF_INT, AT(rooms.unreported_ttl_ms), 1000, 30 * 24 * HOUR, .def = "86400000", .help = "the same for rooms of nodes that do not report their rooms", .shared = true },
 
-	{ "placement.policy", CONF_WORD, AT(placement.policy), .words = policy_words, .def = "least-loaded", .help = "how a node is chosen for a new room" },
-	{ "placement.max_load", CONF_REAL, AT(placement.max_load), 0.01, 1e9, .def = "0.9", .help = "a node that reports so much load gets no new room; the rest is for its rooms to grow (with a room_cost that is set, charges count, too)" },
-	{ "placement.room_cost", CONF_TEXT, AT(placement.room_cost), .def = "learned", .def_words = "learned, starts at 0.01", .help = "load that one new room is charged with, as a fraction of an average node", .check = is_room_cost },
-	{ "placement.ramp_ms", CONF_INT, AT(placement.ramp_ms), 1000, 600000, .def = "20000", .help = "charges fade to zero over this time whatever happens; about how long a meeting takes to fill" },
-	{ "placement.slow_start_ms", CONF_INT, AT(placement.slow_start_ms), 0, 600000, .def = "10000", .help = "a new node's load counts as raised for so long, so that it is not flooded" },
+	{ "placement.policy", CONF_WORD, AT(placement.policy), .words = policy_words, .def = "least-loaded", .help = "how a node is chosen for a new room", .shared = true },
+	{ "placement.max_load", CONF_REAL, AT(placement.max_load), 0.01, 1e9, .def = "0.9", .help = "a node that reports so much load gets no new room; the rest is for its rooms to grow (with a room_cost that is set, charges count, too)", .shared = true },
+	{ "placement.room_cost", CONF_TEXT, AT(placement.room_cost), .def = "learned", .def_words = "learned, starts at 0.01", .help = "load that one new room is charged with, as a fraction of an average node", .check = is_room_cost, .shared = true },
+	{ "placement.ramp_ms", CONF_INT, AT(placement.ramp_ms), 1000, 600000, .def = "20000", .help = "charges fade to zero over this time whatever happens; about how long a meeting takes to fill", .shared = true },
+	{ "placement.slow_start_ms", CONF_INT, AT(placement.slow_start_ms), 0, 600000, .def = "10000", .help = "a new node's load counts as raised for so long, so that it is not flooded", .shared = true },
 	{ "placement.opens_per_node", CONF_INT, AT(placement.opens_per_node), 1, 10000, .def = "20", .help = "room openings under way at one node from this router" },
 	{ "placement.explained", CONF_INT, AT(placement.explained), 0, 1000000, .def = "10000", .help = "placements whose explanation is kept; about 2 KB each" },
-	{ "placement.max_participants_per_room", CONF_INT, AT(placement.max_participants_per_room), 0, 1e6, .def = "0", .def_words = "none", .help = "joins to a room with so many participants are refused; 0: no limit" },
+	{ "placement.max_participants_per_room", CONF_INT, AT(placement.max_participants_per_room), 0, 1e6, .def = "0", .def_words = "none", .help = "joins to a room with so many participants are refused; 0: no limit", .shared = true },
 
-	{ "drain.moves_per_second", CONF_REAL, AT(drain.moves_per_second), 0.1, 10000, .def = "20", .help = "rooms that drains move in a second, all routers together: every move sends a room's participants to open new connections, and other nodes must bear them" },
+	{ "drain.moves_per_second", CONF_REAL, AT(drain.moves_per_second), 0.1, 10000, .def = "20", .help = "rooms that drains move in a second, all routers together: every move sends a room's participants to open new connections, and other nodes must bear them", .shared = true },
 
 	{ "breaker.failures", CONF_INT, AT(breaker.failures), 1, 1000, .def = "5", .help = "failures in a row that open a breaker" },
 	{ "breaker.window_ms", CONF_INT, AT(breaker.window_ms), 1000, 600000, .def = "10000", .help = "window of the failure rate" },
@@ -136,7 +156,7 @@ const struct conf_key router_conf_keys[] = {
 
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
-	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: in this version only none" },
+	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: in this version only none", .shared = true },
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
 	{ "fault.at", CONF_TEXT, AT(fault.at), .def = "", .def_words = "none", .help = "tests only: the process exits when a request reaches this step (verb/step)" },
 };
@@ -175,6 +195,10 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 		                  (unsigned long long)conf->nodes.heartbeat_ms);
 	if (conf->breaker.max_open_ms < conf->breaker.open_ms)
 		faults++, fprintf(err, "breaker.max_open_ms: must be at least breaker.open_ms\n");
+	if ((*conf->registry.sentinel_password || *conf->registry.sentinel_user) && strncmp(conf->registry.url, "redis+sentinel://", 17))
+		faults++, fprintf(err, "registry.sentinel_password: registry.url names no Sentinels\n");
+	if (*conf->registry.sentinel_user && !*conf->registry.sentinel_password)
+		faults++, fprintf(err, "registry.sentinel_user: needs registry.sentinel_password\n");
 	if (*conf->fault.at && !faults_built)
 		faults++, fprintf(err, "fault.at: this build has no fault points\n");
 	if (conf->auth.mode != AUTH_NONE)

@@ -14,12 +14,12 @@ struct router_conf {
 		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
 	} server;
 	struct {
-		const char *url, *prefix;
+		const char *url, *sentinel_user, *sentinel_password, *prefix;
 		uint64_t timeout_ms, wait_replicas, wait_ms;
 		bool allow_memory;
 	} registry;
 	struct {
-		uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unlisted_ms, unreachable_ms;
+		uint64_t heartbeat_ms, lease_ms, grace_ms, unfenced_ms, unasked_ms, unreachable_ms;
 		bool unreachable_drain;
 		const char *allow_cidr;
 	} nodes;

@@ -18,6 +18,8 @@
 #include "health/fleet.h"
 #include "registry/nodes.h"
 #include "registry/table.h"
+#include "router/agree.h"
+#include "router/events.h"
 #include "router/mover.h"
 #include "router/peers.h"
 #include "router/router.h"
@@ -43,6 +45,7 @@ struct peers {
 	bool reading;
 	unsigned off_row;
 	uint64_t started_ms;
+	struct agree *agree; /* what was told of settings that differ */
 	_Atomic(struct published *) now;
 };
 
@@ -50,7 +53,7 @@ struct peers {
 struct said {
 	const char *url, *version;
 	uint64_t started_ms, rooms, tunnels, clock_ms;
-	struct json_list breakers, drains;
+	struct json_list breakers, drains, settings;
 };
 static const struct json_member breaker_members[] = {
 	{ "node", JSON_STRING, offsetof(struct peer_breaker, node), JSON_NO_HAS, 0, NODE_MAX },
@@ -76,6 +79,7 @@ static const struct json_member said_members[] = {
 	{ "clock_ms", JSON_U64, offsetof(struct said, clock_ms), JSON_NO_HAS, 0, 1e15 },
 	{ "breakers", JSON_LIST, offsetof(struct said, breakers), JSON_NO_HAS, 0, 10000, .shape = &breaker_shape },
 	{ "drains", JSON_LIST, offsetof(struct said, drains), JSON_NO_HAS, 0, 10000, .shape = &drain_shape },
+	{ "settings", JSON_LIST, offsetof(struct said, settings), JSON_NO_HAS, 0, AGREE_MAX, .shape = &agree_shape },
 };
 static const struct json_shape said_shape = { said_members, sizeof(said_members) / sizeof(*said_members), sizeof(struct said) };
 
@@ -111,6 +115,7 @@ static void write_said(const struct peers *peers, struct buf *text)
 	fleet_breakers(router->fleet, write_breaker, &json);
 	json_close(&json, ']');
 	mover_write(router->mover, &json);
+	agree_write(router_conf_keys, router_conf_count, &router->conf, &json);
 	json_close(&json, '}');
 }
 
@@ -122,14 +127,23 @@ static void free_published(struct retired *retired)
 	free(p);
 }
 
-static void add_peer(struct published *p, const struct router_record *record, uint64_t store_ms)
+static void compare(const struct router *router, struct published *p, const struct json_list *settings, struct peer *peer)
+{
+	peer->differences = arena_alloc(&p->arena, (settings->count + 1) * sizeof(*peer->differences));
+	peer->ndifferences = agree_compare(router_conf_keys, router_conf_count, &router->conf, settings->items, settings->count,
+	                                   &p->arena, peer->differences);
+}
+
+/* False: silent, or of a version that says what we cannot read. */
+static bool add_peer(const struct router *router, struct published *p, const struct router_record *record, uint64_t store_ms)
 {
 	struct said said = { 0 };
 	const char *fault;
 
 	if (record->heard_ms + GONE_MS < store_ms || json_read(record->info, &said_shape, &p->arena, &said, &fault) < 0)
-		return;
-	p->view.peers[p->view.count++] = (struct peer){
+		return false;
+	struct peer *peer = &p->view.peers[p->view.count++];
+	*peer = (struct peer){
 		.id = arena_copy(&p->arena, record->id, strlen(record->id)),
 		.url = said.url, .version = said.version, .started_ms = said.started_ms, .rooms = said.rooms, .tunnels = said.tunnels,
 		.heard_age_ms = store_ms > record->heard_ms ? store_ms - record->heard_ms : 0,
@@ -137,6 +151,19 @@ static void add_peer(struct published *p, const struct router_record *record, ui
 		.nbreakers = said.breakers.count, .breakers = said.breakers.items,
 		.ndrains = said.drains.count, .drains = said.drains.items,
 	};
+	compare(router, p, &said.settings, peer);
+	return true;
+}
+
+static void tell_differences(struct peers *peers, const struct peer *peer)
+{
+	for (size_t i = 0; i < peer->ndifferences; i++) {
+		const struct agree_difference *d = &peer->differences[i];
+		if (!agree_is_news(peers->agree, peer->id, d))
+			continue;
+		char *detail = arena_printf(&peers->arena, "%s is %s here and %s at %s (%s)", d->key, d->here, d->there, peer->id, peer->url);
+		events_emit(peers->router, &(struct event){ .type = EVENT_CONFIG_DIFFERS, .detail = detail });
+	}
 }
 
 static int by_size(const void *a, const void *b)
@@ -180,8 +207,13 @@ static void publish(struct peers *peers)
 	if (!p)
 		abort();
 	p->view.peers = arena_alloc(&p->arena, (peers->answer.count + 1) * sizeof(*p->view.peers));
-	for (size_t i = 0; i < peers->answer.count; i++)
-		add_peer(p, &peers->answer.routers[i], peers->answer.store_ms);
+	for (size_t i = 0; i < peers->answer.count; i++) {
+		if (add_peer(peers->router, p, &peers->answer.routers[i], peers->answer.store_ms))
+			tell_differences(peers, &p->view.peers[p->view.count - 1]);
+		else
+			agree_keep(peers->agree, peers->answer.routers[i].id);
+	}
+	agree_end_turn(peers->agree);
 	p->view.clock_off_ms = clock_off(peers, p);
 	tell_clock(peers, p->view.clock_off_ms);
 	struct published *old = atomic_exchange(&peers->now, p);
@@ -243,6 +275,7 @@ struct peers *peers_new(struct router *router)
 	peers->router = router;
 	peers->wait.wake = woken;
 	peers->started_ms = wall_ms();
+	peers->agree = agree_new();
 	return peers;
 }
 
@@ -275,6 +308,7 @@ void peers_free(struct peers *peers)
 	arena_reset(&peers->arena);
 	if (p)
 		free_published(&p->retired);
+	agree_free(peers->agree);
 	free(peers);
 }
 

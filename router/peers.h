@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct agree_difference;
 struct router;
 struct peers;
 struct json_out;
@@ -29,6 +30,8 @@ struct peer {
 	struct peer_breaker *breakers;
 	size_t ndrains;
 	struct peer_drain *drains;
+	size_t ndifferences; /* of settings that all routers should share */
+	struct agree_difference *differences;
 };
 struct peers_view {
 	size_t count;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "registry/nodes.h"
 #include "registry/table.h"
+#include "router/doubts.h"
 #include "router/errands.h"
 #include "router/metrics.h"
 #include "router/mover.h"
@@ -34,7 +35,7 @@ struct placing {
 	struct claimed claim;
 	struct sfu_answer opening;
 	int failed;             /* -ERR_X of the last node that was tried */
-	bool refused;           /* … by its own 409 */
+	bool refused;           /* … by its own 409, or as our view of it is old */
 };
 
 static struct resolve *resolve_of(struct request *rq)
@@ -166,12 +167,16 @@ static int doubt_owner(struct request *rq)
 	struct router *router = rq->worker->router;
 
 	if (rs->missed_epoch != rs->room.epoch)
-		rs->missed_since = 0;
+		rs->missed_since = doubts_since(router->doubts, rs->name, rs->room.epoch, fleet_view(router->fleet)->version);
 	rs->missed_epoch = rs->room.epoch;
-	if (fleet_misses(router->fleet, rs->room.node, rs->room.incarnation, &rs->missed_since) && rs->fresh)
+	bool missed = fleet_misses(router->fleet, rs->room.node, rs->room.incarnation, &rs->missed_since);
+	doubts_keep(router->doubts, rs->name, rs->room.epoch, rs->missed_since);
+	if (missed && rs->fresh)
 		return request_go(rq, confirm_loss);
 	rs->fresh = true;
 	give_back_slot(rq);
+	if (missed)
+		return request_go(rq, find_room);
 	keeper_refresh(router);
 	return request_park(rq, find_room, ERR_OWNER_LOST);
 }
@@ -279,7 +284,7 @@ static int not_chosen(struct request *rq)
 	if (p->failed && !p->refused)
 		return p->failed; /* nodes there are, but those that could take it have just failed */
 	give_back_slot(rq);
-	if (p->failed) { /* a node that knows less than we do: its drain was undone, say. Its next heartbeat tells it */
+	if (p->failed) { /* a node that knows less than we do (its drain was undone, say: its next heartbeat tells it), or more */
 		err = -p->failed;
 		p->failed = 0;
 		wish_of(rq)->ntried = 0;
@@ -360,6 +365,8 @@ int reserved_node(struct request *rq)
 	if (p->reserved)
 		return NEXT;
 	keeper_refresh(rq->worker->router);
+	/* Not full: registered again, or lost, since we looked. Where no other node is left, the next look tells which. */
+	p->refused = !strcmp(p->reservation.why_not, "registration");
 	return next_node(rq, -ERR_NO_CAPACITY);
 }
 

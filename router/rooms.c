@@ -62,7 +62,8 @@ static int read_query(struct request *rq)
 static int list_rooms(struct request *rq)
 {
 	struct listing *ls = rq->state;
-	struct rooms_query query = { .node = ls->node.at, .prefix = ls->prefix, .cursor = ls->page.cursor.at, .limit = ls->page.limit };
+	struct rooms_query query = { .node = ls->node.at, .prefix = ls->prefix, .cursor = ls->page.cursor.at, .limit = ls->page.limit,
+		                      .partial = true };
 
 	return rooms_list(rq->worker->store, &query, request_arena(rq), request_store_due(rq), &ls->answer, &rq->wait);
 }
@@ -83,7 +84,7 @@ static int answer_list(struct request *rq)
 	page_open(&json, "rooms");
 	for (size_t i = 0; i < ls->answer.count; i++)
 		room_write(&json, rq->worker->router, ls->answer.rows[i].name, &ls->answer.rows[i].room, ls->answer.rows[i].participants);
-	page_close(&json, ls->answer.next, NULL);
+	page_close(&json, ls->answer.next, ls->answer.missing);
 	return request_json(rq, 200, &text);
 }
 

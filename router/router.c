@@ -21,6 +21,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/audit.h"
+#include "router/doubts.h"
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/keeper.h"
@@ -32,6 +33,7 @@
 #include "router/reload.h"
 #include "router/router.h"
 #include "router/sweep.h"
+#include "router/unlisted.h"
 #include "router/unreachable.h"
 #include "router/worker.h"
 
@@ -123,6 +125,7 @@ static bool build_registry(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct registry_conf registry = {
 		.url = conf->registry.url, .prefix = conf->registry.prefix, .router = router->id,
+		.sentinel_user = conf->registry.sentinel_user, .sentinel_password = conf->registry.sentinel_password,
 		.timeout_ms = conf->registry.timeout_ms, .wait_replicas = conf->registry.wait_replicas, .wait_ms = conf->registry.wait_ms,
 		.table_max = conf->rooms.table_max, .trust_ms = conf->rooms.trust_ms,
 		.charged = charged, .store_changed = store_changed, .unfit = store_unfit, .arg = router,
@@ -140,7 +143,7 @@ static void build_health(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct fleet_conf fleet = {
 		.heartbeat_ms = conf->nodes.heartbeat_ms, .lease_ms = conf->nodes.lease_ms, .grace_ms = conf->nodes.grace_ms,
-		.unfenced_ms = conf->nodes.unfenced_ms, .unlisted_ms = conf->nodes.unlisted_ms,
+		.unfenced_ms = conf->nodes.unfenced_ms, .unasked_ms = conf->nodes.unasked_ms,
 		.timeout_ms = conf->registry.timeout_ms, .ramp_ms = conf->placement.ramp_ms,
 		.max_load = conf->placement.max_load, .max_ejected = conf->breaker.max_ejected,
 		.breaker = { .failures = conf->breaker.failures, .window_ms = conf->breaker.window_ms,
@@ -268,9 +271,11 @@ static bool build(struct router *router)
 	metrics_at_scrape(router->metrics, M_BREAKER_STATE, tell_breakers, router);
 	router->keeper = keeper_new(router);
 	router->peers = peers_new(router);
+	router->doubts = doubts_new();
 	router->sweep = sweep_new(router);
 	router->mover = mover_new(router);
 	router->rebuild = rebuild_new(router);
+	router->unlisted = unlisted_new(router);
 	router->unreachables = unreachables_new(router);
 	return build_workers(router);
 }
@@ -399,6 +404,7 @@ static void take_apart(struct router *router)
 		if (router->workers[i])
 			worker_unload(router->workers[i]);
 	settle_messages(router);
+	unlisted_free(router->unlisted);
 	unreachables_free(router->unreachables);
 	rebuild_free(router->rebuild);
 	router->rebuild = NULL; /* the store's watch may still tell us something */
@@ -406,6 +412,7 @@ static void take_apart(struct router *router)
 	router->mover = NULL;
 	sweep_free(router->sweep);
 	peers_free(router->peers);
+	doubts_free(router->doubts);
 	keeper_free(router->keeper);
 	settle_messages(router);
 	probes_free(router->probes);
@@ -456,6 +463,7 @@ int router_run(struct router *router)
 	sweep_start(router->sweep);
 	mover_start(router->mover);
 	rebuild_start(router->rebuild);
+	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",

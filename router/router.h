@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "router/conf.h"
 
+struct doubts;
 struct events;
 struct fleet;
 struct http;
@@ -28,6 +29,7 @@ struct retire;
 struct sheet;
 struct store;
 struct sweep;
+struct unlisted;
 struct unreachables;
 struct worker;
 
@@ -56,9 +58,11 @@ struct router {
 	struct probes *probes;
 	struct events *events;
 	struct peers *peers;
+	struct doubts *doubts;
 	struct rebuild *rebuild;
 	struct sweep *sweep;
 	struct mover *mover;
+	struct unlisted *unlisted;
 	struct unreachables *unreachables;
 	struct listen_set *listeners;
 	struct listener *listener, *admin_listener;

@@ -2,12 +2,27 @@
 /* GET /v1/routers, and the one answer of every route that is not in this version. */
 #include "base/arena.h"
 #include "base/json.h"
+#include "router/agree.h"
 #include "router/page.h"
 #include "router/peers.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
 #include "router/worker.h"
+
+/* What must be the same and is not, as this router sees it. */
+static void write_differences(struct json_out *json, const struct peer *peer)
+{
+	json_open(json, "config_differs", '[');
+	for (size_t i = 0; i < peer->ndifferences; i++) {
+		json_open(json, NULL, '{');
+		json_str(json, "setting", peer->differences[i].key);
+		json_str(json, "here", peer->differences[i].here);
+		json_str(json, "there", peer->differences[i].there);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+}
 
 static void write_peer(struct json_out *json, const struct peer *peer)
 {
@@ -23,6 +38,7 @@ static void write_peer(struct json_out *json, const struct peer *peer)
 	json_u64(json, "rooms", peer->rooms);
 	json_u64(json, "tunnels", peer->tunnels);
 	json_u64(json, "breakers_not_closed", peer->nbreakers);
+	write_differences(json, peer);
 	json_close(json, '}');
 }
 

@@ -4,6 +4,9 @@
  * computed from stored times: (epoch, uses) unchanged from one look to the next, long enough by this process's own clock, as
  * no two hosts' clocks may be compared. What is watched is bounded by WATCHED_MAX; the rest waits for its turn.
  *
+ * Steps take turns: a page of one node's rooms, by its index, and a page of all rooms. A node that left, and one whose name another
+ * process has now, took its index with it; what remains of its rooms is met there only, and nobody else would ever end it.
+ *
  * Closing: `closing` in the store, evicted on the node, deleted. A room found `closing` (its closer died) is gone on with; one
  * whose node is lost is deleted after the same idle time: there is nothing to evict.
  */
@@ -17,6 +20,7 @@
 #include "health/sfu.h"
 #include "registry/hash.h"
 #include "registry/nodes.h"
+#include "registry/registry.h"
 #include "registry/rooms.h"
 #include "router/mover.h"
 #include "router/router.h"
@@ -24,7 +28,7 @@
 #include "router/worker.h"
 
 #define PAGE 200            /* rooms looked at in one step */
-#define STEP_MS 500         /* between steps: at most 400 rooms a second and router */
+#define STEP_MS 250         /* between steps: at most 400 rooms a second and router of each kind */
 #define STORE_MS 1000
 #define WATCHED_MAX 65536   /* idle rooms watched at once; about 100 bytes and the name each */
 #define BUCKETS 8192
@@ -42,6 +46,8 @@ struct sweep {
 	struct arena arena;
 	char node[NODE_MAX + 1]; /* whose rooms are looked at */
 	char cursor[96];
+	char cursor_all[96];     /* of all rooms */
+	bool all;                /* this step's page is of those */
 	struct rooms_page page;
 	size_t row;              /* of the page: the next to be judged */
 	uint64_t asked_ms;       /* when the page was asked for: no use after that is in it */
@@ -197,12 +203,40 @@ static void close_room(struct sweep *s, const struct rooms_row *row)
 		wait_for(s, rooms_shut(s->router->store, row->name, row->room.epoch, due(s), &s->claim, &s->wait), shut);
 }
 
+/* -- rooms of a process that is gone for good ------------------------------------------------------------------------------------------- */
+static bool is_unread(const struct fleet_view *view, const char *node)
+{
+	for (const char *const *id = view->unread; id && *id; id++)
+		if (!strcmp(*id, node))
+			return true;
+	return false;
+}
+
+/* A lost node is none: its rooms are in its index, and it may come back for them. */
+static bool is_orphan(const struct sweep *s, const struct room *room)
+{
+	const struct fleet_view *view = fleet_view(s->router->fleet);
+	const struct node *node = fleet_find(s->router->fleet, room->node);
+
+	if (!view->ready || !registry_whole(s->router->registry) || is_unread(view, room->node))
+		return false;
+	return !node || strcmp(node->record.incarnation, room->incarnation) != 0;
+}
+
+/* Over the idle time: an owner that the list of nodes has lost is back in it after a few heartbeats. */
+static uint64_t orphan_ttl_ms(const struct router_conf *conf)
+{
+	return conf->rooms.idle_ttl_ms + conf->nodes.unfenced_ms;
+}
+
 /* -- looking -------------------------------------------------------------------------------------------------------------------------- */
 static bool is_over(struct sweep *s, const struct rooms_row *row)
 {
 	const struct router_conf *conf = &s->router->conf;
 	uint64_t still;
 
+	if (s->all && !is_orphan(s, &row->room))
+		return false;
 	if (row->room.state == ROOM_MOVING) {
 		mover_meet(s->router, row->name, &row->room);
 		return false;
@@ -212,6 +246,8 @@ static bool is_over(struct sweep *s, const struct rooms_row *row)
 	if (row->participants > 0)
 		return false;
 	still = still_for(s, row);
+	if (s->all)
+		return still >= orphan_ttl_ms(conf);
 	return still >= (row->participants < 0 ? conf->rooms.unreported_ttl_ms : conf->rooms.idle_ttl_ms);
 }
 
@@ -232,7 +268,7 @@ static void listed(struct sweep *s, int err)
 	s->row = 0;
 	if (err)
 		s->page.count = 0;
-	memcpy(s->cursor, err ? "" : s->page.next, err ? 1 : sizeof(s->cursor));
+	memcpy(s->all ? s->cursor_all : s->cursor, err ? "" : s->page.next, err ? 1 : sizeof(s->cursor));
 	judge_rows(s);
 }
 
@@ -259,11 +295,10 @@ static void next_page(struct timer *t)
 	arena_reset(&s->arena);
 	s->page.count = 0;
 	forget_unseen(s, loop_now_ms(s->router->loop));
-	if (!*s->cursor && !pick_node(s)) {
-		timer_set(s->router->loop, &s->timer, STEP_MS, next_page);
-		return;
-	}
-	struct rooms_query query = { .node = s->node, .cursor = s->cursor, .limit = PAGE };
+	s->all = !s->all;
+	if (!s->all && !*s->cursor && !pick_node(s))
+		s->all = true;
+	struct rooms_query query = { .node = s->all ? NULL : s->node, .cursor = s->all ? s->cursor_all : s->cursor, .limit = PAGE };
 	s->asked_ms = loop_now_ms(s->router->loop);
 	wait_for(s, rooms_list(s->router->store, &query, &s->arena, due(s), &s->page, &s->wait), listed);
 }

@@ -43,8 +43,8 @@ class Sentinels:
     """Three Sentinels over Replicas; they call a primary down after a second."""
     NAME = "usher-master"
 
-    def __init__(self, stage, count=3, password=None, **how):
-        self.stage, self.password = stage, password
+    def __init__(self, stage, count=3, password=None, own_password=None, **how):
+        self.stage, self.password, self.own_password = stage, password, own_password
         self.redis = Replicas(stage, password=password, **how)
         self.each = [self._start(i) for i in range(count)]
         hosts = ",".join(f"127.0.0.1:{s.port}" for s in self.each)
@@ -57,8 +57,9 @@ class Sentinels:
         path.write_text(f"sentinel monitor {self.NAME} 127.0.0.1 {self.redis.primary.port} 2\n"
                         f"sentinel down-after-milliseconds {self.NAME} 1000\n"
                         f"sentinel failover-timeout {self.NAME} 4000\n"
-                        + (f"sentinel auth-pass {self.NAME} {self.password}\n" if self.password else ""))
-        return self.stage.add(Sentinel(self.stage.directory, path))
+                        + (f"sentinel auth-pass {self.NAME} {self.password}\n" if self.password else "")
+                        + (f"requirepass {self.own_password}\nsentinel sentinel-pass {self.own_password}\n" if self.own_password else ""))
+        return self.stage.add(Sentinel(self.stage.directory, path, self.own_password))
 
     def knows(self, sentinel, count):
         row = sentinel.master(self.NAME)
@@ -77,8 +78,21 @@ class Sentinels:
 
 
 class Sentinel(Redis):
-    def __init__(self, directory, path):
+    def __init__(self, directory, path, password=None):
+        self.password = password
         super().__init__(directory, words=(path, "--sentinel"))
+
+    def command(self, *words):
+        reply = super().command(*words)
+        if not self.password or not reply.startswith(b"-NOAUTH") or words == ("PING",):
+            return reply
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as s:
+            s.settimeout(2)
+            s.sendall(b"AUTH %s\r\n" % self.password.encode())
+            if s.recv(64) == b"+OK\r\n":
+                s.sendall(" ".join(words).encode() + b"\r\n")
+                return s.recv(1 << 20)
+        return b""
 
     def master(self, name):
         words = self.command("SENTINEL", "MASTER", name).decode(errors="replace").split("\r\n")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redis Cluster: each key at its primary, wherever that is just now."""
+import signal
 import threading
 import time
 
@@ -269,3 +270,38 @@ def test_a_node_whose_shard_lost_all_keeps_its_rooms_of_other_shards(stage, clus
     node.start_beating()
     assert until("the room is where it was", lambda: owner_now(router, room)) == held
     assert room not in other.rooms
+
+
+@pytest.mark.parametrize("how", ["killed", "hangs"])
+def test_scalelite_498_a_list_says_which_part_is_missing(stage, cluster, how):
+    """A shard that is away fails no list: the rooms of the others are there, and what is missing is named."""
+    (router, other), _ = routers_on(stage, cluster, 2, "nodes.lease_ms=60000", "registry.timeout_ms=1000")
+    nodes_shard = cluster.owner(cluster.slot("usher:n:{n1}"))
+    gone = next(p for p in cluster.primaries if p is not nodes_shard and p is not cluster.owner(cluster.slot("usher:nodes")))
+    rooms = {on_shard(cluster, p, f"room-{i}") for p in cluster.primaries for i in range(8)}
+    lost = {room for room in rooms if cluster.owner(cluster.slot(f"usher:r:{room}")) is gone}
+    assert len(lost) == 8
+    for room in rooms:
+        placed(router, room)
+
+    def whole(path):
+        seen, missing, cursor = set(), set(), ""
+        while True:
+            answer = router.get(f"{path}?limit=5&prefix=room-{'&cursor=' + cursor if cursor else ''}")
+            if answer.status != 200:
+                return None, answer.code()
+            page = answer.json()
+            seen |= {row["room"] for row in page["rooms"]}
+            missing |= set(page["partial"])
+            cursor = page["next_cursor"]
+            if not cursor:
+                return seen, missing
+    assert whole("/v1/rooms") == (rooms, set()) and whole("/v1/nodes/n1/rooms") == (rooms, set())
+    gone.kill() if how == "killed" else gone.signal(signal.SIGSTOP)
+    named = {f"store at 127.0.0.1:{gone.port}"}
+    for path in ("/v1/rooms", "/v1/nodes/n1/rooms"):
+        until(f"{path} says what is missing", lambda: whole(path) == (rooms - lost, named))
+    for server in cluster.primaries:
+        if server is not gone:
+            server.kill()
+    until("without any shard there is no list", lambda: whole("/v1/rooms") == (None, "store_unavailable"))

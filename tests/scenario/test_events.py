@@ -103,3 +103,32 @@ def test_a_node_that_no_router_reaches_while_it_heartbeats_is_told_and_drained(s
             await follower.saw("node_unreachable", node="n1")
     asyncio.run(run())
     until("it is drained", lambda: a.node("n1")["wish"] == "draining")
+
+
+def test_routers_of_one_store_that_work_by_different_rules_are_told_once(stage):
+    redis = stage.redis()
+    sets = [f"registry.url={redis.url}", "nodes.heartbeat_ms=200"]
+    a, same = (stage.router(*sets, f"server.park_ms={park}") for park in (0, 100))
+
+    def rows():
+        return {row["url"]: row for row in a.get("/v1/routers").json()["routers"]}
+
+    def told():
+        return [row["detail"] for row in a.events("config_differs")]
+
+    def at(router):
+        return f"{rows()[router.url]['id']} ({router.url})"
+    until("they know each other", lambda: len(rows()) == 2)
+    other = stage.router(*sets, "nodes.lease_ms=8000")
+    until("it is told", told)
+    assert told() == [f"nodes.lease_ms is 4000 here and 8000 at {at(other)}"]
+    assert rows()[other.url]["config_differs"] == [{"setting": "nodes.lease_ms", "here": "4000", "there": "8000"}]
+    assert len(until("the other one tells it of both", lambda: len(other.events("config_differs")) == 2 and other.events("config_differs"))) == 2
+
+    # The next one is read in a later turn: what was told is not told again.
+    third = stage.router(*sets, "nodes.lease_ms=8000", "nodes.grace_ms=700")
+    until("the third one is told", lambda: len(told()) >= 3)
+    assert sorted(told()[1:]) == [f"nodes.grace_ms is 500 here and 700 at {at(third)}",
+                                  f"nodes.lease_ms is 4000 here and 8000 at {at(third)}"]
+    assert rows()[same.url]["config_differs"] == [] and rows()[a.url]["config_differs"] == []
+    until("it is counted", lambda: a.metric('usher_events_total{type="config_differs"}') == 3)

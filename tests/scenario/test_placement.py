@@ -132,6 +132,24 @@ def test_known_rooms_are_not_refused_for_load(stage):
     assert broken.code() == "conflict" and "region" in broken.json()["detail"]
 
 
+def test_a_node_that_has_just_registered_again_is_not_full(stage):
+    """Its only node registers again, and a router that has not read so yet waits for its next look instead of refusing."""
+    redis = stage.redis()
+    sets = (f"registry.url={redis.url}", "nodes.heartbeat_ms=4000", "nodes.lease_ms=60000")
+    old, other = stage.router(*sets), stage.router(*sets)
+    node = stage.node("n1", other, heartbeat=False)
+    for i in range(10):
+        node.beat()
+        old.wait_placeable("n1")
+        before = node.registration
+        assert node.register().status == 200 and node.registration > before
+        node.beat()
+        answer = old.join(f"r{i}")
+        assert answer.status == 200 and owner(answer)[0] == "n1", answer
+    asked = [row for row in old.events("request_refused") if row["code"] == "no_capacity"]
+    assert not asked
+
+
 def test_exclusive_rooms_stay_alone(stage):
     router = stage.router("server.park_ms=0")
     stage.node("n1", router), stage.node("n2", router)

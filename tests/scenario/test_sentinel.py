@@ -219,3 +219,33 @@ def test_a_password_that_is_changed_meanwhile_is_tried_once_a_second_too(stage):
     assert min(b - a for a, b in zip(times, times[1:])) > 0.9, times
     assert router.metric("usher_store_up") == 0
     fake.close()
+
+
+def test_sentinels_with_a_password_of_their_own_are_given_it(stage):
+    """Of their own, not the data servers': and those are logged in to as the user of the URL."""
+    fleet = Sentinels(stage, own_password="of:sentinels", words=("--user", "app", "on", ">of@data", "~*", "&*", "+@all"))
+    url = fleet.url.replace("//", "//app:of%40data@")
+    without = stage.router(f"registry.url={url}")
+    assert "password is required" in without.event("sentinel_fails")["why"] or "NOAUTH" in without.event("sentinel_fails")["why"]
+    wrong = stage.router(f"registry.url={url}", "registry.sentinel_password=of@data")
+    assert "password" in wrong.event("sentinel_fails")["why"].lower()
+    env = {"USHER_REGISTRY_SENTINEL_PASSWORD": "of:sentinels"}
+    router = stage.router(f"registry.url={url}", env=env)
+    until("the store is up", lambda: router.metric("usher_store_up") == 1)
+    assert without.metric("usher_store_up") == wrong.metric("usher_store_up") == 0
+    stage.node("n1", router)
+    router.wait_placeable("n1")
+    until("the store is whole", lambda: router.join("first").status == 200)
+    fleet.primary().kill()
+    assert new_rooms_from(router, "after") < NEW_ROOMS_S
+    clients = fleet.primary().client().client_list()
+    assert sum(row["user"] == "app" for row in clients) >= 3, clients
+    assert "of:sentinels" not in router.log.read_text()
+
+
+def test_a_user_of_an_acl_is_logged_in(stage):
+    redis = stage.redis(words=("--user", "default", "off", "--user", "app", "on", ">p:w", "~*", "&*", "+@all"))
+    router = stage.router(f"registry.url=redis://app:p:w@127.0.0.1:{redis.port}")
+    until("the store is up", lambda: router.metric("usher_store_up") == 1)
+    other = stage.router(f"registry.url=redis://:p:w@127.0.0.1:{redis.port}")
+    assert "password" in other.event("store_unreachable")["why"]

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "base/str.h"
 
 struct settings {
 	bool flag;
@@ -30,7 +31,7 @@ static const struct conf_key keys[] = {
 	{ "main.count", CONF_INT, AT(count), .min = 1, .max = 1000, .def = "10", .help = "a count", .reloadable = true },
 	{ "main.big", CONF_INT, AT(big), .min = 0, .max = 1e15, .def = "0", .def_words = "number of cores",
 	  .help = "a big one" },
-	{ "main.real", CONF_REAL, AT(real), .min = 0, .max = 1, .def = "0.5", .help = "a fraction" },
+	{ "main.real", CONF_REAL, AT(real), .min = 0, .max = 1, .def = "0.5", .help = "a fraction", .shared = true },
 	{ "main.text", CONF_TEXT, AT(text), .help = "a text" },
 	{ "main.secret", CONF_TEXT, AT(secret), .def = "", .help = "a secret", .secret = true, .check = even },
 	{ "other.checked", CONF_TEXT, AT(checked), .def = "ab", .help = "a checked text", .check = even },
@@ -229,10 +230,24 @@ START_TEST(the_reference_is_printed_from_the_table)
 	ck_assert_int_eq(strncmp(text, "# Settings\n", 11), 0);
 	ck_assert_ptr_nonnull(strstr(text, "| `main.count` | 10 | 1 to 1000 | a count (reloaded by SIGHUP) |\n"));
 	ck_assert_ptr_nonnull(strstr(text, "| `main.big` | number of cores | 0 to 1000000000000000 | a big one |\n"));
-	ck_assert_ptr_nonnull(strstr(text, "| `main.real` | 0.5 | 0 to 1 | a fraction |\n"));
+	ck_assert_ptr_nonnull(strstr(text, "| `main.real` | 0.5 | 0 to 1 | a fraction (the same at all routers) |\n"));
 	ck_assert_ptr_nonnull(strstr(text, "| `main.text` | none | text | a text |\n"));
 	ck_assert_ptr_nonnull(strstr(text, "| `other.word` | red | red, green, blue | a word |\n"));
 	free(text);
+}
+END_TEST
+
+START_TEST(a_value_is_written_as_it_would_be_set)
+{
+	struct buf out = { 0 };
+
+	ck_assert_int_eq(load("[main]\nflag = on\ncount = 20\nreal = 0.25\ntext = a b\n[other]\nword = blue\n", NULL, NULL), 0);
+	for (size_t i = 0; i < KEYS; i++) {
+		conf_write(&keys[i], &settings, &out);
+		buf_adds(&out, ";");
+	}
+	ck_assert_str_eq(out.at, "true;20;0;0.25;a b;;ab;blue;;");
+	buf_free(&out);
 }
 END_TEST
 
@@ -301,6 +316,7 @@ int main(void)
 	tcase_add_test(t, all_faults_are_told_at_once);
 	tcase_add_test(t, what_is_no_file_is_a_fault);
 	tcase_add_test(t, the_reference_is_printed_from_the_table);
+	tcase_add_test(t, a_value_is_written_as_it_would_be_set);
 	tcase_add_test(t, options_are_taken);
 	tcase_add_loop_test(t, options_that_end_it, 0, 7);
 	suite_add_tcase(s, t);

@@ -216,7 +216,7 @@ static void breaker_changed(void *arg, const char *node, enum breaker_class clas
 struct fleet_conf stage_conf(void)
 {
 	return (struct fleet_conf){ .heartbeat_ms = HEARTBEAT_MS, .lease_ms = LEASE_MS, .grace_ms = GRACE_MS, .unfenced_ms = UNFENCED_MS,
-		                    .unlisted_ms = UNLISTED_MS, .timeout_ms = 500, .ramp_ms = RAMP_MS, .max_load = 0.9, .max_ejected = 0.5,
+		                    .unasked_ms = UNLISTED_MS, .timeout_ms = 500, .ramp_ms = RAMP_MS, .max_load = 0.9, .max_ejected = 0.5,
 		                    .breaker = { .failures = 2, .window_ms = 10000, .min_calls = 20, .open_ms = 1000, .max_open_ms = 8000,
 		                                 .failure_rate = 0.5, .backoff = 2 },
 		                    .allow_cidr = "127.0.0.0/8", .router = "rt", .url = "http://rt:1/",

@@ -762,11 +762,15 @@ START_TEST(urls)
 	struct redis_target t;
 	const char *why = NULL;
 
-	ck_assert(redis_target_parse("redis://h:1", &t, &why) && t.seeds[0].port == 1 && t.db == 0 && !t.password[0]);
+	ck_assert(redis_target_parse("redis://h:1", &t, &why) && t.seeds[0].port == 1 && t.db == 0 && !t.data.password[0]);
 	ck_assert(redis_target_parse("redis://:p%2Fw@[::1]:65535/15", &t, &why) && t.kind == REDIS_ONE);
 	ck_assert_str_eq(t.seeds[0].host, "::1");
-	ck_assert_str_eq(t.password, "p/w");
+	ck_assert_str_eq(t.data.password, "p/w");
 	ck_assert_uint_eq(t.db, 15);
+	ck_assert_str_eq(t.data.user, "");
+	ck_assert(redis_target_parse("redis://a%3Aapp:p:w@x@h:1", &t, &why));
+	ck_assert_str_eq(t.data.user, "a:app");
+	ck_assert_str_eq(t.data.password, "p:w@x");
 	ck_assert(redis_target_parse("redis+sentinel://a:1,[::2]:2,c:3/my-master", &t, &why) && t.kind == REDIS_SENTINEL);
 	ck_assert(t.nseeds == 3 && t.seeds[2].port == 3 && t.db == 0);
 	ck_assert_str_eq(t.seeds[1].host, "::2");
@@ -774,7 +778,7 @@ START_TEST(urls)
 	ck_assert(redis_target_parse("redis+sentinel://:pw@a:1/m/4", &t, &why) && t.db == 4);
 	ck_assert(redis_target_parse("redis+cluster://:pw@a:1,b:2", &t, &why) && t.kind == REDIS_CLUSTER && t.nseeds == 2);
 	static const char *const bad[] = { "redis://", "redis://h", "redis://h:0", "redis://h:65536", "redis://:1", "redis://h:1/x",
-		                           "redis://user:p@h:1", "rediss://h:1", "redis://:%zz@h:1", "redis://[::1:1", "redis://h:1/99999999",
+		                           "redis://user@h:1", "redis://user:@h:1", "redis://u%00:p@h:1", "rediss://h:1", "redis://:%zz@h:1", "redis://[::1:1", "redis://h:1/99999999",
 		                           "redis://:p%00w@h:1", "redis://:@h:1", "redis://a:1,b:2", "redis+sentinel://a:1", "redis+sentinel://a:1/",
 		                           "redis+sentinel://a:1,/m", "redis+sentinel:///m", "redis+sentinel://a:1/m/x", "redis+cluster://",
 		                           "redis+cluster://a:1,", "redis+cluster://a:1/0", "redis+cluster://a:1,b" };
@@ -832,6 +836,53 @@ START_TEST(keys_stand_under_the_prefix_in_the_urls_db)
 	ck_assert_str_eq(redis_server_ask(&server, "DBSIZE"), ":4");
 	redis_server_ask(&server, "SELECT 0");
 	ck_assert_str_eq(redis_server_ask(&server, "DBSIZE"), ":0");
+}
+END_TEST
+
+static bool is_found(const char *id)
+{
+	char cursor[32] = "";
+	bool found = false;
+	size_t pages = 0;
+
+	do {
+		struct nodes_page page;
+
+		ck_assert_int_eq(CALL(nodes_scan(store, cursor, &arena, DUE, &page, w)), 0);
+		for (size_t i = 0; i < page.count; i++) {
+			ck_assert_msg(page.ids[i][0] == 'n' && strlen(page.ids[i]) == 2, "%s", page.ids[i]);
+			found = found || !strcmp(page.ids[i], id);
+		}
+		memcpy(cursor, page.next, sizeof cursor);
+		ck_assert_uint_lt(pages++, 100);
+	} while (cursor[0]);
+	return found;
+}
+
+START_TEST(nodes_are_found_without_their_list_and_listed_again)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct registered registered;
+	struct nodes_all all;
+	struct nodes_page page;
+
+	for (int i = 0; i < 2500; i++) /* more than one step */
+		redis_server_ask(&server, "HSET u*:r:f%d state open", i);
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	ck_assert_int_eq(CALL(nodes_register(store, "n2", &request, DUE, &registered, w)), 0);
+	redis_server_ask(&server, "HSET u1:n:{n3} incarnation i"); /* another's */
+	redis_server_ask(&server, "HSET u*:n:{n1}:rooms r '1 0 0'");
+	ck_assert_str_eq(redis_server_ask(&server, "SREM u*:nodes n1"), ":1");
+	ck_assert(is_found("n1") && is_found("n2") && !is_found("n3"));
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 1);
+	nodes_list_again(store, "n1");
+	nodes_list_again(store, "n9"); /* of whom there is nothing */
+	UNTIL(strcmp(redis_server_ask(&server, "SISMEMBER u*:nodes n1"), ":1") == 0);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 2);
+	ck_assert_str_eq(redis_server_ask(&server, "SCARD u*:nodes"), ":2");
+	ck_assert_int_eq(CALL(nodes_scan(store, "x", &arena, DUE, &page, w)), -ERR_BAD_REQUEST);
 }
 END_TEST
 
@@ -981,6 +1032,7 @@ int main(void)
 	tcase_add_test(plain, listing_asks_no_more_than_a_step_at_a_time);
 	tcase_add_test(plain, keys_stand_under_the_prefix_in_the_urls_db);
 	tcase_add_test(plain, listing_clears_reservations_that_nobody_gave_back);
+	tcase_add_test(plain, nodes_are_found_without_their_list_and_listed_again);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
 	tcase_add_test(plain, restarted_server_is_found_again);
