@@ -223,6 +223,13 @@ static bool is_orphan(const struct sweep *s, const struct room *room)
 	return !node || strcmp(node->record.incarnation, room->incarnation) != 0;
 }
 
+/* Its node is lost: what that reported last of people in it says little, and after a day nothing. */
+static bool is_abandoned(const struct sweep *s, const struct room *room)
+{
+	return fleet_view(s->router->fleet)->ready && registry_whole(s->router->registry) &&
+	       !fleet_owns(s->router->fleet, room->node, room->incarnation);
+}
+
 /* Over the idle time: an owner that the list of nodes has lost is back in it after a few heartbeats. */
 static uint64_t orphan_ttl_ms(const struct router_conf *conf)
 {
@@ -243,12 +250,12 @@ static bool is_over(struct sweep *s, const struct rooms_row *row)
 	}
 	if (row->room.state == ROOM_CLOSING)
 		return still_for(s, row) > STORE_MS; /* its closer may be at it */
-	if (row->participants > 0)
+	if (row->participants > 0 && !is_abandoned(s, &row->room))
 		return false;
 	still = still_for(s, row);
 	if (s->all)
 		return still >= orphan_ttl_ms(conf);
-	return still >= (row->participants < 0 ? conf->rooms.unreported_ttl_ms : conf->rooms.idle_ttl_ms);
+	return still >= (row->participants ? conf->rooms.unreported_ttl_ms : conf->rooms.idle_ttl_ms);
 }
 
 static void judge_rows(struct sweep *s)

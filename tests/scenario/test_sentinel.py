@@ -238,8 +238,8 @@ def test_sentinels_with_a_password_of_their_own_are_given_it(stage):
     until("the store is whole", lambda: router.join("first").status == 200)
     fleet.primary().kill()
     assert new_rooms_from(router, "after") < NEW_ROOMS_S
-    clients = fleet.primary().client().client_list()
-    assert sum(row["user"] == "app" for row in clients) >= 3, clients
+    until("all connections are the user's", lambda: sum(
+        row["user"] == "app" for row in fleet.primary().client().client_list()) >= 3)
     assert "of:sentinels" not in router.log.read_text()
 
 

@@ -152,6 +152,21 @@ def test_a_node_that_the_list_of_nodes_has_lost_is_listed_again(stage, kind):
     assert router.get("/v1/nodes").json()["nodes"] == []
 
 
+def test_people_in_a_room_of_a_lost_node_keep_it_no_longer_than_one_that_nobody_reports(stage):
+    router = stage.router(*FAST, "rooms.idle_ttl_ms=1000", "rooms.unreported_ttl_ms=4000")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    _, epoch = owner(router.join("talk"))
+    node.stop_beating()
+    assert node.beat(rooms=[{"room": "talk", "epoch": epoch, "participants": 2}]).status == 200
+    until("they are known", lambda: listed(router, node="n1").get("talk", {}).get("participants") == 2)
+    until("the node is lost", lambda: router.node("n1")["state"] == "lost")
+    lost = time.monotonic()
+    until("twice the idle time is over", lambda: time.monotonic() - lost > 2)
+    assert "talk" in listed(router), "its node may come back for it"
+    until("it is swept", lambda: not listed(router))
+
+
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_rooms_outlive_neither_a_node_that_left_nor_its_next_process(stage, kind):
     url = f"registry.url={stage.redis().url}" if kind == "redis" else "registry.url=memory:"
