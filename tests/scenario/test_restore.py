@@ -288,6 +288,7 @@ def test_hints_that_were_lost_are_asked_of_the_node_again(stage):
     holder.beat(), holder.beat()
     redis.client().flushall()
     fresh = stage.router(f"registry.url={redis.url}", *SETS)
+    until("it has the store", lambda: fresh.metric("usher_store_up") == 1)
     holder.nodes[0].routers = [fresh]
     holder.beat(), holder.beat()
     until("the room is back", lambda: fresh.get("/v1/rooms/with-hints/route").status == 200, 5)
