@@ -2,6 +2,7 @@
 """What the store lost comes back as the nodes report it; what does not fit together is told and mended. Fake nodes send their
 full list with each heartbeat, so "within two heartbeats" can be counted."""
 import asyncio
+import time
 
 import pytest
 
@@ -115,6 +116,42 @@ def test_flush_with_joins_under_way_places_nothing_anew(stage):
             assert answer.code() in ("store_rebuilding", "no_nodes", "owner_lost"), answer
     holder.beat()
     until("every room is back", lambda: asked(routers[0], owners) == owners, 5)
+
+
+def test_scalelite_348_one_node_that_has_not_told_its_rooms_is_waited_for(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1", "n2"))
+    owners = place([router], 20)
+    holder.beat(), holder.beat()
+    one, other = holder.nodes
+    mine, others = (next(room for room, found in owners.items() if found[0] == node.name) for node in (one, other))
+    redis.client().flushall()
+    holder.nodes, started = [one], time.monotonic()
+    until("three heartbeats are over", lambda: holder.beat() or time.monotonic() - started > 1.5)
+    assert owner(router.join(mine)) == owners[mine]
+    assert not is_whole(redis)
+    assert router.join(others).code() == "store_rebuilding"
+    holder.nodes = [one, other]
+    until("the store is whole", lambda: holder.beat() or is_whole(redis))
+    assert asked(router, owners) == owners
+
+
+def test_scalelite_617_a_router_that_knows_no_node_learns_of_the_loss_by_the_first_heartbeat(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1", "n2"))
+    owners = place([router], 20)
+    router.kill()
+    redis.client().flushall()
+    fresh = stage.router(f"registry.url={redis.url}", *SETS, "server.park_ms=200")
+    until("it takes the store for a new one", lambda: is_whole(redis))
+    one, other = holder.nodes
+    one.routers = other.routers = [fresh]
+    holder.nodes = [one]
+    holder.beat()
+    fresh.wait_placeable("n1")
+    theirs = [room for room, found in owners.items() if found[0] == other.name]
+    assert {fresh.join(room).code() for room in theirs[:3]} == {"store_rebuilding"}
+    holder.nodes = [one, other]
+    holder.beat(), holder.beat()
+    until("every room is back", lambda: asked(fresh, owners) == owners, 5)
 
 
 def test_an_old_snapshot_is_made_up_for_by_reports(stage, tmp_path):

@@ -90,6 +90,7 @@ def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_
     epochs = {room: owner(router.join(room))[1] for room in ("a", "b")}
     stays = stage.node("stays", router)
     gone.stop_beating()
+    gone.vanish()
     until("the node is lost", lambda: router.node("gone")["state"] == "lost")
     router.wait_placeable("stays")
     assert {row["state"] for row in listed(router).values()} == {"lost"}
