@@ -125,6 +125,30 @@ def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_sa
     until("no node holds what the store does not say", holds_only_its_own)
 
 
+def test_colyseus_978_who_loses_the_race_to_open_a_room_evicts_what_it_opened(stage):
+    """While the node opens the room, another router has placed it elsewhere, and it is open there."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}")
+    n1, n2 = stage.node("n1", router), stage.node("n2", router)
+    router.wait_placeable("n1", "n2")
+    client, answers = redis.client(), {node: node._control for node in (n1, n2)}
+    begun = []
+
+    def overtaken(node, other):
+        def control(method, target, headers, body):
+            if method == "PUT" and not begun:
+                begun.append((node, int(headers["x-usher-epoch"])))
+                client.hset("usher:r:raced", mapping={"state": "open", "epoch": begun[0][1] + 1, "node": other.name,
+                                                      "incarnation": other.incarnation, "registration": other.registration})
+            return answers[node](method, target, headers, body)
+        return control
+    n1._control, n2._control = overtaken(n1, n2), overtaken(n2, n1)
+    answer = owner(router.join("raced"))
+    loser, epoch = begun[0]
+    assert answer == ((n2 if loser is n1 else n1).name, epoch + 1)
+    until("the loser is told to let go", lambda: ("raced", epoch) in loser.evicted)
+
+
 def test_livekit_4797_a_late_delete_with_an_old_epoch_touches_nothing(stage):
     router = stage.router()
     stage.node("n1", router)

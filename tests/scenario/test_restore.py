@@ -276,6 +276,16 @@ def test_a_node_that_reports_anothers_room_with_a_huge_epoch_changes_nothing(sta
         assert owner(r.join("mine")) == (name, epoch)
 
 
+def test_an_epoch_is_above_what_any_node_met(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1",))
+    met = int(time.time() * 1000) + 3600_000
+    assert holder.nodes[0].beat(max_epoch=met).status == 200
+    _, epoch = owner(router.join("above"))
+    assert epoch == met + 1
+    assert holder.nodes[0].beat(max_epoch=2 ** 53 - 2).status == 200  # years ahead: somebody's mistake
+    assert owner(router.join("later"))[1] == epoch + 1
+
+
 def test_foreign_rooms_are_counted_and_never_touched(stage):
     redis, (router, other), holder = fleet(stage, names=("n1",))
     node = holder.nodes[0]

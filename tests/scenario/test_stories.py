@@ -106,6 +106,23 @@ def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_
         until("they are swept", lambda: not listed(router))
 
 
+def test_openvidu_a_restarted_node_is_not_taken_for_the_one_before(stage):
+    """The next process under a name says whom it replaces: the rooms of the one before are placed anew, before any lease ends."""
+    router = stage.router("nodes.lease_ms=60000")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    first = owner(router.join("r"))
+    before, node.incarnation = node.incarnation, node.incarnation + ".next"
+    node.stop_beating()
+    assert node.register().code() == "node_taken"
+    assert owner(router.join("r")) == first
+    assert node.register(replaces=before).status == 201 and node.beat().status == 200
+    node.rooms.clear()
+    router.wait_placeable("n1")
+    name, epoch = owner(router.join("r"))
+    assert epoch > first[1] and node.rooms == {"r": epoch}
+
+
 def test_colyseus_968_missed_heartbeats_move_nothing_before_the_lease_ends(stage):
     router = stage.router("nodes.heartbeat_ms=300", "nodes.lease_ms=3000", "server.park_ms=0")
     node, other = stage.node("n1", router, pool="a"), stage.node("n2", router)

@@ -177,6 +177,7 @@ START_TEST(long_lists_go_in_parts)
 {
 	admitted_early = 0;
 	routers[0].seen = admits_not_yet;
+	routers[0].charged = 42;
 	play_start(1);
 	set_rooms(ROOMS_PART_MAX + 1, 6);
 	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
@@ -188,6 +189,7 @@ START_TEST(long_lists_go_in_parts)
 	CK_HAS_NOT(routers[0].asked[1].body.at, "\"000128\"");
 	CK_HAS(routers[0].asked[2].body.at, "\"rooms_part\":[2,2]}");
 	CK_HAS(routers[0].asked[2].body.at, "\"seq\":2,");
+	CK_HAS(routers[0].asked[2].body.at, "\"seen\":0,"); /* the sample is the round's, older than the first part's answer */
 	CK_HAS(routers[0].asked[2].body.at, "\"rooms\":[{\"room\":\"000128\",\"epoch\":5,\"participants\":0}]");
 	play_round();
 	CK_HAS(LAST(&routers[0]), "\"rooms_digest\":\"4097:");
