@@ -125,6 +125,34 @@ def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_sa
     until("no node holds what the store does not say", holds_only_its_own)
 
 
+def test_a_room_that_is_closing_waits_for_its_node(stage):
+    """Nobody is sent to it, and nobody else gets it, before the node has let go."""
+    router = stage.router("server.park_ms=200", "rooms.idle_ttl_ms=60000")
+    node, other = stage.node("n1", router), stage.node("n2", router, pool="b")
+    router.wait_placeable("n1", "n2")
+    _, epoch = owner(router.join("closes"))
+    node.mode = "500"
+    assert router.delete(f"/v1/rooms/closes?epoch={epoch}").code() == "node_unavailable"
+    assert router.join("closes").code() == "room_moving"
+    assert router.join("closes", {"pool": "b"}).code() == "room_moving" and not other.opens
+    node.mode = "ok"
+    name, newer = owner(until("it is placed anew", lambda: (a := router.join("closes")).status == 200 and a))
+    assert name == "n1" and newer > epoch and node.evicted[0] == ("closes", epoch)
+
+
+@pytest.mark.parametrize("mode", ["500", "reset", "garbage"])
+def test_colyseus_978_a_room_whose_open_failed_is_open_at_one_node_only(stage, mode):
+    router = stage.router()
+    bad, good = stage.node("bad", router), stage.node("good", router)
+    good.load = {"cpu": 0.5}
+    router.wait_placeable("bad", "good")
+    until("bad is the least loaded", lambda: router.node("good")["load"].get("cpu") == 0.5)
+    bad.mode = mode
+    for room in ("a", "b", "c"):
+        assert owner(router.join(room)) == ("good", good.rooms[room])
+    assert bad.calls and not bad.rooms
+
+
 def test_colyseus_978_who_loses_the_race_to_open_a_room_evicts_what_it_opened(stage):
     """While the node opens the room, another router has placed it elsewhere, and it is open there."""
     redis = stage.redis()

@@ -119,6 +119,21 @@ def test_stale_answers_last_no_longer_than_trust(stage, fault):
     until("the next change is announced", lambda: router.get("/v1/rooms/moves/route").status == 404, 2)
 
 
+def test_one_slow_reply_is_not_told_as_a_store_that_is_away(stage):
+    """`degraded` keeps a node serving past its lease: said too soon, it would outlive the lease while others place its rooms."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", "registry.timeout_ms=300", "nodes.heartbeat_ms=5000", "nodes.lease_ms=60000")
+    node = stage.node("n1", router, heartbeat=False)
+    assert node.beat().json()["renewed"] is True
+    assert router.put("/v1/nodes/n1/cordon").status == 204
+    until("the fleet was read just now", lambda: router.node("n1")["state"] == "cordoned")
+    redis.client().execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    answer = node.beat()
+    redis.client().execute_command("CLIENT", "UNPAUSE")
+    assert answer.code() == "store_unavailable", answer
+    until("it goes on", lambda: node.beat().status == 200 and node.answers[-1].json()["renewed"])
+
+
 def test_a_stale_entry_leads_to_a_gate_that_refuses_and_the_request_follows(stage):
     redis = stage.redis()
     wire = stage.wire(redis.port)

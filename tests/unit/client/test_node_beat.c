@@ -448,6 +448,25 @@ START_TEST(after_a_lapse_the_whole_list_comes_first)
 }
 END_TEST
 
+START_TEST(after_a_lapse_nobody_is_let_in_before_the_last_part)
+{
+	play_start(1);
+	set_rooms(ROOMS_PART_MAX + 1, 6);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	is_hung_up(0);
+	for (int i = 0; i < 5; i++)
+		pass(1000);
+	PLAY_UNTIL(!node->in_round);
+	routers[0].does = FAKE_ANSWERS;
+	routers[0].seen = admits_not_yet;
+	admitted_early = 0;
+	pass(1000);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"rooms_part\":[2,2]}");
+	ck_assert_uint_eq(admitted_early, 0);
+}
+END_TEST
+
 static uint64_t answer_takes_ms;
 static void answer_takes(struct fake_router *f)
 {
@@ -690,6 +709,7 @@ int main(void)
 	tcase_add_test(all, routers_are_learned_and_forgotten);
 	tcase_add_test(all, refuses_at_lease_minus_margin);
 	tcase_add_test(all, after_a_lapse_the_whole_list_comes_first);
+	tcase_add_test(all, after_a_lapse_nobody_is_let_in_before_the_last_part);
 	tcase_add_test(all, the_lease_counts_from_before_the_sending);
 	tcase_add_test(all, failed_rounds_come_again_within_the_interval);
 	tcase_add_test(all, an_answer_may_change_the_lease);

@@ -814,6 +814,19 @@ START_TEST(too_few_replicas_is_unknown)
 }
 END_TEST
 
+START_TEST(renewal_that_the_replicas_do_not_have_is_none)
+{
+	struct registration_request request = { .incarnation = "i", .info = STR("{}"), .lease_ms = 4000 };
+	struct renewal renewal = { .incarnation = "i", .seq = 1, .lease_ms = 4000, .load = STR("{}") };
+	struct registered registered = { 0 };
+	struct renewed renewed = { 0 };
+
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	renewal.registration = registered.registration;
+	ck_assert_int_eq(CALL(nodes_renew(store, "n1", &renewal, DUE, &renewed, w)), -ERR_STORE_UNAVAILABLE);
+}
+END_TEST
+
 static void setup_replicas(void)
 {
 	open_with(1, NULL, false);
@@ -1114,6 +1127,7 @@ int main(void)
 	tcase_add_checked_fixture(replicas, setup_replicas, teardown);
 	tcase_set_timeout(replicas, 50);
 	tcase_add_test(replicas, too_few_replicas_is_unknown);
+	tcase_add_test(replicas, renewal_that_the_replicas_do_not_have_is_none);
 	suite_add_tcase(suite, replicas);
 	tcase_set_timeout(own, 50);
 	tcase_add_test(own, server_that_cannot_save_refuses_writes);
