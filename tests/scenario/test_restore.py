@@ -154,6 +154,21 @@ def test_scalelite_617_a_router_that_knows_no_node_learns_of_the_loss_by_the_fir
     until("every room is back", lambda: asked(fresh, owners) == owners, 5)
 
 
+def test_a_router_that_ran_at_no_loss_waits_a_lease_for_nodes_that_it_never_knew(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1",))
+    holder.beat()
+    router.kill()
+    redis.client().flushall()
+    fresh = stage.router(f"registry.url={redis.url}", "nodes.heartbeat_ms=300", "nodes.lease_ms=2000", "nodes.grace_ms=200")
+    until("it takes the store for a new one", lambda: is_whole(redis))
+    holder.nodes[0].routers = [fresh]
+    holder.beat()
+    assert not is_whole(redis)
+    told = time.monotonic()
+    until("the store is whole", lambda: holder.beat() or is_whole(redis))
+    assert 1.5 < time.monotonic() - told < 5, "a lease and its grace, about"
+
+
 def test_an_old_snapshot_is_made_up_for_by_reports(stage, tmp_path):
     redis, routers, holder = fleet(stage)
     old = place(routers, 20)

@@ -827,6 +827,17 @@ START_TEST(renewal_that_the_replicas_do_not_have_is_none)
 }
 END_TEST
 
+START_TEST(data_that_all_replicas_have_is_taken_for_whole_by_another_server_process)
+{
+	struct store_mark before = looked(false), after;
+
+	ck_assert(before.whole);
+	redis_server_ask(&server, "HSET u*:mark server 1");
+	after = looked(true);
+	ck_assert(after.whole && after.generation == before.generation);
+}
+END_TEST
+
 static void setup_replicas(void)
 {
 	open_with(1, NULL, false);
@@ -1127,6 +1138,7 @@ int main(void)
 	tcase_add_checked_fixture(replicas, setup_replicas, teardown);
 	tcase_set_timeout(replicas, 50);
 	tcase_add_test(replicas, too_few_replicas_is_unknown);
+	tcase_add_test(replicas, data_that_all_replicas_have_is_taken_for_whole_by_another_server_process);
 	tcase_add_test(replicas, renewal_that_the_replicas_do_not_have_is_none);
 	suite_add_tcase(suite, replicas);
 	tcase_set_timeout(own, 50);
