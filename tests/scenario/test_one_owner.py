@@ -62,6 +62,19 @@ def test_livekit_1645_1000_concurrent_first_joins_give_one_epoch_and_one_charge(
     until("the charges are one room's", one_charge)
 
 
+def test_livekit_1943_who_loses_a_claim_keeps_no_place(stage):
+    redis = stage.redis()
+    routers = [stage.router(f"registry.url={redis.url}") for _ in range(3)]
+    nodes = [stage.node(f"n{i}", *routers) for i in range(3)]
+    for router in routers:
+        router.wait_placeable(*(node.name for node in nodes))
+    answers = asyncio.run(many_joins(routers, lambda i: f"room-{i // 3}", 600, connections=60))
+    assert len({(a.json()["room"], owner(a)) for a in answers}) == 200 and sum(a.json()["created"] for a in answers) == 200
+    client = redis.client()
+    only_reserved = lambda: [e for node in nodes for e in client.hvals("usher:n:{%s}:rooms" % node.name) if e.startswith(b"0 ")]
+    until("each place is a room's", lambda: not only_reserved())
+
+
 def test_a_router_stopped_between_two_steps_leaves_a_room_that_the_next_join_completes(stage):
     redis = stage.redis()
     healthy = stage.router(f"registry.url={redis.url}")
