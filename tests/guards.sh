@@ -14,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 fail() { tail -30 "$log"; echo "guards: $(basename "$patch"): $*"; exit 1; }
 
-# Only what differs is written, so that the next guard builds little.
+# Only what differs is written, and only what the test runs is built, so that the next guard builds little.
 mkdir -p "$copy/tree"
 git ls-files -co --exclude-standard | while read -r file; do
 	[ -f "$file" ] || continue
@@ -22,12 +22,16 @@ git ls-files -co --exclude-standard | while read -r file; do
 done
 [ -f "$copy/build/build.ninja" ] || meson setup "$copy/build" "$copy/tree" -Dfault_points=true >"$log" 2>&1 || fail "meson"
 patch -d "$copy/tree" -p1 --no-backup-if-mismatch -s <"$patch" >"$log" 2>&1 || fail "does not apply"
-ninja -C "$copy/build" >"$log" 2>&1 || fail "does not build"
+case $kind in
+unit) built=(tests/test_"${what/\//_}") ;;
+scenario) built=(router/usherd client/agent/usher-agent client/ctl/usherctl) ;;
+*) fail "Test: must be unit or scenario" ;;
+esac
+ninja -C "$copy/build" "${built[@]}" >"$log" 2>&1 || fail "does not build"
 
 case $kind in
 unit)
-	program=$copy/build/tests/test_${what/\//_}
-	"$program" >"$log" 2>&1
+	"$copy/build/${built[0]}" >"$log" 2>&1
 	grep -qE ":[FE]:[^:]*:$check:" "$log" || fail "$what $check passes without its guard"
 	;;
 scenario)
@@ -35,6 +39,5 @@ scenario)
 		--ignore="$copy/tree/tests/scenario/chaos" "$copy/tree/tests/scenario" -k "$what${check:+ $check}" >"$log" 2>&1
 	[ $? = 1 ] || fail "$what does not fail without its guard"
 	;;
-*) fail "Test: must be unit or scenario" ;;
 esac
 echo "$(basename "$patch" .patch): its test fails without it"

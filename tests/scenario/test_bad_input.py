@@ -111,6 +111,16 @@ def test_heads_that_are_malformed(router, text, status):
     assert router.get("/livez").status == 200
 
 
+def test_slim_1777_nodes_register_from_allowed_addresses_only(stage):
+    router = stage.router("nodes.allow_cidr=127.0.0.1/32")
+    body = {"incarnation": "i", "signal_url": "ws://127.0.0.1:9/", "fences": "gate"}
+    for member, url in (("signal_url", "ws://127.0.0.2:9/"), ("control_url", "http://10.0.0.1/"), ("health_url", "http://[::1]/")):
+        answer = router.put("/v1/nodes/n1", {**body, member: url})
+        assert answer.code() == "bad_request" and answer.json()["detail"].startswith(member), answer
+    assert router.node("n1") is None
+    assert router.put("/v1/nodes/n1", body).status == 201
+
+
 def test_too_many_headers(router):
     answer = router.get("/livez", headers={f"X-{i}": "x" for i in range(100)})
     assert answer.code() == "headers_too_large", answer

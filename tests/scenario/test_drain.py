@@ -83,6 +83,8 @@ def test_wait_keeps_rooms_and_their_joins_and_takes_no_new_ones(two):
     assert not node["placeable"] and "draining" in node["why_not"]
     assert node["drain"]["policy"] == "wait" and node["drain"]["deadline_ms"] is None and node["drain"]["by"] == "operator"
     assert node["drain"]["rooms_left"] == 6 and node["drain"]["moved"] == 0 and node["drain"]["failed"] == 0
+    begun = time.monotonic()
+    until("a mover would have begun", lambda: time.monotonic() - begun > 1)
     for room, held in placed.items():
         assert owner(router.join(room)) == held, "a placed room moved although the policy is to wait"
     assert {owner(router.join(f"new-{i}"))[0] for i in range(5)} == {"n2"}
@@ -152,6 +154,8 @@ def test_undone_half_way_nothing_is_lost(stage):
         assert nodes[node].rooms[room] == epoch and (node == "n2" or epoch == placed[room][1])
         assert room not in nodes["n2" if node == "n1" else "n1"].rooms, f"two nodes hold {room}"
     assert wish(router, "n1") == ("enabled", None)
+    begun = time.monotonic()
+    until("five more would have moved", lambda: time.monotonic() - begun > 1)
     assert {owner(router.join(room)) for room in placed} == set(settled.values())
 
 

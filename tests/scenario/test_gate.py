@@ -206,6 +206,8 @@ def test_the_control_side_keeps_to_epochs(stage):
     assert rooms_at(agent)[0] == {}
     assert put(agent, "a%2Fb", 7).code() == "stale_epoch", "an evicted epoch came back"
     assert put(agent, "a%2Fb", 8).status == 200
+    assert put(agent, "late", 5, fresh=True, registration=1).code() == "conflict", "an open of a time before the lease that it has now"
+    assert put(agent, "late", 5, fresh=True, registration=2 ** 53 - 1).status == 200
     assert put(agent, "x", 0).code() == put(agent, "x", "5").code() == "bad_request"
     assert call("PUT", f"{base}/rooms/x", {"epoch": 5}, headers={"X-Usher-Epoch": "6"}).code() == "bad_request"
     assert call("PUT", f"{base}/rooms/x", b"{}", headers={"Content-Type": "text/plain"}).code() == "unsupported_media_type"

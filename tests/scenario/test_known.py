@@ -127,7 +127,10 @@ def test_a_router_that_starts_without_its_store_is_not_ready_until_it_knows_a_ro
     beat = {"incarnation": "i1", "registration": 7, "seq": 1, "load": {}, "node": node}
     said = call("POST", f"{router.url}/v1/nodes/n1/heartbeat", {**beat, "changed": []}).json()
     assert (said["renewed"], said["degraded"], said["want_rooms"]) == (False, True, True)
-    said = call("POST", f"{router.url}/v1/nodes/n1/heartbeat", {**beat, "seq": 2, "rooms": [{"room": "held", "epoch": 12, "participants": 3}]})
+    until("the node is known", lambda: router.node("n1"))
+    said = call("POST", f"{router.url}/v1/nodes/n1/heartbeat", {**beat, "seq": 2, "changed": []}).json()
+    assert said["want_rooms"] is True, "it has told no list yet"
+    said = call("POST", f"{router.url}/v1/nodes/n1/heartbeat", {**beat, "seq": 3, "rooms": [{"room": "held", "epoch": 12, "participants": 3}]})
     assert said.status == 200
     answer = until("the room is known", lambda: (a := router.get("/v1/rooms/held/route")).status == 200 and a)
     assert answer.json() == {"room": "held", "node": "n1", "epoch": 12, "signal_url": "ws://127.0.0.1:9/s"}, json.dumps(answer.json())

@@ -63,6 +63,19 @@ def test_livekit_1645_1000_concurrent_first_joins_give_one_epoch_and_one_charge(
     until("the charges are one room's", one_charge)
 
 
+def test_livekit_1943_who_loses_a_claim_keeps_no_place(stage):
+    redis = stage.redis()
+    routers = [stage.router(f"registry.url={redis.url}") for _ in range(3)]
+    nodes = [stage.node(f"n{i}", *routers) for i in range(3)]
+    for router in routers:
+        router.wait_placeable(*(node.name for node in nodes))
+    answers = asyncio.run(many_joins(routers, lambda i: f"room-{i // 3}", 600, connections=60))
+    assert len({(a.json()["room"], owner(a)) for a in answers}) == 200 and sum(a.json()["created"] for a in answers) == 200
+    client = redis.client()
+    only_reserved = lambda: [e for node in nodes for e in client.hvals("usher:n:{%s}:rooms" % node.name) if e.startswith(b"0 ")]
+    until("each place is a room's", lambda: not only_reserved())
+
+
 def test_a_router_stopped_between_two_steps_leaves_a_room_that_the_next_join_completes(stage):
     redis = stage.redis()
     healthy = stage.router(f"registry.url={redis.url}")
@@ -126,6 +139,7 @@ def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_sa
     until("no node holds what the store does not say", holds_only_its_own)
 
 
+<<<<<<< HEAD
 def test_a_router_that_a_node_does_not_know_places_none_of_its_rooms(stage):
     """The one router that the node knows is cut off from the store, so that the node goes on past its lease; a router that
     starts meanwhile, and has the store, hears nothing of it."""
@@ -149,6 +163,58 @@ def test_a_router_that_a_node_does_not_know_places_none_of_its_rooms(stage):
     wire.heal()
     until("they know each other", lambda: b" " in redis.client().hget("usher:n:{n1}", "routers"))
     assert owner(fresh.join("talk"))[0] == "n1"
+=======
+def test_a_room_that_is_closing_waits_for_its_node(stage):
+    """Nobody is sent to it, and nobody else gets it, before the node has let go."""
+    router = stage.router("server.park_ms=200", "rooms.idle_ttl_ms=60000")
+    node, other = stage.node("n1", router), stage.node("n2", router, pool="b")
+    router.wait_placeable("n1", "n2")
+    _, epoch = owner(router.join("closes"))
+    node.mode = "500"
+    assert router.delete(f"/v1/rooms/closes?epoch={epoch}").code() == "node_unavailable"
+    assert router.join("closes").code() == "room_moving"
+    assert router.join("closes", {"pool": "b"}).code() == "room_moving" and not other.opens
+    node.mode = "ok"
+    name, newer = owner(until("it is placed anew", lambda: (a := router.join("closes")).status == 200 and a))
+    assert name == "n1" and newer > epoch and node.evicted[0] == ("closes", epoch)
+
+
+@pytest.mark.parametrize("mode", ["500", "reset", "garbage"])
+def test_colyseus_978_a_room_whose_open_failed_is_open_at_one_node_only(stage, mode):
+    router = stage.router()
+    bad, good = stage.node("bad", router), stage.node("good", router)
+    good.load = {"cpu": 0.5}
+    router.wait_placeable("bad", "good")
+    until("bad is the least loaded", lambda: router.node("good")["load"].get("cpu") == 0.5)
+    bad.mode = mode
+    for room in ("a", "b", "c"):
+        assert owner(router.join(room)) == ("good", good.rooms[room])
+    assert bad.calls and not bad.rooms
+
+
+def test_colyseus_978_who_loses_the_race_to_open_a_room_evicts_what_it_opened(stage):
+    """While the node opens the room, another router has placed it elsewhere, and it is open there."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}")
+    n1, n2 = stage.node("n1", router), stage.node("n2", router)
+    router.wait_placeable("n1", "n2")
+    client, answers = redis.client(), {node: node._control for node in (n1, n2)}
+    begun = []
+
+    def overtaken(node, other):
+        def control(method, target, headers, body):
+            if method == "PUT" and not begun:
+                begun.append((node, int(headers["x-usher-epoch"])))
+                client.hset("usher:r:raced", mapping={"state": "open", "epoch": begun[0][1] + 1, "node": other.name,
+                                                      "incarnation": other.incarnation, "registration": other.registration})
+            return answers[node](method, target, headers, body)
+        return control
+    n1._control, n2._control = overtaken(n1, n2), overtaken(n2, n1)
+    answer = owner(router.join("raced"))
+    loser, epoch = begun[0]
+    assert answer == ((n2 if loser is n1 else n1).name, epoch + 1)
+    until("the loser is told to let go", lambda: ("raced", epoch) in loser.evicted)
+>>>>>>> h1
 
 
 def test_livekit_4797_a_late_delete_with_an_old_epoch_touches_nothing(stage):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Redis that hangs, restarts, forgets its scripts, or cuts the link that announces changes."""
+import asyncio
 import signal
 import time
 
 import pytest
+import websockets
 
 from harness import until
 from test_one_owner import owner
@@ -115,6 +117,44 @@ def test_stale_answers_last_no_longer_than_trust(stage, fault):
     until("announcements are trusted again", lambda: router.join("moves").json()["source"] == "table")
     assert other.delete(f"/v1/rooms/moves?epoch={newer}").status == 204
     until("the next change is announced", lambda: router.get("/v1/rooms/moves/route").status == 404, 2)
+
+
+def test_one_slow_reply_is_not_told_as_a_store_that_is_away(stage):
+    """`degraded` keeps a node serving past its lease: said too soon, it would outlive the lease while others place its rooms."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", "registry.timeout_ms=300", "nodes.heartbeat_ms=5000", "nodes.lease_ms=60000")
+    node = stage.node("n1", router, heartbeat=False)
+    assert node.beat().json()["renewed"] is True
+    assert router.put("/v1/nodes/n1/cordon").status == 204
+    until("the fleet was read just now", lambda: router.node("n1")["state"] == "cordoned")
+    redis.client().execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    answer = node.beat()
+    redis.client().execute_command("CLIENT", "UNPAUSE")
+    assert answer.code() == "store_unavailable", answer
+    until("it goes on", lambda: node.beat().status == 200 and node.answers[-1].json()["renewed"])
+
+
+def test_a_stale_entry_leads_to_a_gate_that_refuses_and_the_request_follows(stage):
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    sets = ("rooms.trust_ms=60000", "nodes.lease_ms=60000", "registry.timeout_ms=5000", "server.park_ms=1000")
+    router, other = stage.router(f"registry.url=redis://127.0.0.1:{wire.port}", *sets), stage.router(f"registry.url={redis.url}", *sets)
+    stage.agent("n1", [other])
+    for r in (router, other):
+        r.wait_placeable("n1")
+    _, epoch = owner(router.join("moves"))
+    until("the room is in the table", lambda: router.join("moves").json()["source"] == "table")
+    assert wire.black_hole(lambda said: b"SUBSCRIBE" in said.upper()) >= 1
+    assert other.delete(f"/v1/rooms/moves?epoch={epoch}").status == 204
+    _, newer = owner(other.join("moves"))
+    assert owner(router.join("moves")) == ("n1", epoch), "the change was heard of all the same"
+
+    async def talk():
+        async with websockets.connect(f"ws://{router.url[7:]}/v1/rooms/moves/signal") as tunnel:
+            await tunnel.send("hello")
+            assert await tunnel.recv() == "hello"
+    asyncio.run(talk())
+    assert owner(router.join("moves")) == ("n1", newer)
 
 
 def test_a_store_behind_a_black_hole_costs_one_budget_and_is_found_again(stage):

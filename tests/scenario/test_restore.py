@@ -2,6 +2,7 @@
 """What the store lost comes back as the nodes report it; what does not fit together is told and mended. Fake nodes send their
 full list with each heartbeat, so "within two heartbeats" can be counted."""
 import asyncio
+import time
 
 import pytest
 
@@ -115,6 +116,57 @@ def test_flush_with_joins_under_way_places_nothing_anew(stage):
             assert answer.code() in ("store_rebuilding", "no_nodes", "owner_lost"), answer
     holder.beat()
     until("every room is back", lambda: asked(routers[0], owners) == owners, 5)
+
+
+def test_scalelite_348_one_node_that_has_not_told_its_rooms_is_waited_for(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1", "n2"))
+    owners = place([router], 20)
+    holder.beat(), holder.beat()
+    one, other = holder.nodes
+    mine, others = (next(room for room, found in owners.items() if found[0] == node.name) for node in (one, other))
+    redis.client().flushall()
+    holder.nodes, started = [one], time.monotonic()
+    until("three heartbeats are over", lambda: holder.beat() or time.monotonic() - started > 1.5)
+    assert owner(router.join(mine)) == owners[mine]
+    assert not is_whole(redis)
+    assert router.join(others).code() == "store_rebuilding"
+    holder.nodes = [one, other]
+    until("the store is whole", lambda: holder.beat() or is_whole(redis))
+    assert asked(router, owners) == owners
+
+
+def test_scalelite_617_a_router_that_knows_no_node_learns_of_the_loss_by_the_first_heartbeat(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1", "n2"))
+    owners = place([router], 20)
+    router.kill()
+    redis.client().flushall()
+    fresh = stage.router(f"registry.url={redis.url}", *SETS, "server.park_ms=200")
+    until("it takes the store for a new one", lambda: is_whole(redis))
+    one, other = holder.nodes
+    one.routers = other.routers = [fresh]
+    holder.nodes = [one]
+    holder.beat()
+    fresh.wait_placeable("n1")
+    theirs = [room for room, found in owners.items() if found[0] == other.name]
+    assert {fresh.join(room).code() for room in theirs[:3]} == {"store_rebuilding"}
+    holder.nodes = [one, other]
+    holder.beat(), holder.beat()
+    until("every room is back", lambda: asked(fresh, owners) == owners, 5)
+
+
+def test_a_router_that_ran_at_no_loss_waits_a_lease_for_nodes_that_it_never_knew(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1",))
+    holder.beat()
+    router.kill()
+    redis.client().flushall()
+    fresh = stage.router(f"registry.url={redis.url}", "nodes.heartbeat_ms=300", "nodes.lease_ms=2000", "nodes.grace_ms=200")
+    until("it takes the store for a new one", lambda: is_whole(redis))
+    holder.nodes[0].routers = [fresh]
+    holder.beat()
+    assert not is_whole(redis)
+    told = time.monotonic()
+    until("the store is whole", lambda: holder.beat() or is_whole(redis))
+    assert 1.5 < time.monotonic() - told < 5, "a lease and its grace, about"
 
 
 def test_an_old_snapshot_is_made_up_for_by_reports(stage, tmp_path):
@@ -269,6 +321,16 @@ def test_a_node_that_reports_anothers_room_with_a_huge_epoch_changes_nothing(sta
     asyncio.run(go())
     for r in (router, other):
         assert owner(r.join("mine")) == (name, epoch)
+
+
+def test_an_epoch_is_above_what_any_node_met(stage):
+    redis, (router,), holder = fleet(stage, count=1, names=("n1",))
+    met = int(time.time() * 1000) + 3600_000
+    assert holder.nodes[0].beat(max_epoch=met).status == 200
+    _, epoch = owner(router.join("above"))
+    assert epoch == met + 1
+    assert holder.nodes[0].beat(max_epoch=2 ** 53 - 2).status == 200  # years ahead: somebody's mistake
+    assert owner(router.join("later"))[1] == epoch + 1
 
 
 def test_foreign_rooms_are_counted_and_never_touched(stage):

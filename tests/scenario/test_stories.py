@@ -91,6 +91,7 @@ def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_
     epochs = {room: owner(router.join(room))[1] for room in ("a", "b")}
     stays = stage.node("stays", router)
     gone.stop_beating()
+    gone.vanish()
     until("the node is lost", lambda: router.node("gone")["state"] == "lost")
     router.wait_placeable("stays")
     assert {row["state"] for row in listed(router).values()} == {"lost"}
@@ -106,6 +107,7 @@ def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_
         until("they are swept", lambda: not listed(router))
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("known", [True, False])
 def test_joins_that_may_not_wait_place_rooms_of_a_lost_node_anew(stage, known):
     """With server.park_ms=0 none of them waits until the owner's loss is sure; one of the next must find it so."""
@@ -186,6 +188,23 @@ def test_rooms_outlive_neither_a_node_that_left_nor_its_next_process(stage, kind
     began = time.monotonic()
     until("as long again is over", lambda: time.monotonic() - began > 4)
     assert set(listed(router)) == {"c0", "c1", "c2"}
+=======
+def test_openvidu_a_restarted_node_is_not_taken_for_the_one_before(stage):
+    """The next process under a name says whom it replaces: the rooms of the one before are placed anew, before any lease ends."""
+    router = stage.router("nodes.lease_ms=60000")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    first = owner(router.join("r"))
+    before, node.incarnation = node.incarnation, node.incarnation + ".next"
+    node.stop_beating()
+    assert node.register().code() == "node_taken"
+    assert owner(router.join("r")) == first
+    assert node.register(replaces=before).status == 201 and node.beat().status == 200
+    node.rooms.clear()
+    router.wait_placeable("n1")
+    name, epoch = owner(router.join("r"))
+    assert epoch > first[1] and node.rooms == {"r": epoch}
+>>>>>>> h1
 
 
 def test_colyseus_968_missed_heartbeats_move_nothing_before_the_lease_ends(stage):

@@ -177,6 +177,7 @@ START_TEST(long_lists_go_in_parts)
 {
 	admitted_early = 0;
 	routers[0].seen = admits_not_yet;
+	routers[0].charged = 42;
 	play_start(1);
 	set_rooms(ROOMS_PART_MAX + 1, 6);
 	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
@@ -188,6 +189,7 @@ START_TEST(long_lists_go_in_parts)
 	CK_HAS_NOT(routers[0].asked[1].body.at, "\"000128\"");
 	CK_HAS(routers[0].asked[2].body.at, "\"rooms_part\":[2,2]}");
 	CK_HAS(routers[0].asked[2].body.at, "\"seq\":2,");
+	CK_HAS(routers[0].asked[2].body.at, "\"seen\":0,"); /* the sample is the round's, older than the first part's answer */
 	CK_HAS(routers[0].asked[2].body.at, "\"rooms\":[{\"room\":\"000128\",\"epoch\":5,\"participants\":0}]");
 	play_round();
 	CK_HAS(LAST(&routers[0]), "\"rooms_digest\":\"4097:");
@@ -529,6 +531,25 @@ START_TEST(a_lease_that_the_store_forgot_counts_to_its_end)
 }
 END_TEST
 
+START_TEST(after_a_lapse_nobody_is_let_in_before_the_last_part)
+{
+	play_start(1);
+	set_rooms(ROOMS_PART_MAX + 1, 6);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	is_hung_up(0);
+	for (int i = 0; i < 5; i++)
+		pass(1000);
+	PLAY_UNTIL(!node->in_round);
+	routers[0].does = FAKE_ANSWERS;
+	routers[0].seen = admits_not_yet;
+	admitted_early = 0;
+	pass(1000);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	CK_HAS(LAST(&routers[0]), "\"rooms_part\":[2,2]}");
+	ck_assert_uint_eq(admitted_early, 0);
+}
+END_TEST
+
 static uint64_t answer_takes_ms;
 static void answer_takes(struct fake_router *f)
 {
@@ -776,6 +797,7 @@ int main(void)
 	tcase_add_test(all, after_a_lapse_the_whole_list_comes_first);
 	tcase_add_test(all, a_heartbeat_says_whether_the_lease_was_unbroken);
 	tcase_add_test(all, a_lease_that_the_store_forgot_counts_to_its_end);
+	tcase_add_test(all, after_a_lapse_nobody_is_let_in_before_the_last_part);
 	tcase_add_test(all, the_lease_counts_from_before_the_sending);
 	tcase_add_test(all, failed_rounds_come_again_within_the_interval);
 	tcase_add_test(all, an_answer_may_change_the_lease);

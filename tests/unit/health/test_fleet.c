@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who lives, by our own watching alone; what a view holds; what outlives a view and what does not. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,68 @@ START_TEST(views_are_sorted_and_found)
 	ck_assert_uint_gt(view->version, version);
 	ck_assert_ptr_null(fleet_find(stage.fleet, "d"));
 	ck_assert(fleet_owns(stage.fleet, "b", "i1") && !fleet_owns(stage.fleet, "b", "i2") && !fleet_owns(stage.fleet, "b", ""));
+}
+END_TEST
+
+/* -- hearsay: a process that has started while the store is away ------------------------------------------------------------------ */
+static struct fleet *fleet_without_store(void)
+{
+	struct fleet_conf conf = stage_conf();
+
+	stage.away = true;
+	struct fleet *fleet = fleet_new(stage.loop, &stage.store, stage.retire, &conf);
+	fleet_start(fleet);
+	stage_pass(50);
+	return fleet;
+}
+
+static void hear(struct fleet *fleet, const char *incarnation, uint64_t registration, bool listed)
+{
+	struct node_record record = { .id = "a", .registration = registration, .seq = 1, .lease_ms = LEASE_MS, .listed = listed };
+	struct node_info info = { .signal_url = "ws://127.0.0.1:1/" };
+
+	snprintf(record.incarnation, sizeof(record.incarnation), "%s", incarnation);
+	fleet_hear(fleet, &record, &info);
+	stage_turn();
+}
+
+START_TEST(livekit_4663_nodes_that_are_heard_of_own_rooms_and_get_none)
+{
+	struct fleet *fleet = fleet_without_store();
+
+	hear(fleet, "i1", 7, true);
+	ck_assert(fleet_owns(fleet, "a", "i1"));
+	ck_assert_str_eq(fleet_find(fleet, "a")->info.signal_url, "ws://127.0.0.1:1/");
+	ck_assert(!fleet_view(fleet)->ready); /* nothing is placed by it */
+	fleet_free(fleet);
+}
+END_TEST
+
+START_TEST(of_two_that_are_heard_of_under_one_name_the_later_registration_counts)
+{
+	struct fleet *fleet = fleet_without_store();
+
+	hear(fleet, "i2", 8, false);
+	hear(fleet, "i1", 7, true); /* one that has not heard yet that it is over */
+	ck_assert(fleet_owns(fleet, "a", "i2") && !fleet_owns(fleet, "a", "i1"));
+	ck_assert(!fleet_find(fleet, "a")->record.listed);
+	hear(fleet, "i3", 9, false);
+	ck_assert(fleet_owns(fleet, "a", "i3") && !fleet_owns(fleet, "a", "i2"));
+	fleet_free(fleet);
+}
+END_TEST
+
+START_TEST(what_was_heard_gives_way_to_the_store)
+{
+	struct fleet *fleet = fleet_without_store();
+
+	hear(fleet, "i1", 7, true);
+	stage.away = false;
+	stage_pass(1000);
+	ck_assert(fleet_view(fleet)->ready && !fleet_find(fleet, "a"));
+	hear(fleet, "i1", 7, true);
+	ck_assert_ptr_null(fleet_find(fleet, "a"));
+	fleet_free(fleet);
 }
 END_TEST
 
@@ -546,6 +609,9 @@ int main(void)
 	tcase_add_checked_fixture(tc, stage_open, stage_close);
 	tcase_add_test(tc, views_are_sorted_and_found);
 	tcase_add_test(tc, a_view_is_not_ready_before_the_first_answer);
+	tcase_add_test(tc, livekit_4663_nodes_that_are_heard_of_own_rooms_and_get_none);
+	tcase_add_test(tc, of_two_that_are_heard_of_under_one_name_the_later_registration_counts);
+	tcase_add_test(tc, what_was_heard_gives_way_to_the_store);
 	tcase_add_test(tc, asked_for_while_one_is_under_way_is_once_more);
 	tcase_add_test(tc, a_node_is_joining_until_it_was_heard);
 	tcase_add_test(tc, jicofo_1143_half_an_interval_late_and_back_again);

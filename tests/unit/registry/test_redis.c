@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/retire.h"
+#include "base/str.h"
 #include "base/wait.h"
 #include "registry/nodes.h"
 #include "registry/redis_link.h"
@@ -209,6 +210,110 @@ static enum table_hit hit(const char *name)
 
 /* Read until it is kept: one answer may be overtaken, or come before the connection is tracked. */
 #define KEPT(name) UNTIL(found(name, true).state == ROOM_OPEN && hit(name) == TABLE_SURE)
+
+/* -- what a claim and a report leave at the key ------------------------------------------------------------------------------- */
+
+/* The record of what ended may be another router's, whose epochs this one never met. */
+START_TEST(livekit_4593_a_room_that_ended_comes_back_above_its_epoch)
+{
+	uint64_t ended = wall_ms() + 3600000;
+
+	redis_server_ask(&server, "HSET u*:r:a state gone epoch %llu", (unsigned long long)ended);
+	ck_assert_uint_eq(claim("a", 0, "n1").room.epoch, ended + 1);
+}
+END_TEST
+
+/* What ended leaves its epoch for ten minutes: that time must not become the next room's. */
+START_TEST(livekit_3317_no_time_to_live_is_left_at_a_room)
+{
+	struct restoring r = { .name = STR("a"), .node = "n1", .incarnation = "inc", .registration = 7, .hints = STR("") };
+	struct claimed ended = { 0 };
+	struct restored back = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t epoch = opened("a");
+
+		ck_assert_str_eq(redis_server_ask(&server, "PTTL u*:r:a"), ":-1");
+		ck_assert_int_eq(CALL(rooms_forget(store, STR("a"), epoch, DUE, &ended, w)), 0);
+		ck_assert_str_ne(redis_server_ask(&server, "PTTL u*:r:a"), ":-1");
+		r.epoch = epoch + 1;
+	}
+	ck_assert_int_eq(CALL(rooms_restore(store, &r, 1, DUE, &back, w)), 0);
+	ck_assert(back.won);
+	ck_assert_str_eq(redis_server_ask(&server, "PTTL u*:r:a"), ":-1");
+}
+END_TEST
+
+/* -- the mark of the data ------------------------------------------------------------------------------------------------------ */
+
+static struct store_mark looked(bool knows_nodes)
+{
+	struct store_mark mark = { 0 };
+
+	ck_assert_int_eq(CALL(registry_look_at_mark(store, knows_nodes, DUE, &mark, w)), 0);
+	return mark;
+}
+
+static bool doubt(uint64_t generation, uint64_t young_ms)
+{
+	bool done = false;
+
+	ck_assert_int_eq(CALL(registry_doubt(store, generation, young_ms, DUE, &done, w)), 0);
+	return done;
+}
+
+START_TEST(scalelite_313_who_knows_nodes_takes_an_empty_store_for_no_new_one)
+{
+	redis_server_ask(&server, "FLUSHALL");
+	ck_assert(!looked(true).whole);
+	redis_server_ask(&server, "FLUSHALL");
+	ck_assert(looked(false).whole);
+	ck_assert(looked(true).whole); /* it has a mark now */
+}
+END_TEST
+
+START_TEST(data_of_another_server_process_is_not_taken_for_whole)
+{
+	struct store_mark before = looked(true), after;
+
+	ck_assert(before.whole);
+	redis_server_ask(&server, "HSET u*:mark server 1");
+	after = looked(true);
+	ck_assert(!after.whole && after.generation != before.generation);
+	ck_assert_uint_eq(looked(true).generation, after.generation);
+}
+END_TEST
+
+START_TEST(only_the_generation_that_was_seen_is_doubted_or_called_whole)
+{
+	struct store_mark mark = looked(true);
+	bool done = true;
+
+	ck_assert(!doubt(mark.generation + 1, 10000));
+	redis_server_ask(&server, "HINCRBY u*:mark generation 1"); /* another router began it */
+	ck_assert(!doubt(mark.generation, 10000));
+	mark = looked(true);
+	ck_assert(doubt(mark.generation, 10000));
+	ck_assert(!looked(true).whole);
+	redis_server_ask(&server, "HINCRBY u*:mark generation 1");
+	ck_assert_int_eq(CALL(registry_call_whole(store, mark.generation, DUE, &done, w)), 0);
+	ck_assert(!done && !looked(true).whole);
+}
+END_TEST
+
+/* By then a node from before it would have been heard. */
+START_TEST(a_generation_that_is_old_is_not_doubted)
+{
+	struct store_mark mark = looked(true);
+
+	redis_server_ask(&server, "HSET u*:mark since %llu", (unsigned long long)(wall_ms() - 20000));
+	ck_assert(!doubt(mark.generation, 10000));
+	ck_assert(looked(true).whole);
+	redis_server_ask(&server, "DEL u*:mark"); /* where there is none, it is not known to be old */
+	ck_assert(doubt(mark.generation, 10000));
+	ck_assert(!looked(false).whole);
+}
+END_TEST
 
 /* -- who hears of changes ------------------------------------------------------------------------------------------------------ */
 
@@ -709,6 +814,30 @@ START_TEST(too_few_replicas_is_unknown)
 }
 END_TEST
 
+START_TEST(renewal_that_the_replicas_do_not_have_is_none)
+{
+	struct registration_request request = { .incarnation = "i", .info = STR("{}"), .lease_ms = 4000 };
+	struct renewal renewal = { .incarnation = "i", .seq = 1, .lease_ms = 4000, .load = STR("{}") };
+	struct registered registered = { 0 };
+	struct renewed renewed = { 0 };
+
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	renewal.registration = registered.registration;
+	ck_assert_int_eq(CALL(nodes_renew(store, "n1", &renewal, DUE, &renewed, w)), -ERR_STORE_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(data_that_all_replicas_have_is_taken_for_whole_by_another_server_process)
+{
+	struct store_mark before = looked(false), after;
+
+	ck_assert(before.whole);
+	redis_server_ask(&server, "HSET u*:mark server 1");
+	after = looked(true);
+	ck_assert(after.whole && after.generation == before.generation);
+}
+END_TEST
+
 static void setup_replicas(void)
 {
 	open_with(1, NULL, false);
@@ -1014,6 +1143,12 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	tcase_add_checked_fixture(plain, setup, teardown);
 	tcase_set_timeout(plain, 20);
+	tcase_add_test(plain, livekit_4593_a_room_that_ended_comes_back_above_its_epoch);
+	tcase_add_test(plain, livekit_3317_no_time_to_live_is_left_at_a_room);
+	tcase_add_test(plain, scalelite_313_who_knows_nodes_takes_an_empty_store_for_no_new_one);
+	tcase_add_test(plain, data_of_another_server_process_is_not_taken_for_whole);
+	tcase_add_test(plain, only_the_generation_that_was_seen_is_doubted_or_called_whole);
+	tcase_add_test(plain, a_generation_that_is_old_is_not_doubted);
 	tcase_add_test(plain, own_publish_then_foreign_change_is_heard);
 	tcase_add_test(plain, read_then_foreign_change_is_heard_each_time);
 	tcase_add_test(plain, own_claim_then_foreign_publish_is_heard);
@@ -1055,6 +1190,8 @@ int main(void)
 	tcase_add_checked_fixture(replicas, setup_replicas, teardown);
 	tcase_set_timeout(replicas, 50);
 	tcase_add_test(replicas, too_few_replicas_is_unknown);
+	tcase_add_test(replicas, data_that_all_replicas_have_is_taken_for_whole_by_another_server_process);
+	tcase_add_test(replicas, renewal_that_the_replicas_do_not_have_is_none);
 	suite_add_tcase(suite, replicas);
 	tcase_set_timeout(own, 50);
 	tcase_add_test(own, server_that_cannot_save_refuses_writes);

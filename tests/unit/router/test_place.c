@@ -419,15 +419,39 @@ START_TEST(livekit_4591_new_node_starts_slowly)
 }
 END_TEST
 
+/* The charges of what was placed bring a node up by themselves where a room costs much; where it costs little, only this does. */
+START_TEST(livekit_4591_new_node_does_not_take_a_burst)
+{
+	size_t hits[10] = { 0 };
+
+	bed_conf.slow_start_ms = 10000;
+	bed_conf.room_cost = 0.002;
+	bed_open(1);
+	for (int i = 0; i < 9; i++)
+		bed_node((char[]){ (char)('0' + i), 0 }, "", "{\"cpu\":0.5}");
+	bed_pass(20000);
+	bed_node("9", "", "{\"cpu\":0.0}");
+	for (int i = 0; i < 100; i++) {
+		char room[16];
+		snprintf(room, sizeof(room), "r%d", i);
+		ck_assert_int_eq(bed_place(0, room, &placed), 0);
+		hits[atoi(placed.node)]++;
+	}
+	ck_assert_uint_gt(hits[9], 10); /* it is the least loaded all the same */
+	ck_assert_uint_le(hits[9], 40); /* all 100 without */
+	bed_close();
+}
+END_TEST
+
 START_TEST(new_fleet_has_no_slow_start)
 {
 	size_t hits[2] = { 0 };
 
 	bed_conf.slow_start_ms = 10000;
 	bed_open(1);
-	bed_node("0", "", "{\"cpu\":0.5}");
+	bed_node("0", "", "{\"cpu\":0.6}");
 	bed_pass(20000);
-	bed_node("1", "", "{\"cpu\":0.1}");
+	bed_node("1", "", "{\"cpu\":0.3}"); /* raised by the mean it would not be chosen */
 	for (int i = 0; i < 20; i++)
 		hits[atoi(chosen_for("r"))]++;
 	ck_assert_uint_eq(hits[1], 20); /* half of the pool is new: it counts as it is */
@@ -551,8 +575,8 @@ int main(void)
 	};
 	const TTest *const bare[] = {
 		opens_under_way_only_need_time, least_load_wins_and_is_not_clamped, jicofo_1298_herd_of_eight_routers,
-		livekit_3784_routers_do_not_all_take_the_same_minimum,
-		livekit_4591_new_node_starts_slowly, new_fleet_has_no_slow_start, set_cost_is_not_learned_and_refuses,
+		livekit_3784_routers_do_not_all_take_the_same_minimum, livekit_4591_new_node_starts_slowly,
+		livekit_4591_new_node_does_not_take_a_burst, new_fleet_has_no_slow_start, set_cost_is_not_learned_and_refuses,
 	};
 	Suite *suite = suite_create("router/place");
 	TCase *with_router = tcase_create("one router"), *own_bed = tcase_create("own bed");
