@@ -139,7 +139,6 @@ def test_a_node_that_one_router_cannot_reach_holds_nothing_the_store_does_not_sa
     until("no node holds what the store does not say", holds_only_its_own)
 
 
-<<<<<<< HEAD
 def test_a_router_that_a_node_does_not_know_places_none_of_its_rooms(stage):
     """The one router that the node knows is cut off from the store, so that the node goes on past its lease; a router that
     starts meanwhile, and has the store, hears nothing of it."""
@@ -163,7 +162,8 @@ def test_a_router_that_a_node_does_not_know_places_none_of_its_rooms(stage):
     wire.heal()
     until("they know each other", lambda: b" " in redis.client().hget("usher:n:{n1}", "routers"))
     assert owner(fresh.join("talk"))[0] == "n1"
-=======
+
+
 def test_a_room_that_is_closing_waits_for_its_node(stage):
     """Nobody is sent to it, and nobody else gets it, before the node has let go."""
     router = stage.router("server.park_ms=200", "rooms.idle_ttl_ms=60000")
@@ -214,7 +214,6 @@ def test_colyseus_978_who_loses_the_race_to_open_a_room_evicts_what_it_opened(st
     loser, epoch = begun[0]
     assert answer == ((n2 if loser is n1 else n1).name, epoch + 1)
     until("the loser is told to let go", lambda: ("raced", epoch) in loser.evicted)
->>>>>>> h1
 
 
 def test_livekit_4797_a_late_delete_with_an_old_epoch_touches_nothing(stage):

@@ -107,7 +107,6 @@ def test_livekit_3766_rooms_of_vanished_nodes_are_listed_joinable_deletable_and_
         until("they are swept", lambda: not listed(router))
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("known", [True, False])
 def test_joins_that_may_not_wait_place_rooms_of_a_lost_node_anew(stage, known):
     """With server.park_ms=0 none of them waits until the owner's loss is sure; one of the next must find it so."""
@@ -188,7 +187,8 @@ def test_rooms_outlive_neither_a_node_that_left_nor_its_next_process(stage, kind
     began = time.monotonic()
     until("as long again is over", lambda: time.monotonic() - began > 4)
     assert set(listed(router)) == {"c0", "c1", "c2"}
-=======
+
+
 def test_openvidu_a_restarted_node_is_not_taken_for_the_one_before(stage):
     """The next process under a name says whom it replaces: the rooms of the one before are placed anew, before any lease ends."""
     router = stage.router("nodes.lease_ms=60000")
@@ -204,7 +204,6 @@ def test_openvidu_a_restarted_node_is_not_taken_for_the_one_before(stage):
     router.wait_placeable("n1")
     name, epoch = owner(router.join("r"))
     assert epoch > first[1] and node.rooms == {"r": epoch}
->>>>>>> h1
 
 
 def test_colyseus_968_missed_heartbeats_move_nothing_before_the_lease_ends(stage):
