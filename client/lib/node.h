@@ -89,7 +89,7 @@ struct usher_node {
 	bool in_round, fanned_out, renewed; /* of this round; renewed: by its last answer */
 	bool drains;   /* as the last renewal said */
 	bool degraded; /* since the last renewal some router has said so */
-	uint64_t unbroken_until_ms; /* the lease of the registration before this one would hold until then; 0: it had lapsed */
+	uint64_t unbroken_until_ms; /* the lease of the registration before this one would hold until then */
 	bool unasked;  /* a router was told that there is no link for: over ROUTERS_MAX, or no URL */
 	bool turning;
 	size_t pending;

@@ -176,8 +176,8 @@ static void write_changes(const struct node_rooms *rooms, const struct router_li
 	json_close(json, ']');
 }
 
-/* Since an answer confirmed its rooms the node has held them without a gap, so nobody else can have them: not by its word alone, but
- * by a lease that holds, or that would if the store had not forgotten this node. */
+/* Since an answer confirmed its rooms nobody else can have got them: the lease has held without a gap, or would hold if the store had
+ * not forgotten this node. */
 static bool is_unbroken(const struct usher_node *node)
 {
 	return usher_node_admits(node) || node->boot_ms() < node->unbroken_until_ms;
