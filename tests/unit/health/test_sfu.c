@@ -123,6 +123,20 @@ START_TEST(open_says_the_room_its_epoch_and_that_it_is_new)
 }
 END_TEST
 
+/* The node may have registered again since: it tells by this that the open is of a time before. */
+START_TEST(an_open_names_the_registration_that_its_room_was_claimed_for)
+{
+	struct sfu_room room = room_of("r");
+
+	room.registration = stage_node("a")->record.registration - 1;
+	asker = (struct asker){ .w.wake = wake };
+	ck_assert_int_eq(done(sfu_open(sfu, &room, &arena, &answer, &asker.w)), SFU_DONE);
+	char body[64];
+	snprintf(body, sizeof(body), "\"registration\":%llu,", (unsigned long long)room.registration);
+	ck_assert_msg(was_said(body), "%s", play.last);
+}
+END_TEST
+
 START_TEST(evict_says_the_epoch)
 {
 	play.answer = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -309,6 +323,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, open_says_the_room_its_epoch_and_that_it_is_new);
+	tcase_add_test(tc, an_open_names_the_registration_that_its_room_was_claimed_for);
 	tcase_add_test(tc, evict_says_the_epoch);
 	tcase_add_test(tc, colyseus_978_an_open_may_be_sent_twice_and_is_the_same);
 	tcase_add_test(tc, a_node_without_control_url_is_not_called);

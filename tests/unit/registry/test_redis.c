@@ -244,6 +244,20 @@ START_TEST(livekit_3317_no_time_to_live_is_left_at_a_room)
 }
 END_TEST
 
+/* The store seems up, so it is asked; nobody answers. */
+START_TEST(livekit_4663_an_unverified_entry_is_used_when_no_answer_comes)
+{
+	uint64_t epoch = opened("a");
+
+	KEPT("a");
+	redis_server_signal(&server, SIGSTOP);
+	rooms_distrust(store, STR("a"));
+	ck_assert(store_up(store) && hit("a") == TABLE_UNSURE);
+	ck_assert_uint_eq(found("a", false).epoch, epoch);
+	redis_server_signal(&server, SIGCONT);
+}
+END_TEST
+
 /* -- the mark of the data ------------------------------------------------------------------------------------------------------ */
 
 static struct store_mark looked(bool knows_nodes)
@@ -1145,6 +1159,7 @@ int main(void)
 	tcase_set_timeout(plain, 20);
 	tcase_add_test(plain, livekit_4593_a_room_that_ended_comes_back_above_its_epoch);
 	tcase_add_test(plain, livekit_3317_no_time_to_live_is_left_at_a_room);
+	tcase_add_test(plain, livekit_4663_an_unverified_entry_is_used_when_no_answer_comes);
 	tcase_add_test(plain, scalelite_313_who_knows_nodes_takes_an_empty_store_for_no_new_one);
 	tcase_add_test(plain, data_of_another_server_process_is_not_taken_for_whole);
 	tcase_add_test(plain, only_the_generation_that_was_seen_is_doubted_or_called_whole);

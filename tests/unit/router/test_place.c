@@ -443,6 +443,21 @@ START_TEST(livekit_4591_new_node_does_not_take_a_burst)
 }
 END_TEST
 
+START_TEST(ties_are_broken_at_random)
+{
+	size_t hits[2] = { 0 };
+
+	for (int i = 0; i < 40; i++) { /* each time the first room of a fleet */
+		bed_open(1);
+		bed_node("0", "", "{\"cpu\":0.1}");
+		bed_node("1", "", "{\"cpu\":0.1}");
+		hits[atoi(chosen_for("r"))]++;
+		bed_close();
+	}
+	ck_assert(hits[0] > 0 && hits[1] > 0);
+}
+END_TEST
+
 START_TEST(new_fleet_has_no_slow_start)
 {
 	size_t hits[2] = { 0 };
@@ -576,7 +591,8 @@ int main(void)
 	const TTest *const bare[] = {
 		opens_under_way_only_need_time, least_load_wins_and_is_not_clamped, jicofo_1298_herd_of_eight_routers,
 		livekit_3784_routers_do_not_all_take_the_same_minimum, livekit_4591_new_node_starts_slowly,
-		livekit_4591_new_node_does_not_take_a_burst, new_fleet_has_no_slow_start, set_cost_is_not_learned_and_refuses,
+		livekit_4591_new_node_does_not_take_a_burst, ties_are_broken_at_random, new_fleet_has_no_slow_start,
+		set_cost_is_not_learned_and_refuses,
 	};
 	Suite *suite = suite_create("router/place");
 	TCase *with_router = tcase_create("one router"), *own_bed = tcase_create("own bed");
