@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DELETE /v1/nodes/{node}?incarnation=…: the process leaves at once; its rooms are placed anew by their next joins. */
+/*
+ * DELETE /v1/nodes/{node}?incarnation=…: the process leaves at once; its rooms are placed anew by their next joins.
+ * With force=true an operator says so of a machine that is off, whichever process of it is registered: the same, audited. Should it
+ * live after all, it may let people in until its lease ends, and registers again.
+ */
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/log.h"
+#include "health/fleet.h"
 #include "registry/nodes.h"
+#include "router/events.h"
 #include "router/keeper.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -11,7 +19,7 @@
 
 struct leaving {
 	struct str incarnation;
-	bool left;
+	bool forced, left;
 };
 
 static int read_incarnation(struct request *);
@@ -23,6 +31,17 @@ static const struct step steps[] = {
 	STEPS_END
 };
 
+static int name_present(struct request *rq)
+{
+	struct leaving *leaving = rq->state;
+	const struct node *node = fleet_find(rq->worker->router->fleet, rq->names[NAME_NODE].at);
+
+	if (!node || !*node->record.incarnation)
+		return request_fail(rq, ERR_UNKNOWN_NODE, "no process is registered as %s", rq->names[NAME_NODE].at);
+	leaving->incarnation = str_of(arena_copy(request_arena(rq), node->record.incarnation, strlen(node->record.incarnation)));
+	return NEXT;
+}
+
 static int read_incarnation(struct request *rq)
 {
 	struct leaving *leaving = rq->state;
@@ -30,10 +49,13 @@ static int read_incarnation(struct request *rq)
 
 	if (!request_param(rq, "incarnation", &leaving->incarnation) || !request_param(rq, "force", &force))
 		return -ERR_BAD_REQUEST;
-	if (force.at)
-		return request_fail(rq, ERR_NOT_IMPLEMENTED, "force: not in this version");
+	if (force.at && !str_is(force, "true"))
+		return request_fail(rq, ERR_BAD_REQUEST, "force: must be true, or absent");
+	leaving->forced = force.at != NULL;
+	if (leaving->forced && !leaving->incarnation.at)
+		return name_present(rq);
 	if (!leaving->incarnation.at || !incarnation_valid(leaving->incarnation.at, leaving->incarnation.len))
-		return request_fail(rq, ERR_BAD_REQUEST, "incarnation: required, letters, digits, '.', '_', ':' or '-'");
+		return request_fail(rq, ERR_BAD_REQUEST, "incarnation: required without force=true; letters, digits, '.', '_', ':' or '-'");
 	return NEXT;
 }
 
@@ -52,7 +74,11 @@ static int left_node(struct request *rq)
 	keeper_refresh(rq->worker->router);
 	if (!leaving->left)
 		return request_fail(rq, ERR_STALE_INCARNATION, "incarnation: %s does not hold the node", leaving->incarnation.at);
-	log_info("node_left", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at));
+	log_line(leaving->forced ? LOG_WARN : LOG_INFO, leaving->forced ? "node_forced_out" : "node_left", "request", LOG_S(rq->id), "node",
+	         LOG_S(rq->names[NAME_NODE].at), "incarnation", LOG_S(leaving->incarnation.at), NULL);
+	if (leaving->forced)
+		events_emit(rq->worker->router, &(struct event){ .type = EVENT_NODE_LOST, .node = rq->names[NAME_NODE].at,
+		                                                 .detail = "an operator says that the machine is off" });
 	return request_empty(rq, 204);
 }
 

@@ -475,6 +475,19 @@ static int run_uncordon(struct ctl *ctl)
 	return ctl_change(ctl, "DELETE", ctl_path("/v1/nodes/", ctl->name, "/cordon"), STR(""), "takes new rooms again");
 }
 
+static int run_remove(struct ctl *ctl)
+{
+	struct buf target = ctl_path("/v1/nodes/", ctl->name, "");
+
+	if (!ctl->force) {
+		buf_free(&target);
+		fprintf(ctl->err, "usherctl: remove needs --force: its rooms are placed anew at once, so be sure that the machine is off\n");
+		return CTL_USAGE;
+	}
+	add_query(&target, "force", "true");
+	return ctl_change(ctl, "DELETE", target, STR(""), "is removed: its rooms are placed anew");
+}
+
 static int run_close(struct ctl *ctl)
 {
 	struct buf target = ctl_path("/v1/rooms/", ctl->name, "");
@@ -501,6 +514,7 @@ const struct command commands[] = {
 	{ "uncordon", "NODE", 0, run_uncordon, "new rooms again" },
 	{ "drain", "NODE", OPTION_DRAIN, run_drain, "no new rooms; those it has are waited for, or moved" },
 	{ "undrain", "NODE", 0, run_undrain, "undo a drain: rooms that have not moved stay" },
+	{ "remove", "NODE", OPTION_FORCE, run_remove, "give a node up whose machine is off: its rooms are placed anew at once" },
 	{ "move", "ROOM", OPTION_NODE | OPTION_EPOCH, run_move, "move a room to another node; its participants connect anew" },
 	{ "close", "ROOM", OPTION_EPOCH | OPTION_FORCE, run_close, "end a room: participants are cut, the name is free again" },
 	{ "routers", NULL, 0, run_routers, "all routers of this store" },

@@ -49,7 +49,7 @@ static const struct option_row option_rows[] = {
 	{ "region", "REGION", OPTION_REGION, set_region, "join: the wish for a new room" },
 	{ "pool", "POOL", OPTION_POOL, set_pool, "join: the pool of a new room" },
 	{ "epoch", "N", OPTION_EPOCH, set_epoch, "close, move: only if the room is at this epoch" },
-	{ "force", NULL, OPTION_FORCE, set_force, "close: whatever its epoch" },
+	{ "force", NULL, OPTION_FORCE, set_force, "close: whatever its epoch; remove: the machine is off" },
 	{ "policy", "POLICY", OPTION_DRAIN, set_policy, "drain: wait until rooms end (default), or move them now" },
 	{ "deadline-ms", "N", OPTION_DRAIN, set_deadline, "drain: what is left then is moved (none)" },
 	{ "wait", NULL, OPTION_DRAIN, set_wait, "drain: follow it until it is over; 1 if it does not come to that" },

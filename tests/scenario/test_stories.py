@@ -278,3 +278,26 @@ def test_scalelite_no_secret_of_the_store_in_answers_metrics_or_log(stage):
     said.append(router.log.read_text())
     assert not [text for text in said if "hunter2" in text]
     assert json.dumps(said)
+
+
+def test_an_operator_gives_a_node_up_whose_machine_is_off(stage):
+    """No lease is waited for; a process that lives after all registers again, and is told what was taken."""
+    router = stage.router("nodes.lease_ms=60000")
+    off = stage.node("off", router)
+    router.wait_placeable("off")
+    _, epoch = owner(router.join("r"))
+    stays = stage.node("stays", router)
+    router.wait_placeable("stays")
+    off.stop_beating()
+    for query, code in (("", "bad_request"), ("?force=1", "bad_request"), ("?force=true&incarnation=another", "stale_incarnation")):
+        assert router.delete(f"/v1/nodes/off{query}").code() == code
+    assert router.delete("/v1/nodes/nobody?force=true").code() == "unknown_node"
+    assert owner(router.join("r")) == ("off", epoch)
+    assert router.delete("/v1/nodes/off?force=true").status == 204
+    name, newer = owner(router.join("r"))
+    assert name == "stays" and newer > epoch
+    assert router.event("node_forced_out")["node"] == "off" and router.event("node_lost")["node"] == "off"
+    assert router.node("off") is None
+    off.report_rooms = True
+    assert off.beat().code() == "unknown_node" and off.register().status == 201
+    assert off.beat().json()["evict"] == [{"room": "r", "epoch": epoch}]

@@ -178,6 +178,7 @@ START_TEST(changes_say_what_they_did)
 	router_says("204 No Content", "");
 	router_says("204 No Content", "");
 	router_says("204 No Content", "");
+	router_says("204 No Content", "");
 	ck_assert_int_eq(run("cordon sfu-1"), CTL_DONE);
 	CK_ASKED(0, "PUT /v1/nodes/sfu-1/cordon HTTP/1.1\r\n");
 	ck_assert_int_eq(run("uncordon sfu-1"), CTL_DONE);
@@ -187,6 +188,9 @@ START_TEST(changes_say_what_they_did)
 	ck_assert_str_eq(out_text, "standup is closed\n");
 	ck_assert_int_eq(run("close standup --force"), CTL_DONE);
 	CK_ASKED(3, "DELETE /v1/rooms/standup?force=true HTTP/1.1\r\n");
+	ck_assert_int_eq(run("remove sfu-1"), CTL_USAGE); /* nothing was asked */
+	ck_assert_int_eq(run("remove sfu-1 --force"), CTL_DONE);
+	CK_ASKED(4, "DELETE /v1/nodes/sfu-1?force=true HTTP/1.1\r\n");
 }
 END_TEST
 
