@@ -33,6 +33,13 @@ static const struct registry_kind *kind_of(const char *url, const char **why)
 	return NULL;
 }
 
+bool registry_url_valid(const char *url, const char **why)
+{
+	const struct registry_kind *kind = kind_of(url, why);
+
+	return kind && (!kind->reads || kind->reads(url, why));
+}
+
 static char *copied(const char *text)
 {
 	char *copy = strdup(text);

@@ -35,6 +35,7 @@ struct registry_conf {
 	void (*unfit)(void *arg, const char *why);
 	void *arg;
 };
+bool registry_url_valid(const char *url, const char **why);
 /* Checks the URL; connects later. NULL with `why` for people. */
 struct registry *registry_new(struct loop *keeper, struct retire *, const struct registry_conf *, const char **why);
 void registry_free(struct registry *); /* all stores are freed already */

@@ -86,6 +86,7 @@ struct store_ops {
 /* -- one a process ---------------------------------------------------------------------------------------------------------- */
 struct registry_kind {
 	const char *name; /* registry_kind() */
+	bool (*reads)(const char *url, const char **why); /* NULL: every URL of this scheme */
 	void *(*open)(struct registry *, const char **why); /* NULL with `why`: not a URL of ours */
 	void (*close)(void *own);
 	bool (*up)(const void *own); /* any thread */

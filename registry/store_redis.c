@@ -4,6 +4,7 @@
 
 #include "base/wait.h"
 #include "registry/redis_store.h"
+#include "registry/redis_link.h"
 #include "registry/store_private.h"
 
 struct redis_handle {
@@ -258,6 +259,13 @@ static struct store *handle_new(struct registry *registry, struct loop *loop)
 	return &handle->base;
 }
 
+static bool reads(const char *url, const char **why)
+{
+	struct redis_target target;
+
+	return redis_target_parse(url, &target, why);
+}
+
 const struct registry_kind registry_redis = {
-	.name = "redis", .open = open_shared, .close = close_shared, .up = shared_up, .store_new = handle_new
+	.name = "redis", .reads = reads, .open = open_shared, .close = close_shared, .up = shared_up, .store_new = handle_new
 };

@@ -17,6 +17,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/url.h"
+#include "registry/registry.h"
 #include "router/conf.h"
 #include "router/fault.h"
 
@@ -93,7 +94,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
 
-	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[[user]:password@]host:port[/db], redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db] or redis+cluster://[[user]:password@]host:port,host:port", .secret = true },
+	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[[user]:password@]host:port[/db], redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db] or redis+cluster://[[user]:password@]host:port,host:port", .secret = true, .check = registry_url_valid },
 	{ "registry.sentinel_user", CONF_TEXT, AT(registry.sentinel_user), .def = "", .def_words = "the default one", .help = "user of the Sentinels themselves, which are asked with this and not with what registry.url says of the data servers", .check = is_redis_user },
 	{ "registry.sentinel_password", CONF_TEXT, AT(registry.sentinel_password), .def = "", .def_words = "none", .help = "their password; without one they are asked without", .secret = true, .check = is_redis_password },
 	{ "registry.prefix", CONF_TEXT, AT(registry.prefix), .def = "usher:", .help = "prefix of every key, so that several fleets can share a Redis", .check = is_prefix },

@@ -51,6 +51,14 @@ def test_stores_that_are_none_are_refused_in_words():
         assert code == 1 and "registry" in err, (url, err)
 
 
+def test_check_reads_the_url_of_the_store_and_does_not_print_it():
+    for url, words in (("rediss://u:secret@h:1", "TLS"), ("foo://secret", "must be memory:"), ("redis://secret", "redis://"),
+                       ("redis+sentinel://secret:1", "master-name")):
+        code, out, err = run("--check", "--set", f"registry.url={url}")
+        assert code == 1 and "registry.url" in err and words in err and "secret" not in out + err, err
+    assert run("--check", "--set", "registry.url=redis://user:secret@h:6379/1")[0] == 0
+
+
 def test_hup_reloads_what_is_reloadable_and_names_the_rest(stage, tmp_path):
     file = tmp_path / "usher.ini"
     file.write_text("[server]\norigins = https://a.example\n")
