@@ -33,7 +33,9 @@ struct rebuild {
 	bool witness;              /* we ran, and knew all nodes, when this generation began */
 	_Atomic bool called;
 	struct task call;
+	uint64_t asked_ms;         /* when the mark was asked for */
 	uint64_t watched_since_ms; /* this generation, or since we watch it again */
+	struct remembered *known;  /* of this generation: read before a mark that was still of it, so not cut short by a loss */
 	struct remembered *nodes;  /* of the generation before */
 };
 
@@ -42,17 +44,17 @@ static uint64_t now_of(const struct rebuild *r)
 	return loop_now_ms(r->router->loop);
 }
 
-static void forget_nodes(struct rebuild *r)
+static void forget(struct remembered **list)
 {
-	while (r->nodes) {
-		struct remembered *node = r->nodes;
-		r->nodes = node->next;
+	while (*list) {
+		struct remembered *node = *list;
+		*list = node->next;
 		free(node);
 	}
 }
 
-/* Those that lived by what we last saw. What is forgotten here, nobody waits for. */
-static void remember_nodes(struct rebuild *r)
+/* Those that live by what we last saw. */
+static void add_seen(struct rebuild *r, struct remembered **list)
 {
 	const struct fleet_view *view = fleet_view(r->router->fleet);
 
@@ -64,9 +66,28 @@ static void remember_nodes(struct rebuild *r)
 		if (!node)
 			abort();
 		memcpy(node->node, record->id, sizeof(node->node));
-		node->next = r->nodes;
-		r->nodes = node;
+		node->next = *list;
+		*list = node;
 	}
+}
+
+/* What is forgotten here, nobody waits for. In a cluster the list of nodes can be lost alone: then a view that was read between the
+ * loss and our notice of it lacks nodes that live. */
+static void remember_nodes(struct rebuild *r)
+{
+	r->nodes = r->known;
+	r->known = NULL;
+	add_seen(r, &r->nodes);
+}
+
+static void know_nodes(struct rebuild *r)
+{
+	const struct fleet_view *view = fleet_view(r->router->fleet);
+
+	if (!view->ready || view->seen_ms > r->asked_ms)
+		return; /* a loss may have come between the mark and the view: keep those of before */
+	forget(&r->known);
+	add_seen(r, &r->known);
 }
 
 /* -- whole again? --------------------------------------------------------------------------------------------------------- */
@@ -191,7 +212,9 @@ static void judge(struct rebuild *r)
 		call_whole(r);
 	} else {
 		if (r->mark.whole && satisfied)
-			forget_nodes(r);
+			forget(&r->nodes);
+		if (r->mark.whole && !r->nodes)
+			know_nodes(r);
 		rest(r);
 	}
 }
@@ -214,9 +237,10 @@ static void look(struct timer *t)
 	struct rebuild *r = container_of(t, struct rebuild, timer);
 
 	r->under_way = true;
+	r->asked_ms = now_of(r);
 	r->wait.wake = looked;
 	/* Nodes of a store whose mark we never saw are in it now: no memory of what it may have lost. */
-	bool knows_nodes = r->nodes || (r->mark.generation && fleet_view(r->router->fleet)->count);
+	bool knows_nodes = r->nodes || r->known || (r->mark.generation && fleet_view(r->router->fleet)->count);
 	int err = registry_look_at_mark(r->router->store, knows_nodes, now_of(r) + r->router->conf.registry.timeout_ms, &r->seen, &r->wait);
 	if (err != WAIT)
 		looked(&r->wait, err);
@@ -264,6 +288,7 @@ void rebuild_free(struct rebuild *r)
 {
 	timer_clear(r->router->loop, &r->timer);
 	wait_drop(&r->wait);
-	forget_nodes(r);
+	forget(&r->known);
+	forget(&r->nodes);
 	free(r);
 }

@@ -34,7 +34,7 @@ class Net:
         if os.geteuid() != 0:
             pytest.skip("namespaces need root")
         Net.count += 1
-        self.prefix, self.hosts, self.cuts, self.resolvers = f"chaos{os.getpid()}-{Net.count}", {}, [], []
+        self.prefix, self.hosts, self.cuts, self.resolvers = f"chaos{os.getpid()}-{Net.count}", {}, [], {}
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.hub = f"{self.prefix}-hub"
         run("ip", "netns", "add", self.hub)
@@ -45,7 +45,7 @@ class Net:
         self._enter(self.hub)
 
     def _in(self, space, *words):
-        run("ip", "netns", "exec", space, *words)
+        run("nsenter", f"--net=/run/netns/{space}", *words)
 
     def _enter(self, space):
         fd = os.open(f"/run/netns/{space}", os.O_RDONLY)
@@ -69,7 +69,10 @@ class Net:
     def within(self, name):
         """Words to put before a command line, so that it runs there."""
         self.host(name)
-        return ["ip", "netns", "exec", f"{self.prefix}-{name}"]
+        space = f"{self.prefix}-{name}"
+        if name in self.resolvers:
+            return ["ip", "netns", "exec", space]  # mounts its resolv.conf, which works nowhere but at a file system's root
+        return ["nsenter", f"--net=/run/netns/{space}"]
 
     def cut(self, name, *others):
         """Nothing passes any more between name and the others, and nobody is told."""
@@ -91,10 +94,10 @@ class Net:
         directory = pathlib.Path(f"/etc/netns/{self.prefix}-{name}")
         directory.mkdir(parents=True)
         (directory / "resolv.conf").write_text("nameserver 10.77.0.250\noptions timeout:5 attempts:2\n")
-        self.resolvers.append(directory)
+        self.resolvers[name] = directory
 
     def close(self):
-        for directory in self.resolvers:
+        for directory in self.resolvers.values():
             shutil.rmtree(directory)
         step_into(self.home)
         os.close(self.home)
