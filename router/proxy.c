@@ -86,6 +86,7 @@ int forward_request(struct request *rq)
 	to->stream_idle_ms = conf->sfu.stream_idle_ms;
 	signal_headers(rq, to->headers, &to->nheaders);
 	request_stream(rq);
+	sg->refused = (struct str){ 0 }; /* of the try before */
 	sg->forward = forward_start(rq->worker->http, rq->x, to, &ops, rq);
 	if (!sg->forward)
 		return request_fail(rq, ERR_INTERNAL, "out of memory or descriptors");

@@ -134,7 +134,8 @@ def test_one_slow_reply_is_not_told_as_a_store_that_is_away(stage):
     until("it goes on", lambda: node.beat().status == 200 and node.answers[-1].json()["renewed"])
 
 
-def test_a_stale_entry_leads_to_a_gate_that_refuses_and_the_request_follows(stage):
+@pytest.mark.parametrize("how", ["tunnel", "request"])
+def test_a_stale_entry_leads_to_a_gate_that_refuses_and_the_request_follows(stage, how):
     redis = stage.redis()
     wire = stage.wire(redis.port)
     sets = ("rooms.trust_ms=60000", "nodes.lease_ms=60000", "registry.timeout_ms=5000", "server.park_ms=1000")
@@ -153,7 +154,10 @@ def test_a_stale_entry_leads_to_a_gate_that_refuses_and_the_request_follows(stag
         async with websockets.connect(f"ws://{router.url[7:]}/v1/rooms/moves/signal") as tunnel:
             await tunnel.send("hello")
             assert await tunnel.recv() == "hello"
-    asyncio.run(talk())
+    if how == "tunnel":
+        asyncio.run(talk())
+    else:
+        assert router.get("/v1/rooms/moves/signal/x").status == 200
     assert owner(router.join("moves")) == ("n1", newer)
 
 
