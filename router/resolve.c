@@ -160,17 +160,20 @@ static int place_from(struct request *rq, uint64_t epoch)
 	return request_go(rq, choose_node);
 }
 
-/* The record names an owner that we do not know alive. */
+/* The record names an owner that we do not know alive. One that took it back since we missed it (another registration) is missed
+ * anew: what we read of the nodes may be older than that. */
 static int doubt_owner(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 	struct router *router = rq->worker->router;
 
-	if (rs->missed_epoch != rs->room.epoch)
-		rs->missed_since = doubts_since(router->doubts, rs->name, rs->room.epoch, fleet_view(router->fleet)->version);
+	if (rs->missed_epoch != rs->room.epoch || rs->missed_registration != rs->room.registration)
+		rs->missed_since = doubts_since(router->doubts, rs->name, rs->room.epoch, rs->room.registration,
+		                                fleet_view(router->fleet)->version);
 	rs->missed_epoch = rs->room.epoch;
+	rs->missed_registration = rs->room.registration;
 	bool missed = fleet_misses(router->fleet, rs->room.node, rs->room.incarnation, &rs->missed_since);
-	doubts_keep(router->doubts, rs->name, rs->room.epoch, rs->missed_since);
+	doubts_keep(router->doubts, rs->name, rs->room.epoch, rs->room.registration, rs->missed_since);
 	if (missed && rs->fresh)
 		return request_go(rq, confirm_loss);
 	rs->fresh = true;

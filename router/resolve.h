@@ -22,7 +22,8 @@ struct resolve {
 	bool wants_hints;        /* the answer hands them out: lost ones are asked of the node again */
 	struct place_wish *wish; /* NULL: none; in the arena */
 	int (*answer)(struct request *);
-	uint64_t missed_since, missed_epoch; /* see fleet_misses(); of the record at that epoch */
+	uint64_t missed_since; /* see fleet_misses(); of the record at this epoch, under this registration: */
+	uint64_t missed_epoch, missed_registration;
 	struct peer_room peer;   /* what another router says; */
 	bool asked_peers;        /* asked once */
 	struct store_mark mark;  /* read before an owner is given up, or helped */

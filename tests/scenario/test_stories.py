@@ -128,6 +128,23 @@ def test_joins_that_may_not_wait_place_rooms_of_a_lost_node_anew(stage, known):
     assert name == "stays" and later > epoch and stays.rooms["a"] == later
 
 
+def test_an_owner_that_took_its_room_back_is_not_given_up_by_an_older_reading_of_the_nodes(stage):
+    """It was missed for long; the record says that it is back, what was read of the nodes does not yet."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", *FAST, "server.park_ms=0", "rooms.idle_ttl_ms=60000")
+    gone = stage.node("gone", router)
+    router.wait_placeable("gone")
+    _, epoch = owner(router.join("a"))
+    gone.stop_beating()
+    until("the node is lost", lambda: router.node("gone")["state"] == "lost")
+    key, = redis.client().keys("usher:r:*")
+    until("it is missed", lambda: router.join("a").code() == "no_nodes")  # given up, and there is no other
+    other = stage.node("other", router, heartbeat=False)
+    assert redis.client().hincrby(key, "registration", 1) > 0
+    assert router.join("a").code() == "owner_lost"
+    assert not other.opens
+
+
 @pytest.mark.parametrize("kind", ["redis", "cluster"])
 def test_a_node_that_the_list_of_nodes_has_lost_is_listed_again(stage, kind):
     """It died, and a failover forgot that it was ever entered: nobody would see it, judge it or end its rooms."""

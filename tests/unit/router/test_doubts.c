@@ -19,20 +19,21 @@ static void teardown(void)
 
 START_TEST(of_this_room_and_epoch_only)
 {
-	doubts_keep(doubts, STR("a"), 7, 100);
-	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 102), 100);
-	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 8, 102), 0);
-	ck_assert_uint_eq(doubts_since(doubts, STR("b"), 7, 102), 0);
-	doubts_keep(doubts, STR("a"), 7, 0);
-	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 102), 0);
+	doubts_keep(doubts, STR("a"), 7, 3, 100);
+	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 3, 102), 100);
+	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 8, 3, 102), 0);
+	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 4, 102), 0); /* taken back since */
+	ck_assert_uint_eq(doubts_since(doubts, STR("b"), 7, 3, 102), 0);
+	doubts_keep(doubts, STR("a"), 7, 3, 0);
+	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 3, 102), 0);
 }
 END_TEST
 
 START_TEST(not_for_ever)
 {
-	doubts_keep(doubts, STR("a"), 7, 100);
-	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 111), 100);
-	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 112), 0);
+	doubts_keep(doubts, STR("a"), 7, 3, 100);
+	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 3, 111), 100);
+	ck_assert_uint_eq(doubts_since(doubts, STR("a"), 7, 3, 112), 0);
 }
 END_TEST
 
@@ -43,12 +44,12 @@ START_TEST(many_rooms_at_once)
 	for (uint64_t i = 0; i < 1000; i++) {
 		char name[16];
 		int len = snprintf(name, sizeof(name), "room-%u", (unsigned)i);
-		doubts_keep(doubts, (struct str){ name, (size_t)len }, i + 1, 100 + i);
+		doubts_keep(doubts, (struct str){ name, (size_t)len }, i + 1, 3, 100 + i);
 	}
 	for (uint64_t i = 0; i < 1000; i++) {
 		char name[16];
 		int len = snprintf(name, sizeof(name), "room-%u", (unsigned)i);
-		uint64_t since = doubts_since(doubts, (struct str){ name, (size_t)len }, i + 1, 101 + i);
+		uint64_t since = doubts_since(doubts, (struct str){ name, (size_t)len }, i + 1, 3, 101 + i);
 		ck_assert(since == 0 || since == 100 + i);
 		kept += since != 0;
 	}
