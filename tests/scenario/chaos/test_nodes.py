@@ -222,7 +222,7 @@ def test_chaos_agent_stopped_its_sfu_alive(make_fleet, size, say):
 
 def test_chaos_sfu_stopped_alone(make_fleet, size, say):
     """A hung SFU under a healthy agent: its lease goes on, so only its agent can say that it is sick."""
-    sick_s = 10 if size.rooms > 1000 else 2
+    sick_s = 10 if size.rooms > 1000 else 4  # five calls of half a second open the breaker: before the agent has called it sick
     fleet = make_fleet(janus=("n1",), agent_sets=[f"agent.sick_ms={sick_s * 1000}", "agent.call_timeout_ms=500"])
     owners = fleet.fill()
     fleet.begin()
