@@ -30,6 +30,7 @@ struct rebuild {
 	struct store_mark mark, seen; /* trusted; as just read */
 	bool under_way, again, done;
 	bool doubted;              /* this generation, and the store has heard it */
+	bool was_rebuilt;          /* this generation: we have seen it rebuilding */
 	bool witness;              /* we ran, and knew all nodes, when this generation began */
 	_Atomic bool called;
 	struct task call;
@@ -125,11 +126,19 @@ static bool is_whole_again(const struct rebuild *r)
 	return all_have_told(r);
 }
 
-/* Somebody began this generation as whole; we know nodes from before it. Until the store has heard that: whoever calls it whole
- * then, knows more. */
+/* Somebody began this generation as whole, and we know nodes from before it; or called it whole again, and a node that we remember
+ * has not told its rooms. Until the store has heard that: whoever calls it whole then, knows more. */
 static bool is_doubtful(const struct rebuild *r)
 {
-	return r->mark.whole && r->nodes && !r->doubted && !is_whole_again(r);
+	if (!r->mark.whole || !r->nodes || r->doubted)
+		return false;
+	return r->was_rebuilt ? !all_have_told(r) : !is_whole_again(r);
+}
+
+/* What the caller of `whole` has read of the nodes may be news to us. */
+static bool may_doubt(const struct rebuild *r)
+{
+	return !r->was_rebuilt || fleet_view(r->router->fleet)->seen_ms >= r->watched_since_ms;
 }
 
 /* -- looking -------------------------------------------------------------------------------------------------------------- */
@@ -150,6 +159,7 @@ static void take_mark(struct rebuild *r)
 		if (!r->nodes && (r->mark.generation || !fleet_view(r->router->fleet)->ready))
 			remember_nodes(r); /* else what we know was read from this very store */
 	}
+	r->was_rebuilt = !r->seen.whole || (r->was_rebuilt && !other);
 	r->mark = r->seen;
 	if (!is_doubtful(r)) /* else not for a moment: the mark of before stays, which nothing that is read now is of */
 		registry_trust_mark(r->router->registry, &r->mark);
@@ -206,7 +216,7 @@ static void judge(struct rebuild *r)
 {
 	bool satisfied = is_whole_again(r);
 
-	if (is_doubtful(r)) {
+	if (is_doubtful(r) && may_doubt(r)) {
 		doubt(r);
 	} else if (!r->mark.whole && satisfied) {
 		call_whole(r);
