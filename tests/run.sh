@@ -118,7 +118,7 @@ quick)
 	check tests/includes.sh
 	check tests/reference.sh build
 	unit build --no-suite long
-	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not silent_tunnel" 20
+	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not stories and not silent_tunnel" 20
 	;;
 scenario)
 	scenario build "$filter" 20
