@@ -144,6 +144,7 @@ struct nodes_all {
 	size_t nunread;
 	const char **unread; /* their ids; in the arena */
 };
+#define LISTED_BEATS 8 /* a node that the list of all nodes has lost is in it again after so many renewals at the latest */
 /* Every node; for the view that each process keeps. */
 int nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
 

@@ -14,7 +14,6 @@
 #include "registry/redis_read.h"
 #include "registry/redis_store.h"
 
-#define MEND_EVERY 8 /* heartbeats */
 
 struct node_op {
 	struct redis_op base;
@@ -158,7 +157,7 @@ int redis_nodes_renew(struct redis_store *store, const char *node, const struct 
 	command_u64(text, renewal->seen);
 	command_real(text, renewal->shown);
 	command_str(text, renewal->routers);
-	if (renewal->seq % MEND_EVERY == 1)
+	if (renewal->seq % LISTED_BEATS == 1)
 		set_of_nodes(store, "SADD", node);
 	return op_start(&op->base, due_ms, w);
 }

@@ -149,7 +149,7 @@ int registry_read_marks(struct store *store, uint64_t due_ms, struct store_mark 
 
 bool registry_mark_counts(const struct registry *registry, const struct store_mark *mark)
 {
-	return mark->whole && mark->generation == registry_generation(registry);
+	return mark->whole && mark->generation && mark->generation == registry_generation(registry);
 }
 
 int registry_doubt(struct store *store, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w)

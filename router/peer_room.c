@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The question is the load balancers' own: GET /v1/rooms/{room}/route, marked so that it is not passed on. A router that hangs
+ * The question is the load balancers' own: GET /v1/rooms/{room}/route, marked so that it is not passed on, that it is answered from
+ * what is known at once, and that the answer says which process the room was placed on. A router that hangs
  * costs PEERS_MS and no more; one that still has the store answers from there.
  */
 #include <stddef.h>
@@ -37,14 +38,16 @@ struct question {
 };
 
 struct said {
-	const char *node;
-	uint64_t epoch;
+	const char *node, *incarnation;
+	uint64_t registration, epoch;
 };
 static const struct json_member said_members[] = {
 	{ "node", JSON_STRING, offsetof(struct said, node), JSON_NO_HAS, 1, NODE_MAX, .required = true },
+	{ "incarnation", JSON_STRING, offsetof(struct said, incarnation), JSON_NO_HAS, 1, INCARNATION_MAX, .required = true },
+	{ "registration", JSON_U64, offsetof(struct said, registration), JSON_NO_HAS, 1, (double)EPOCH_MAX, .required = true },
 	{ "epoch", JSON_U64, offsetof(struct said, epoch), JSON_NO_HAS, 1, (double)EPOCH_MAX, .required = true },
 };
-static const struct json_shape said_shape = { said_members, 2, sizeof(struct said) };
+static const struct json_shape said_shape = { said_members, 4, sizeof(struct said) };
 
 static void question_free(struct question *q)
 {
@@ -67,6 +70,8 @@ static bool knows(struct question *q, const struct http_answer *answer)
 	if (answer->outcome != HTTP_ANSWERED || answer->status != 200 || json_read(answer->body, &said_shape, q->arena, &said, &fault) < 0)
 		return false;
 	memcpy(q->out->node, said.node, strlen(said.node) + 1);
+	memcpy(q->out->incarnation, said.incarnation, strlen(said.incarnation) + 1);
+	q->out->registration = said.registration;
 	q->out->epoch = said.epoch;
 	return true;
 }
@@ -115,9 +120,12 @@ int peer_room_ask(struct worker *worker, struct str room, struct arena *arena, s
 		abort();
 	*q = (struct question){ .op.dropped = dropped, .worker = worker, .arena = arena, .out = out };
 	worker->questions++;
-	for (size_t i = 0; i < view->count && q->under_way < PEERS_ASKED; i++)
-		if (view->peers[i].url && strcmp(view->peers[i].id, worker->router->id) != 0)
-			ask(q, &view->peers[i], room);
+	size_t first = (size_t)(random_unit() * (double)view->count); /* of many, not always the same ones */
+	for (size_t i = 0; i < view->count && q->under_way < PEERS_ASKED; i++) {
+		const struct peer *peer = &view->peers[(first + i) % view->count];
+		if (peer->url && strcmp(peer->id, worker->router->id) != 0)
+			ask(q, peer, room);
+	}
 	if (!q->under_way) {
 		question_free(q);
 		return NEXT;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * While the store does not answer, another router may know a room that this one was never asked for. Its word is as good as an
- * entry of our own table then: a gate refuses an epoch that is over. Nothing is placed by it.
+ * entry of our own table then, if it is about the process and registration that we know: a gate refuses an epoch that is over. Nothing
+ * is placed by it.
  */
 #pragma once
 
@@ -17,7 +18,8 @@ struct wait;
 struct worker;
 
 struct peer_room {
-	char node[NODE_MAX + 1];
+	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
+	uint64_t registration;
 	uint64_t epoch; /* 0: nobody knows the room */
 };
 /* Asks the others at once, at most PEERS_ASKED of them, for at most PEERS_MS; the first who knows it ends this. WAIT; NEXT with

@@ -120,6 +120,9 @@ int find_room(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 
+	/* Who asks has no store and little time. */
+	if (peer_room_asks(rq) && !rs->fresh && table_find(registry_table(rq->worker->router->registry), rs->name, &rs->room) != TABLE_MISS)
+		return NEXT;
 	return rooms_find(rq->worker->store, rs->name, rs->fresh, request_store_due(rq), &rs->room, &rq->wait);
 }
 
@@ -216,13 +219,14 @@ int ask_routers(struct request *rq)
 	return peer_room_ask(rq->worker, rs->name, request_arena(rq), &rs->peer, &rq->wait);
 }
 
-/* The node's process is the one that this router knows; an epoch that is over ends at its gate. */
+/* Of the process and registration that this router knows: one that has started or registered anew since may have forgotten what it
+ * evicted. An epoch that is over ends at the gate. */
 int asked_routers(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 	const struct node *node = rs->peer.epoch ? fleet_find(rq->worker->router->fleet, rs->peer.node) : NULL;
 
-	if (!node)
+	if (!node || strcmp(node->record.incarnation, rs->peer.incarnation) != 0 || node->record.registration != rs->peer.registration)
 		return -ERR_STORE_UNAVAILABLE;
 	rs->room = (struct room){ .state = ROOM_OPEN, .source = FROM_TABLE, .epoch = rs->peer.epoch,
 		                  .registration = node->record.registration, .hints = HINTS_LOST };
@@ -232,7 +236,6 @@ int asked_routers(struct request *rq)
 }
 
 /* -- confirm-loss --------------------------------------------------------------------------------------------------------- */
-/* A store that has lost its last writes names an earlier owner; the present one will say so. */
 /* What was read from the store counts; NEXT, or the request waits. */
 static int check_mark(struct request *rq)
 {
@@ -244,6 +247,7 @@ static int check_mark(struct request *rq)
 	return request_park(rq, find_room, ERR_STORE_REBUILDING);
 }
 
+/* A store that has lost its last writes names an earlier owner; the present one will say so. */
 int confirm_loss(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);

@@ -57,6 +57,10 @@ static int answer(struct request *rq)
 	json_str(&json, "node", rs->room.node);
 	json_u64(&json, "epoch", rs->room.epoch);
 	json_str(&json, "signal_url", node->info.signal_url);
+	if (peer_room_asks(rq)) {
+		json_str(&json, "incarnation", rs->room.incarnation);
+		json_u64(&json, "registration", rs->room.registration);
+	}
 	json_close(&json, '}');
 	return request_json(rq, 200, &text);
 }

@@ -8,7 +8,8 @@
  * process has now, took its index with it; what remains of its rooms is met there only, and nobody else would ever end it.
  *
  * Closing: `closing` in the store, evicted on the node, deleted. A room found `closing` (its closer died) is gone on with; one
- * whose node is lost is deleted after the same idle time: there is nothing to evict.
+ * whose node is lost is deleted after the same idle time, or that of unreported rooms where people were in it: there is nothing to
+ * evict.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@
 #define STORE_MS 1000
 #define WATCHED_MAX 65536   /* idle rooms watched at once; about 100 bytes and the name each */
 #define BUCKETS 8192
+#define ORPHAN UINT64_MAX   /* in place of uses: nobody counts them, and what is watched is that no process holds the room */
 
 struct watched {
 	struct watched *next;
@@ -103,12 +105,12 @@ static void unwatch(struct sweep *s, struct watched **at)
 }
 
 /* How long this room has stood still before our eyes: from when a first answer was here to when this one was asked for. */
-static uint64_t still_for(struct sweep *s, const struct rooms_row *row)
+static uint64_t still_for(struct sweep *s, const struct rooms_row *row, uint64_t uses)
 {
 	struct watched **at = watched_place(s, row->name), *w = *at;
 	uint64_t now = loop_now_ms(s->router->loop);
 
-	if (w && w->epoch == row->room.epoch && w->uses == row->uses) {
+	if (w && w->epoch == row->room.epoch && w->uses == uses) {
 		w->seen_ms = now;
 		return s->asked_ms > w->since_ms ? s->asked_ms - w->since_ms : 0;
 	}
@@ -123,7 +125,7 @@ static uint64_t still_for(struct sweep *s, const struct rooms_row *row)
 	}
 	if (w) {
 		w->epoch = row->room.epoch;
-		w->uses = row->uses;
+		w->uses = uses;
 		w->since_ms = w->seen_ms = now;
 	}
 	return 0;
@@ -212,13 +214,20 @@ static bool is_unread(const struct fleet_view *view, const char *node)
 	return false;
 }
 
+/* A view from before this page may lack the process that has the room since. */
+static bool sees_nodes(const struct sweep *s)
+{
+	const struct fleet_view *view = fleet_view(s->router->fleet);
+
+	return view->ready && view->seen_ms + s->router->conf.nodes.heartbeat_ms >= s->asked_ms && registry_whole(s->router->registry);
+}
+
 /* A lost node is none: its rooms are in its index, and it may come back for them. */
 static bool is_orphan(const struct sweep *s, const struct room *room)
 {
-	const struct fleet_view *view = fleet_view(s->router->fleet);
 	const struct node *node = fleet_find(s->router->fleet, room->node);
 
-	if (!view->ready || !registry_whole(s->router->registry) || is_unread(view, room->node))
+	if (!sees_nodes(s) || is_unread(fleet_view(s->router->fleet), room->node))
 		return false;
 	return !node || strcmp(node->record.incarnation, room->incarnation) != 0;
 }
@@ -226,14 +235,24 @@ static bool is_orphan(const struct sweep *s, const struct room *room)
 /* Its node is lost: what that reported last of people in it says little, and after a day nothing. */
 static bool is_abandoned(const struct sweep *s, const struct room *room)
 {
-	return fleet_view(s->router->fleet)->ready && registry_whole(s->router->registry) &&
-	       !fleet_owns(s->router->fleet, room->node, room->incarnation);
+	return sees_nodes(s) && !fleet_owns(s->router->fleet, room->node, room->incarnation);
 }
 
-/* Over the idle time: an owner that the list of nodes has lost is back in it after a few heartbeats. */
+/* Over the idle time: an owner that the list of nodes has lost enters itself again within LISTED_BEATS heartbeats. */
 static uint64_t orphan_ttl_ms(const struct router_conf *conf)
 {
-	return conf->rooms.idle_ttl_ms + conf->nodes.unfenced_ms;
+	uint64_t back = (LISTED_BEATS + 1) * conf->nodes.heartbeat_ms;
+
+	return conf->rooms.idle_ttl_ms + (back > conf->nodes.unfenced_ms ? back : conf->nodes.unfenced_ms);
+}
+
+/* Somebody holds it: should nobody later, that is watched from then on. */
+static void end_orphan(struct sweep *s, const struct rooms_row *row)
+{
+	struct watched **at = watched_place(s, row->name);
+
+	if (*at && (*at)->uses == ORPHAN)
+		unwatch(s, at);
 }
 
 /* -- looking -------------------------------------------------------------------------------------------------------------------------- */
@@ -242,17 +261,19 @@ static bool is_over(struct sweep *s, const struct rooms_row *row)
 	const struct router_conf *conf = &s->router->conf;
 	uint64_t still;
 
-	if (s->all && !is_orphan(s, &row->room))
+	if (s->all && !is_orphan(s, &row->room)) {
+		end_orphan(s, row);
 		return false;
+	}
 	if (row->room.state == ROOM_MOVING) {
 		mover_meet(s->router, row->name, &row->room);
 		return false;
 	}
 	if (row->room.state == ROOM_CLOSING)
-		return still_for(s, row) > STORE_MS; /* its closer may be at it */
+		return still_for(s, row, s->all ? ORPHAN : row->uses) > STORE_MS; /* its closer may be at it */
 	if (row->participants > 0 && !is_abandoned(s, &row->room))
 		return false;
-	still = still_for(s, row);
+	still = still_for(s, row, s->all ? ORPHAN : row->uses);
 	if (s->all)
 		return still >= orphan_ttl_ms(conf);
 	return still >= (row->participants ? conf->rooms.unreported_ttl_ms : conf->rooms.idle_ttl_ms);

@@ -182,8 +182,8 @@ static int opened(struct room *room, const struct job *job, int err)
 
 	if (!err)
 		hold(room, job->open.epoch, room->epoch == job->open.epoch ? room->participants : 0);
-	else if (err != -ERR_STALE_EPOCH && room->epoch != job->open.epoch)
-		refuse_upto(room, job->open.epoch); /* it goes elsewhere: should a hung SFU do it in the end, a poll finds it and ends it */
+	else if (err != -ERR_STALE_EPOCH && job->open.fresh && room->epoch != job->open.epoch)
+		refuse_upto(room, job->open.epoch); /* a new room goes elsewhere: should a hung SFU do it in the end, a poll finds it and ends it */
 	return late ? -ERR_STALE_EPOCH : err;
 }
 

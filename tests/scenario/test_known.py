@@ -81,6 +81,26 @@ def test_a_room_that_another_router_knows_is_joined_without_the_store(stage, all
     assert all("new" not in node.rooms for node in nodes)
 
 
+def test_what_another_router_knows_of_a_registration_before_opens_nothing(stage):
+    """The node may have forgotten since what it evicted; and the room may be another's."""
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    sets = ("nodes.heartbeat_ms=500", "nodes.lease_ms=60000", "registry.timeout_ms=300")
+    first, second = stage.router(f"registry.url={redis.url}", *sets), stage.router(f"registry.url=redis://127.0.0.1:{wire.port}", *sets)
+    node = stage.node("n1", second)
+    for router in (first, second):
+        router.wait_placeable("n1")
+    until("they know each other", lambda: len(second.get("/v1/routers").json()["routers"]) == 2)
+    assert first.join("r").status == 200
+    assert node.register().status == 200 and node.beat().status == 200
+    until("that is known", lambda: second.node("n1")["registration"] == node.registration)
+    node.opens.clear()
+    wire.cut(refuse=True)
+    until("the store is seen as down", lambda: second.metric("usher_store_up") == 0)
+    assert second.join("r").code() == "store_unavailable"
+    assert not node.opens
+
+
 async def hold_out(routers, owners, seconds):
     from harness import fetch
     end, asked = asyncio.get_running_loop().time() + seconds, 0

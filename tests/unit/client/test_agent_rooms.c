@@ -59,7 +59,7 @@ static void teardown(void)
 
 static int open_room(int i, const char *room, uint64_t epoch)
 {
-	struct adapter_open open = { .room = str_of(room), .epoch = epoch };
+	struct adapter_open open = { .room = str_of(room), .epoch = epoch, .fresh = true };
 
 	askers[i].wait.wake = woken;
 	return rooms_open(rooms, &open, &arena, &askers[i].opened, &askers[i].wait);
@@ -132,6 +132,19 @@ START_TEST(colyseus_978_an_open_that_a_hung_sfu_does_in_the_end_is_ended_again)
 	ck_assert_int_eq(open_room(2, "a", 6), WAIT);
 	fake_end(-ERR_TIMEOUT);
 	ck_assert_int_eq(admit("a", 6), ROOM_HELD);
+}
+END_TEST
+
+/* Its record is open and goes nowhere: whoever opened it again tries again. */
+START_TEST(a_ghost_whose_opening_failed_is_not_refused)
+{
+	struct adapter_open open = { .room = STR("a"), .epoch = 5 };
+
+	askers[0].wait.wake = woken;
+	ck_assert_int_eq(rooms_open(rooms, &open, &arena, &askers[0].opened, &askers[0].wait), WAIT);
+	fake_end(-ERR_TIMEOUT);
+	have("a", 5);
+	ck_assert_int_eq(admit("a", 5), ROOM_HELD);
 }
 END_TEST
 
@@ -393,6 +406,7 @@ int main(void)
 	tcase_add_test(all, a_poll_finds_rooms_again_and_counts_people);
 	tcase_add_test(all, what_the_sfu_no_longer_has_is_gone);
 	tcase_add_test(all, colyseus_978_an_open_that_a_hung_sfu_does_in_the_end_is_ended_again);
+	tcase_add_test(all, a_ghost_whose_opening_failed_is_not_refused);
 	tcase_add_test(all, a_poll_asked_before_the_open_does_not_know_the_room);
 	tcase_add_test(all, a_poll_asked_before_the_replacement_does_not_bring_the_old_one_back);
 	tcase_add_test(all, a_poll_that_finds_an_evicted_room_ends_it);
