@@ -201,7 +201,7 @@ static const struct store_ops memory_ops = {
 	.find = memory_find, .claim = memory_claim, .confirm = memory_confirm, .publish = memory_publish, .move = memory_move,
 	.restore = memory_restore, .shut = memory_shut, .forget = memory_forget,
 	.list = memory_list, .touch = memory_touch,
-	.register_node = memory_register, .renew = memory_renew, .leave = memory_leave, .lose = memory_lose,
+	.register_node = memory_register, .renew = memory_renew, .leave = memory_leave, .lose = memory_lose, .holds = memory_holds,
 	.set_wish = memory_set_wish, .listed = memory_listed,
 	.mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt, .reset_breakers = memory_reset_breakers, .reserve = memory_reserve,
 	.release = memory_release, .index = memory_index, .unindex = memory_unindex, .report_rooms = memory_report_rooms,

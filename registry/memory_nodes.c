@@ -318,6 +318,23 @@ int memory_leave(struct store *store, const char *node, const char *incarnation,
 	return call_start(&call->base, due_ms, w);
 }
 
+static int holds_run(struct memory *memory, struct memory_call *base)
+{
+	struct node_call *call = node_call(base);
+	const struct memory_node *node = memory_node_find(memory, call->node);
+
+	call->got.flag = is_held(node) && !node->record.lost && strcmp(node->record.incarnation, call->incarnation) == 0;
+	return 0;
+}
+
+int memory_holds(struct store *store, const char *node, const char *incarnation, uint64_t due_ms, bool *holds, struct wait *w)
+{
+	struct node_call *call = node_call_new(store, node, holds_run, flag_give, holds);
+
+	call->incarnation = call_keep_z(&call->base, incarnation);
+	return call_start(&call->base, due_ms, w);
+}
+
 static int lose_run(struct memory *memory, struct memory_call *base)
 {
 	struct node_call *call = node_call(base);

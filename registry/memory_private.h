@@ -98,6 +98,7 @@ int memory_register(struct store *, const char *node, const struct registration_
 int memory_renew(struct store *, const char *node, const struct renewal *, uint64_t due_ms, struct renewed *out,
                  struct wait *w);
 int memory_leave(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *w);
+int memory_holds(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *holds, struct wait *);
 int memory_lose(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
                 struct wait *w);
 int memory_set_wish(struct store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *w);

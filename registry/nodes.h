@@ -61,6 +61,14 @@ int nodes_renew(struct store *, const char *node, const struct renewal *, uint64
 int nodes_leave(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *);
 /* Writes `lost` if (registration, seq) is still what the caller watched. */
 int nodes_lose(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost, struct wait *);
+/* Is this process gone? By its node's own record, as the list of all nodes can be lost alone (then it is put into that again), and by
+ * the marks of all parts, read after it. */
+enum owner_seen {
+	OWNER_HOLDS,   /* registered, and not lost */
+	OWNER_UNKNOWN, /* its record may be from before a loss, or lost with one */
+	OWNER_GONE
+};
+int nodes_owner(struct store *, const char *node, const char *incarnation, uint64_t due_ms, enum owner_seen *out, struct wait *);
 /* -ERR_UNKNOWN_NODE. A wish outlives the node's restarts. `drain`: JSON that goes with WISH_DRAINING, at most DRAIN_MAX bytes; else
  * empty. */
 #define DRAIN_MAX 255

@@ -6,6 +6,7 @@
  * heartbeat any more see redis_unlisted.c.
  */
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -18,6 +19,7 @@
 struct node_op {
 	struct redis_op base;
 	char node[NODE_MAX + 1];
+	char incarnation[INCARNATION_MAX + 1]; /* of redis_nodes_holds() */
 	union {
 		struct registered registered;
 		struct renewed renewed;
@@ -206,6 +208,30 @@ int redis_nodes_leave(struct redis_store *store, const char *node, const char *i
 	struct node_op *op = node_op_new(store, node, left, false, left_take, flag_give);
 
 	command_z(node_script(op, SCRIPT_LEAVE, true, true, true, 1), incarnation);
+	return op_start(&op->base, due_ms, w);
+}
+
+static int holds_take(struct redis_op *base, const struct redisReply *reply)
+{
+	struct node_op *op = container_of(base, struct node_op, base);
+
+	if (reply_count(reply) != 2)
+		return -ERR_STORE_UNAVAILABLE;
+	op->got.flag = str_is(reply_str(reply_at(reply, 0)), op->incarnation) && !str_is(reply_str(reply_at(reply, 1)), "1");
+	return 0;
+}
+
+int redis_nodes_holds(struct redis_store *store, const char *node, const char *incarnation, uint64_t due_ms, bool *holds, struct wait *w)
+{
+	struct node_op *op = node_op_new(store, node, holds, false, holds_take, flag_give);
+	struct buf *text = &op->base.call.text;
+
+	snprintf(op->incarnation, sizeof op->incarnation, "%s", incarnation);
+	command_start(text, 4);
+	command_z(text, "HMGET");
+	command_node(text, store, node, KEY_NODE);
+	command_z(text, "incarnation");
+	command_z(text, "lost");
 	return op_start(&op->base, due_ms, w);
 }
 

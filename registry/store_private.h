@@ -57,6 +57,7 @@ struct store_ops {
 	int (*leave)(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *left, struct wait *w);
 	int (*lose)(struct store *, const char *node, uint64_t registration, uint64_t seq, uint64_t due_ms, bool *lost,
 	            struct wait *w);
+	int (*holds)(struct store *, const char *node, const char *incarnation, uint64_t due_ms, bool *holds, struct wait *w); /* nor lost */
 	int (*set_wish)(struct store *, const char *node, enum node_wish, struct str drain, uint64_t due_ms, struct wait *w);
 	void (*listed)(struct store *, const char *node, uint64_t registration, uint64_t generation);
 	int (*reset_breakers)(struct store *, const char *node, uint64_t due_ms, struct wait *w);

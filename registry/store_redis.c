@@ -198,6 +198,11 @@ static int scan_nodes(struct store *store, const char *cursor, struct arena *are
 	return redis_nodes_scan(of(store), cursor, arena, due_ms, out, w);
 }
 
+static int holds(struct store *store, const char *node, const char *incarnation, uint64_t due_ms, bool *out, struct wait *w)
+{
+	return redis_nodes_holds(of(store), node, incarnation, due_ms, out, w);
+}
+
 static void list_again(struct store *store, const char *node)
 {
 	redis_nodes_list_again(of(store), node);
@@ -228,6 +233,7 @@ static const struct store_ops redis_ops = {
 	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
 	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes, .nodes_scan = scan_nodes, .list_again = list_again,
+	.holds = holds,
 	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,
 };
 

@@ -19,6 +19,7 @@
 struct closing {
 	uint64_t epoch; /* 0: any, by force */
 	uint64_t missed_since;
+	enum owner_seen owner;
 	struct room room;
 	struct claimed shut, gone;
 	struct sfu_answer evicted;
@@ -28,6 +29,7 @@ static int read_epoch(struct request *);
 static int find_room(struct request *), found_room(struct request *);
 static int shut_room(struct request *), shut(struct request *);
 static int evict(struct request *), evicted(struct request *);
+static int confirm_loss(struct request *), confirmed_loss(struct request *);
 static int forget_room(struct request *), forgotten(struct request *);
 
 static const struct step steps[] = {
@@ -35,6 +37,7 @@ static const struct step steps[] = {
 	{ "find-room", find_room, found_room, NULL, true },
 	{ "shut-room", shut_room, shut, NULL, true },
 	{ "evict", evict, evicted, NULL, false },
+	{ "confirm-loss", confirm_loss, confirmed_loss, NULL, true },
 	{ "forget-room", forget_room, forgotten, NULL, true },
 	STEPS_END
 };
@@ -101,18 +104,36 @@ static int evict(struct request *rq)
 	return sfu_evict(rq->worker->sfu, &room, request_arena(rq), &cl->evicted, &rq->wait);
 }
 
+static int look_again(struct request *rq)
+{
+	keeper_refresh(rq->worker->router);
+	return request_park(rq, evict, ERR_NODE_UNAVAILABLE);
+}
+
 static int evicted(struct request *rq)
 {
 	struct closing *cl = rq->state;
 	const struct fleet *fleet = rq->worker->router->fleet;
 
-	if (cl->evicted.verdict == SFU_DONE || fleet_misses(fleet, cl->room.node, cl->room.incarnation, &cl->missed_since))
+	if (cl->evicted.verdict == SFU_DONE)
+		return request_go(rq, forget_room);
+	if (fleet_misses(fleet, cl->room.node, cl->room.incarnation, &cl->missed_since))
 		return NEXT;
-	if (cl->missed_since) {
-		keeper_refresh(rq->worker->router);
-		return request_park(rq, evict, ERR_NODE_UNAVAILABLE);
-	}
+	if (cl->missed_since)
+		return look_again(rq);
 	return request_fail(rq, ERR_NODE_UNAVAILABLE, "node %s did not confirm; the room stays `closing` until it does", cl->room.node);
+}
+
+static int confirm_loss(struct request *rq)
+{
+	struct closing *cl = rq->state;
+
+	return nodes_owner(rq->worker->store, cl->room.node, cl->room.incarnation, request_store_due(rq), &cl->owner, &rq->wait);
+}
+
+static int confirmed_loss(struct request *rq)
+{
+	return ((struct closing *)rq->state)->owner == OWNER_GONE ? NEXT : look_again(rq);
 }
 
 static int forget_room(struct request *rq)

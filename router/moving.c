@@ -233,6 +233,24 @@ static void evicted(struct moving *m, int err)
 		wait_for(m, nodes_room(m->router->store, m->from.node, m->name, due(m), &m->held, &m->wait), looked);
 }
 
+static void look_again(struct moving *m)
+{
+	if (loop_now_ms(m->router->loop) >= m->until_ms) {
+		fail(m, -ERR_NODE_UNAVAILABLE);
+		return;
+	}
+	fleet_refresh(m->router->fleet);
+	timer_set(m->router->loop, &m->timer, LOOK_MS, again);
+}
+
+static void judged(struct moving *m, int err)
+{
+	if (!err && m->owner == OWNER_GONE)
+		let_go(m); /* nobody is there to hold it */
+	else
+		look_again(m);
+}
+
 static void evict(struct moving *m)
 {
 	struct sfu_room room = { .node = m->from.node, .incarnation = m->from.incarnation, .room = m->name, .epoch = m->from.epoch,
@@ -241,12 +259,9 @@ static void evict(struct moving *m)
 	if (fleet_owns(m->router->fleet, room.node, room.incarnation)) {
 		wait_for(m, sfu_evict(m->sfu, &room, &m->arena, &m->answer, &m->wait), evicted);
 	} else if (fleet_misses(m->router->fleet, room.node, room.incarnation, &m->missed_since)) {
-		let_go(m); /* nobody is there to hold it */
-	} else if (loop_now_ms(m->router->loop) >= m->until_ms) {
-		fail(m, -ERR_NODE_UNAVAILABLE);
+		wait_for(m, nodes_owner(m->router->store, room.node, room.incarnation, due(m), &m->owner, &m->wait), judged);
 	} else {
-		fleet_refresh(m->router->fleet);
-		timer_set(m->router->loop, &m->timer, LOOK_MS, again);
+		look_again(m);
 	}
 }
 

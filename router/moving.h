@@ -41,6 +41,7 @@ struct moving {
 	struct placed placed;
 	bool left, reserved, returns;
 	int err;
+	enum owner_seen owner; /* of the node that is to let go, where it is missed */
 	uint64_t retry_ms, epoch, registration, until_ms, missed_since; /* epoch, registration: of the record as we left it */
 	struct reserved reservation;
 	struct claimed claim;

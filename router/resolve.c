@@ -5,7 +5,7 @@
  * router that dies between two steps leaves an `opening` record that the room's next join completes.
  *
  * An owner is given up only when the record is read anew, the view of the fleet was read twice since it first missed the owner
- * (fleet_misses()), and the store is seen to be whole after all that.
+ * (fleet_misses()), its own record says so too, and the store is seen to be whole after all that (nodes_owner()).
  */
 #include <string.h>
 
@@ -236,32 +236,36 @@ int asked_routers(struct request *rq)
 }
 
 /* -- confirm-loss --------------------------------------------------------------------------------------------------------- */
-/* What was read from the store counts; NEXT, or the request waits. */
-static int check_mark(struct request *rq)
+/* What was read from the store may be from before a loss. */
+static int await_whole(struct request *rq)
 {
-	if (registry_mark_counts(rq->worker->router->registry, &resolve_of(rq)->mark))
-		return NEXT;
 	give_back_slot(rq);
 	resolve_of(rq)->fresh = true;
 	rebuild_look_soon(rq->worker->router);
 	return request_park(rq, find_room, ERR_STORE_REBUILDING);
 }
 
-/* A store that has lost its last writes names an earlier owner; the present one will say so. */
+/* A store that has lost its last writes names an earlier owner, and one that has lost its list of nodes lacks the present one. */
 int confirm_loss(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
 
 	if (!rs->may_place)
 		return request_fail(rq, ERR_OWNER_LOST, "node %s is lost; a join places the room anew", rs->room.node);
-	return registry_read_marks(rq->worker->store, request_store_due(rq), &rs->mark, &rq->wait);
+	return nodes_owner(rq->worker->store, rs->room.node, rs->room.incarnation, request_store_due(rq), &rs->owner, &rq->wait);
 }
 
 int confirmed_loss(struct request *rq)
 {
-	int next = check_mark(rq);
+	struct resolve *rs = resolve_of(rq);
 
-	return next == NEXT ? place_from(rq, resolve_of(rq)->room.epoch) : next;
+	if (rs->owner == OWNER_GONE)
+		return place_from(rq, rs->room.epoch);
+	if (rs->owner == OWNER_UNKNOWN)
+		return await_whole(rq);
+	give_back_slot(rq); /* it is only missing in what we read of the nodes */
+	keeper_refresh(rq->worker->router);
+	return request_park(rq, find_room, ERR_OWNER_LOST);
 }
 
 /* -- choose-node ---------------------------------------------------------------------------------------------------------- */
@@ -447,7 +451,7 @@ int confirm_whole(struct request *rq)
 
 int confirmed_whole(struct request *rq)
 {
-	return check_mark(rq);
+	return registry_mark_counts(rq->worker->router->registry, &resolve_of(rq)->mark) ? NEXT : await_whole(rq);
 }
 
 /* -- open-room ------------------------------------------------------------------------------------------------------------- */

@@ -26,7 +26,8 @@ struct resolve {
 	uint64_t missed_epoch, missed_registration;
 	struct peer_room peer;   /* what another router says; */
 	bool asked_peers;        /* asked once */
-	struct store_mark mark;  /* read before an owner is given up, or helped */
+	enum owner_seen owner;   /* read before it is given up */
+	struct store_mark mark;  /* read before an opening room is helped */
 	struct placing *placing;
 };
 

@@ -54,6 +54,7 @@ struct sweep {
 	size_t row;              /* of the page: the next to be judged */
 	uint64_t asked_ms;       /* when the page was asked for: no use after that is in it */
 	struct rooms_row closing; /* the room being closed */
+	enum owner_seen owner;   /* of that, where it is missed */
 	struct claimed claim;
 	struct sfu_answer evicted;
 	struct sfu *sfu;
@@ -182,7 +183,7 @@ static void evict(struct sweep *s)
 		                 .epoch = s->closing.room.epoch };
 
 	worker_close_room(s->router, s->closing.name, s->closing.room.epoch, 1000, "room_closed", 0);
-	if (!fleet_owns(s->router->fleet, room.node, room.incarnation))
+	if (s->owner == OWNER_GONE)
 		forget(s);
 	else
 		wait_for(s, sfu_evict(s->sfu, &room, &s->arena, &s->evicted, &s->wait), evicted);
@@ -196,13 +197,32 @@ static void shut(struct sweep *s, int err)
 		go_on(s);
 }
 
-static void close_room(struct sweep *s, const struct rooms_row *row)
+static void shut_room(struct sweep *s)
 {
-	s->closing = *row;
-	if (row->room.state == ROOM_CLOSING)
+	if (s->closing.room.state == ROOM_CLOSING)
 		evict(s);
 	else
-		wait_for(s, rooms_shut(s->router->store, row->name, row->room.epoch, due(s), &s->claim, &s->wait), shut);
+		wait_for(s, rooms_shut(s->router->store, s->closing.name, s->closing.room.epoch, due(s), &s->claim, &s->wait), shut);
+}
+
+static void judged(struct sweep *s, int err)
+{
+	if (!err && s->owner == OWNER_GONE)
+		shut_room(s);
+	else
+		go_on(s); /* it is only missing in what we read of the nodes */
+}
+
+static void close_room(struct sweep *s, const struct rooms_row *row)
+{
+	const struct room *room = &row->room;
+
+	s->closing = *row;
+	s->owner = OWNER_HOLDS;
+	if (fleet_owns(s->router->fleet, room->node, room->incarnation))
+		shut_room(s);
+	else
+		wait_for(s, nodes_owner(s->router->store, room->node, room->incarnation, due(s), &s->owner, &s->wait), judged);
 }
 
 /* -- rooms of a process that is gone for good ------------------------------------------------------------------------------------------- */

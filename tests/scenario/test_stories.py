@@ -3,6 +3,7 @@
 stand with their own kind."""
 import asyncio
 import json
+import threading
 import time
 
 import pytest
@@ -143,6 +144,34 @@ def test_an_owner_that_took_its_room_back_is_not_given_up_by_an_older_reading_of
     assert redis.client().hincrby(key, "registration", 1) > 0
     assert router.join("a").code() == "owner_lost"
     assert not other.opens
+
+
+def test_a_living_owner_that_the_list_of_nodes_has_lost_keeps_its_rooms(stage):
+    """A leaving that was told late, or a failover, takes it off the list; its own record says that it is there."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", "nodes.lease_ms=60000", "nodes.heartbeat_ms=300", "server.park_ms=2000",
+                          "rooms.idle_ttl_ms=60000")
+    lives = stage.node("lives", router)
+    router.wait_placeable("lives")
+    held = owner(router.join("r"))
+    stays = stage.node("stays", router)
+    router.wait_placeable("stays")
+    over = threading.Event()
+
+    def forget():
+        while not over.wait(0.02):
+            redis.command("SREM", "usher:nodes", "lives")
+    thread = threading.Thread(target=forget)
+    thread.start()
+    try:
+        until("it is missed", lambda: router.node("lives") is None)
+        answer = router.join("r")
+        assert answer.code() == "owner_lost" or owner(answer) == held, answer
+    finally:
+        over.set()
+        thread.join()
+    assert owner(until("it is there again", lambda: (a := router.join("r")).status == 200 and a)) == held
+    assert not stays.opens and lives.rooms == {"r": held[1]}
 
 
 @pytest.mark.parametrize("kind", ["redis", "cluster"])

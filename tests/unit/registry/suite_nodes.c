@@ -187,6 +187,33 @@ START_TEST(strangers_must_register)
 }
 END_TEST
 
+static enum owner_seen seen(const char *node, const char *incarnation)
+{
+	enum owner_seen out = OWNER_UNKNOWN;
+
+	OK(nodes_owner(s, node, incarnation, DUE, &out, w));
+	return out;
+}
+
+START_TEST(owner_is_gone_when_its_own_record_says_so)
+{
+	uint64_t r;
+
+	FROM_HERE(_i);
+	ck_assert_int_eq(seen("n1", "i1"), OWNER_GONE);
+	r = do_register("n1", "i1", "").registration;
+	ck_assert_int_eq(seen("n1", "i1"), OWNER_HOLDS);
+	ck_assert_int_eq(seen("n1", "i0"), OWNER_GONE);
+	ck_assert(do_lose("n1", r, 0));
+	ck_assert_int_eq(seen("n1", "i1"), OWNER_GONE);
+	do_register("n1", "i1", "");
+	ck_assert_int_eq(seen("n1", "i1"), OWNER_HOLDS);
+	registry_trust_mark(t.registry, &(struct store_mark){ .generation = 12345, .whole = true }); /* not the store's */
+	ck_assert_int_eq(seen("n2", "i1"), OWNER_UNKNOWN);
+	ck_assert_int_eq(seen("n1", "i1"), OWNER_HOLDS);
+}
+END_TEST
+
 START_TEST(lost_registration_renews_nothing)
 {
 	uint64_t r, next;
@@ -376,6 +403,7 @@ void suite_nodes(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, older_registration_is_stale);
 	BOTH(tc, newer_registration_is_taken);
 	BOTH(tc, strangers_must_register);
+	BOTH(tc, owner_is_gone_when_its_own_record_says_so);
 	BOTH(tc, lost_registration_renews_nothing);
 	BOTH(tc, leaving_is_by_incarnation);
 	BOTH(tc, wish_outlives_the_node);
