@@ -96,10 +96,10 @@ int nodes_scan(struct store *store, const char *cursor, struct arena *arena, uin
 	return NEXT;
 }
 
-void nodes_list_again(struct store *store, const char *node)
+void nodes_relist(struct store *store, const char *node)
 {
-	if (store->ops->list_again)
-		store->ops->list_again(store, node);
+	if (store->ops->relist)
+		store->ops->relist(store, node);
 }
 
 int routers_announce(struct store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)

@@ -164,8 +164,8 @@ struct nodes_page {
 	char next[32];    /* cursor; "" at the end, and from the start */
 };
 int nodes_scan(struct store *, const char *cursor, struct arena *, uint64_t due_ms, struct nodes_page *out, struct wait *);
-/* Into the list again, if its record is still there. Tell-only. */
-void nodes_list_again(struct store *, const char *node);
+/* Into the list again if its record is still there, and out of it if not. Tell-only. */
+void nodes_relist(struct store *, const char *node);
 
 /* -- routers -------------------------------------------------------------------------------------------------------------- */
 struct router_record {

@@ -22,7 +22,7 @@ static int owner_judge(struct owner *o, int err, enum owner_seen *seen)
 	if (err)
 		return err;
 	if (o->holds) {
-		nodes_list_again(o->store, o->node);
+		nodes_relist(o->store, o->node);
 		*seen = OWNER_HOLDS;
 		return NEXT;
 	}

@@ -100,8 +100,10 @@ static bool record_read(struct fleet_op *op, struct node_record *n, const struct
 		return false;
 	for (size_t i = 0; i < NODE_FIELDS; i++)
 		some = some || !reply_is_nil(reply_at(r, i));
-	if (!some)
+	if (!some) {
+		redis_nodes_relist(op->store, n->id); /* or rather no more: an entering crossed a leaving */
 		n->id[0] = '\0';
+	}
 	n->registration = reply_u64(reply_at(r, F_REGISTRATION));
 	n->seq = reply_u64(reply_at(r, F_SEQ));
 	n->lease_ms = reply_u64(reply_at(r, F_LEASE));

@@ -270,12 +270,11 @@ static int there_take(struct redis_op *base, const struct redisReply *reply)
 {
 	struct node_op *op = container_of(base, struct node_op, base);
 
-	if (reply_u64(reply) == 1)
-		set_of_nodes(base->conn->store, "SADD", op->node);
+	set_of_nodes(base->conn->store, reply_u64(reply) == 1 ? "SADD" : "SREM", op->node);
 	return 0;
 }
 
-void redis_nodes_list_again(struct redis_store *store, const char *node)
+void redis_nodes_relist(struct redis_store *store, const char *node)
 {
 	struct node_op *op = node_op_new(store, node, NULL, false, there_take, NULL);
 

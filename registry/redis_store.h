@@ -84,7 +84,7 @@ void redis_nodes_unindex(struct redis_store *, const char *node, struct str room
 int redis_nodes_all(struct redis_store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
 int redis_nodes_scan(struct redis_store *, const char *cursor, struct arena *, uint64_t due_ms, struct nodes_page *out, struct wait *);
 int redis_nodes_holds(struct redis_store *, const char *node, const char *incarnation, uint64_t due_ms, bool *holds, struct wait *);
-void redis_nodes_list_again(struct redis_store *, const char *node);
+void redis_nodes_relist(struct redis_store *, const char *node);
 int redis_mark_look(struct redis_store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *);
 int redis_mark_read(struct redis_store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *);
 int redis_marks_read(struct redis_store *, uint64_t due_ms, struct store_mark *out, struct wait *);

@@ -71,7 +71,7 @@ struct store_ops {
 	int (*nodes_all)(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *w);
 	int (*nodes_scan)(struct store *, const char *cursor, struct arena *, uint64_t due_ms, struct nodes_page *out,
 	                  struct wait *w); /* NULL, as the next: the list of nodes is the records themselves */
-	void (*list_again)(struct store *, const char *node);
+	void (*relist)(struct store *, const char *node);
 
 	int (*mark_look)(struct store *, bool knows_nodes, uint64_t due_ms, struct store_mark *out, struct wait *w);
 	int (*mark_read)(struct store *, struct str room, uint64_t due_ms, struct store_mark *out, struct wait *w); /* of its shard */

@@ -203,9 +203,9 @@ static int holds(struct store *store, const char *node, const char *incarnation,
 	return redis_nodes_holds(of(store), node, incarnation, due_ms, out, w);
 }
 
-static void list_again(struct store *store, const char *node)
+static void relist(struct store *store, const char *node)
 {
-	redis_nodes_list_again(of(store), node);
+	redis_nodes_relist(of(store), node);
 }
 
 /* -- routers ----------------------------------------------------------------------------------------------------------------- */
@@ -232,7 +232,7 @@ static const struct store_ops redis_ops = {
 	.register_node = register_node, .renew = renew, .leave = leave, .lose = lose, .set_wish = set_wish,
 	.listed = listed, .mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt,
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
-	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes, .nodes_scan = scan_nodes, .list_again = list_again,
+	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes, .nodes_scan = scan_nodes, .relist = relist,
 	.holds = holds,
 	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,
 };

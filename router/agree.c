@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values are said as one would write them: so few bytes that a digest, which could not name the setting, would save little. */
+/*
+ * Values are said as one would write them, so that an operator can see what differs; a long one by its length and its sum, so that
+ * no setting makes the announcement one that others cannot read.
+ */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/conf.h"
 #include "base/json.h"
+#include "registry/hash.h"
 #include "router/agree.h"
+
+#define VALUE_MAX 512 /* bytes: the longest list of networks that one would read */
 
 static const struct json_member members[] = {
 	{ "key", JSON_STRING, offsetof(struct agree_setting, key), JSON_NO_HAS, 0, 160, .required = true },
-	{ "value", JSON_STRING, offsetof(struct agree_setting, value), JSON_NO_HAS, 0, 8192, .required = true },
+	{ "value", JSON_STRING, offsetof(struct agree_setting, value), JSON_NO_HAS, 0, VALUE_MAX, .required = true },
 };
 const struct json_shape agree_shape = { members, 2, sizeof(struct agree_setting) };
 
@@ -25,6 +32,17 @@ struct agree {
 };
 
 /* -- what is said, and what differs --------------------------------------------------------------------------------------- */
+static void write_value(const struct conf_key *key, const void *values, struct buf *out)
+{
+	conf_write(key, values, out);
+	if (out->len <= VALUE_MAX)
+		return;
+	uint64_t sum = hash_name((struct hash_key){ 0 }, (struct str){ out->at, out->len }); /* no secret: the same at every router */
+	size_t bytes = out->len;
+	out->len = 0;
+	buf_printf(out, "%zu bytes, sum %016" PRIx64, bytes, sum);
+}
+
 void agree_write(const struct conf_key *keys, size_t nkeys, const void *values, struct json_out *json)
 {
 	json_open(json, "settings", '[');
@@ -32,7 +50,7 @@ void agree_write(const struct conf_key *keys, size_t nkeys, const void *values, 
 		struct buf value = { 0 };
 		if (!keys[i].shared || keys[i].secret)
 			continue;
-		conf_write(&keys[i], values, &value);
+		write_value(&keys[i], values, &value);
 		json_open(json, NULL, '{');
 		json_str(json, "key", keys[i].name);
 		json_view(json, "value", (struct str){ value.at, value.len });
@@ -60,7 +78,7 @@ size_t agree_compare(const struct conf_key *keys, size_t nkeys, const void *valu
 		struct buf here = { 0 };
 		if (!key)
 			continue;
-		conf_write(key, values, &here);
+		write_value(key, values, &here);
 		if (!str_is((struct str){ here.at, here.len }, theirs[i].value))
 			out[count++] = (struct agree_difference){ key->name, arena_copy(arena, here.at, here.len), theirs[i].value };
 		buf_free(&here);

@@ -75,7 +75,7 @@ static void list_missing(struct unlisted *u)
 		if (is_in(view, u->page.ids[i]))
 			continue;
 		log_warn("node_unlisted", "node", LOG_S(u->page.ids[i]));
-		nodes_list_again(u->router->store, u->page.ids[i]);
+		nodes_relist(u->router->store, u->page.ids[i]);
 	}
 	u->page.count = 0;
 }

@@ -1002,6 +1002,21 @@ static bool is_found(const char *id)
 	return found;
 }
 
+START_TEST(a_node_without_a_record_is_taken_off_the_list)
+{
+	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
+	struct registered registered;
+	struct nodes_all all;
+
+	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
+	redis_server_ask(&server, "SADD u*:nodes n2"); /* an entering that crossed a leaving */
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, 1);
+	UNTIL(strcmp(redis_server_ask(&server, "SCARD u*:nodes"), ":1") == 0);
+	ck_assert_str_eq(redis_server_ask(&server, "SISMEMBER u*:nodes n1"), ":1");
+}
+END_TEST
+
 START_TEST(nodes_are_found_without_their_list_and_listed_again)
 {
 	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
@@ -1019,8 +1034,8 @@ START_TEST(nodes_are_found_without_their_list_and_listed_again)
 	ck_assert(is_found("n1") && is_found("n2") && !is_found("n3"));
 	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
 	ck_assert_uint_eq(all.count, 1);
-	nodes_list_again(store, "n1");
-	nodes_list_again(store, "n9"); /* of whom there is nothing */
+	nodes_relist(store, "n1");
+	nodes_relist(store, "n9"); /* of whom there is nothing */
 	UNTIL(strcmp(redis_server_ask(&server, "SISMEMBER u*:nodes n1"), ":1") == 0);
 	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
 	ck_assert_uint_eq(all.count, 2);
@@ -1183,6 +1198,7 @@ int main(void)
 	tcase_add_test(plain, keys_stand_under_the_prefix_in_the_urls_db);
 	tcase_add_test(plain, listing_clears_reservations_that_nobody_gave_back);
 	tcase_add_test(plain, nodes_are_found_without_their_list_and_listed_again);
+	tcase_add_test(plain, a_node_without_a_record_is_taken_off_the_list);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
 	tcase_add_test(plain, restarted_server_is_found_again);

@@ -95,6 +95,27 @@ START_TEST(what_a_router_does_on_its_own_may_differ)
 }
 END_TEST
 
+START_TEST(a_long_value_is_compared_and_does_not_hide_its_router)
+{
+	struct agree_difference out[AGREE_MAX];
+	struct buf lists[2] = { 0 };
+
+	for (size_t i = 0; i < 2; i++) {
+		buf_adds(&lists[i], "nodes.allow_cidr=10.0.0.0/8");
+		for (int net = 0; net < 1000; net++)
+			buf_printf(&lists[i], ",10.%d.%d.0/24", net / 250, net % 250);
+	}
+	buf_adds(&lists[1], ",::1/128");
+	load(&here_conf, &here, lists[0].at);
+	ck_assert_uint_eq(heard(lists[0].at, out), 0);
+	ck_assert_uint_eq(heard(lists[1].at, out), 1);
+	ck_assert_str_eq(out[0].key, "nodes.allow_cidr");
+	ck_assert(strstr(out[0].there, " bytes, sum ") && strlen(out[0].there) < 100 && strcmp(out[0].here, out[0].there) != 0);
+	buf_free(&lists[0]);
+	buf_free(&lists[1]);
+}
+END_TEST
+
 START_TEST(another_version_says_other_settings)
 {
 	const struct agree_setting theirs[] = { { "nodes.of_tomorrow_ms", "1" }, { "server.listen", "x" }, { "nodes.grace_ms", "700" } };
@@ -141,6 +162,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		what_must_agree_is_compared_whatever_its_type, what_a_router_does_on_its_own_may_differ, another_version_says_other_settings,
+		a_long_value_is_compared_and_does_not_hide_its_router,
 		no_secret_and_nothing_that_a_signal_changes_is_shared, told_once_until_it_changes,
 	};
 	TCase *tcase = tcase_create("agree");
