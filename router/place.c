@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Choosing and refusing. Among those that fulfil the most wishes the least effective load wins, ties at random. While other
- * routers place rooms too, what we see is a little behind: then, in a fleet with enough nodes, the choice is made at random
- * among the few best, so that routers that see the same minimum do not all take it. In a small fleet the second best would
- * cost more balance than a collision does.
+ * Choosing and refusing. Among those that fulfil the most wishes the least effective load wins, ties at random; a new node that
+ * has had its part (slow start) comes last. While other routers place rooms too, what we see is a little behind: then, in a fleet
+ * with enough nodes, the choice is made at random among the few best, so that routers that see the same minimum do not all take
+ * it. In a small fleet the second best would cost more balance than a collision does.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +69,8 @@ static bool is_better(const struct candidate *a, const struct candidate *b)
 {
 	if (a->wishes != b->wishes)
 		return a->wishes > b->wishes;
+	if (a->waits != b->waits)
+		return b->waits;
 	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
 }
 
@@ -108,9 +110,17 @@ static const struct candidate *pick(const struct place *place, const struct fiel
 	const struct candidate *best[BEST_MAX];
 	size_t n = find_best(field, how_many_best(place, field, now_ms), best);
 
-	while (n && best[n - 1]->wishes < best[0]->wishes)
+	while (n && (best[n - 1]->wishes < best[0]->wishes || best[n - 1]->waits > best[0]->waits))
 		n--;
 	return n ? best[random_u64() % n] : NULL;
+}
+
+/* Those that start slowly have their part of each choice, whoever is chosen. */
+static void count_choice(const struct field *field)
+{
+	for (size_t i = 0; i < field->n; i++)
+		if (field->at[i].part > 0)
+			meter_allow(field->at[i].node->meter, field->at[i].part);
 }
 
 int place_choose(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct placed *out, bool *wait_helps,
@@ -126,6 +136,7 @@ int place_choose(struct place *place, const struct place_wish *wish, uint64_t no
 	if (!chosen)
 		return refuse(&field, wait_helps, retry_ms);
 	place_keep(place, &field, chosen);
+	count_choice(&field);
 	*out = (struct placed){ .registration = chosen->node->record.registration,
 		                .rooms_max = (uint64_t)chosen->node->info.capacity.rooms };
 	memcpy(out->node, chosen->node->record.id, sizeof(out->node));

@@ -62,6 +62,7 @@ static void write_candidate(struct json_out *json, const struct candidate *c)
 	json_close(json, '}');
 	json_real(json, "charges", c->charges);
 	json_real(json, "slow_start", c->slow_start);
+	json_bool(json, "waits", c->waits);
 	json_real(json, "cost", c->cost);
 	json_u64(json, "wishes", c->wishes);
 	json_close(json, '}');

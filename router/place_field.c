@@ -2,7 +2,8 @@
 /*
  * Filters, wishes and effective loads. effective = score of the last report + charges + slow start, where
  *   charges     what was placed and may not be in the report yet (health/charges.h)
- *   slow start  (1 − age / slow_start_ms) · mean score of the pool, for a node that is new among old ones
+ *   slow start  (1 − age / slow_start_ms) · mean score of the pool, for a node that is new among old ones; where rooms cost so
+ *               little that this is soon filled, it is chosen for at most SLOW_PART of a fair share all the same
  *   cost        of one room, scaled by the node's size: half as large a node feels it twice
  * A node's size is its capacity over the pool's mean, by the scarcest of the capacities that the whole pool states.
  */
@@ -12,6 +13,7 @@
 #include "router/place_private.h"
 #include "router/wish.h"
 
+#define SLOW_PART 2.0 /* times a fair share (livekit#4591) */
 #define WISH_COLOCATE 10000u /* outweighs a region, which outweighs any number of labels */
 #define WISH_REGION 1000u
 
@@ -84,9 +86,14 @@ static double size_in(const struct pool *pool, const struct node *node)
 	return size > 0 ? size : 1;
 }
 
+static bool starts_slowly(const struct place *place, const struct pool *pool, const struct node *node, uint64_t now_ms)
+{
+	return is_fresh(place, node, now_ms) && !strcmp(node->info.pool, pool->name) && 2 * pool->fresh < pool->members;
+}
+
 static double slow_start(const struct place *place, const struct pool *pool, const struct node *node, uint64_t now_ms)
 {
-	if (!is_fresh(place, node, now_ms) || !pool->scored || 2 * pool->fresh >= pool->members)
+	if (!pool->scored)
 		return 0;
 	double left = 1 - (double)(now_ms - node->registered_ms) / (double)place->conf.slow_start_ms;
 	return left * pool->score_sum / (double)pool->scored;
@@ -170,7 +177,11 @@ static void candidate_read(struct place *place, const struct field *field, const
 	c->size = size_in(pool, node);
 	c->cost = cost / c->size;
 	c->charges = fleet_charges(place->fleet, node, now_ms);
-	c->slow_start = slow_start(place, pool, node, now_ms);
+	if (starts_slowly(place, pool, node, now_ms)) {
+		c->slow_start = slow_start(place, pool, node, now_ms);
+		c->part = SLOW_PART * c->size / (double)pool->members;
+		c->waits = !meter_allowed(node->meter);
+	}
 	c->effective = node->score.value + c->charges + c->slow_start;
 	c->rank = (int64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
 	c->lot = random_u64();

@@ -24,6 +24,8 @@ struct candidate {
 	double size;       /* its capacity over the pool's mean; of several the scarcest */
 	double cost;       /* of this room on this node */
 	double charges, slow_start, effective;
+	double part;       /* of the choices, that a node which starts slowly may have at most; 0: it does not */
+	bool waits;        /* it has had that */
 	int64_t rank;      /* of the effective load, in steps of TIE … */
 	uint64_t lot;      /* … and between equals */
 	uint64_t retry_ms; /* held back by a breaker, or full: for so long */
