@@ -272,6 +272,30 @@ def test_a_node_whose_shard_lost_all_keeps_its_rooms_of_other_shards(stage, clus
     assert room not in other.rooms
 
 
+def test_nodes_that_only_the_lost_shard_listed_are_waited_for(stage, cluster):
+    """A view that was read between the loss and its mark lacks them; what was known before still counts."""
+    flushed = cluster.owner(cluster.slot("usher:nodes"))
+    held_back, stays = [f"n{i}" for i in range(100) if cluster.owner(cluster.slot(f"usher:n:{{n{i}}}")) is not flushed][:2]
+    (router, knows), (node, other) = routers_on(stage, cluster, 2, "nodes.lease_ms=30000", "nodes.heartbeat_ms=400", "server.park_ms=0",
+                                                 nodes=(held_back, stays))
+    assert router.put(f"/v1/nodes/{stays}/cordon").status == 204
+    until("cordoned", lambda: knows.node(stays)["state"] == "cordoned")
+    room = on_shard(cluster, flushed, "held")
+    node.stop_beating()  # else the other router hears of the room
+    held = placed(knows, room)
+    knows.stop()
+    assert flushed.command("FLUSHALL") == b"+OK\r\n"
+    assert router.delete(f"/v1/nodes/{stays}/cordon").status == 204  # after which the nodes are read at once
+    router.event("store_rebuilding")
+    until("the other is listed again, and takes rooms", lambda: (router.node(stays) or {}).get("placeable"))
+    told = time.monotonic()
+    until("five heartbeats are over", lambda: router.join(room).code() != "store_rebuilding" or time.monotonic() > told + 2)
+    assert router.join(room).code() == "store_rebuilding"
+    node.start_beating()
+    assert until("the room is where it was", lambda: owner_now(router, room)) == held
+    assert room not in other.rooms
+
+
 @pytest.mark.parametrize("how", ["killed", "hangs"])
 def test_scalelite_498_a_list_says_which_part_is_missing(stage, cluster, how):
     """A shard that is away fails no list: the rooms of the others are there, and what is missing is named."""
