@@ -477,14 +477,15 @@ static int run_uncordon(struct ctl *ctl)
 
 static int run_remove(struct ctl *ctl)
 {
-	struct buf target = ctl_path("/v1/nodes/", ctl->name, "/remove");
+	struct buf target = ctl_path("/v1/nodes/", ctl->name, "");
 
 	if (!ctl->force) {
 		buf_free(&target);
 		fprintf(ctl->err, "usherctl: remove needs --force: its rooms are placed anew at once, so be sure that the machine is off\n");
 		return CTL_USAGE;
 	}
-	return ctl_change(ctl, "POST", target, STR(""), "is removed: its rooms are placed anew");
+	add_query(&target, "force", "true");
+	return ctl_change(ctl, "DELETE", target, STR(""), "is removed: its rooms are placed anew");
 }
 
 static int run_close(struct ctl *ctl)

@@ -334,12 +334,11 @@ def test_an_operator_gives_a_node_up_whose_machine_is_off(stage):
     stays = stage.node("stays", router)
     router.wait_placeable("stays")
     off.stop_beating()
-    for query, code in (("?incarnation=", "bad_request"), ("?incarnation=a%20b", "bad_request"), ("?incarnation=another", "stale_incarnation")):
-        assert router.post(f"/v1/nodes/off/remove{query}").code() == code
-    assert router.post("/v1/nodes/nobody/remove").code() == "unknown_node"
-    assert router.delete("/v1/nodes/off").code() == "bad_request", "a node cannot say so of whoever is there"
+    for query, code in (("", "bad_request"), ("?force=1", "bad_request"), ("?force=true&incarnation=another", "stale_incarnation")):
+        assert router.delete(f"/v1/nodes/off{query}").code() == code
+    assert router.delete("/v1/nodes/nobody?force=true").code() == "unknown_node"
     assert owner(router.join("r")) == ("off", epoch)
-    assert router.post("/v1/nodes/off/remove").status == 204
+    assert router.delete("/v1/nodes/off?force=true").status == 204
     name, newer = owner(router.join("r"))
     assert name == "stays" and newer > epoch
     assert router.event("node_removed")["asked_by"] == "127.0.0.1" and router.event("node_lost")["node"] == "off"

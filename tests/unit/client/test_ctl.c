@@ -190,7 +190,7 @@ START_TEST(changes_say_what_they_did)
 	CK_ASKED(3, "DELETE /v1/rooms/standup?force=true HTTP/1.1\r\n");
 	ck_assert_int_eq(run("remove sfu-1"), CTL_USAGE); /* nothing was asked */
 	ck_assert_int_eq(run("remove sfu-1 --force"), CTL_DONE);
-	CK_ASKED(4, "POST /v1/nodes/sfu-1/remove HTTP/1.1\r\n");
+	CK_ASKED(4, "DELETE /v1/nodes/sfu-1?force=true HTTP/1.1\r\n");
 }
 END_TEST
 
