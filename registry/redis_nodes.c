@@ -2,8 +2,8 @@
 /*
  * What changes a node in Redis. All keys of a node carry its id as hash tag, so that one script may touch them all; the
  * set of all nodes is a key of its own and is therefore written beside the scripts: before a registration, after a leave,
- * and again with the first heartbeat and each eighth after it, which mends whatever order these came in; for nodes that do not
- * heartbeat any more see redis_unlisted.c.
+ * and again with the first heartbeat and each eighth after it, which mends whatever order these came in. An id without a record is
+ * taken off by whoever reads it (redis_fleet.c); for nodes that do not heartbeat any more see redis_unlisted.c.
  */
 #include <stdlib.h>
 #include <stdio.h>
@@ -20,6 +20,7 @@ struct node_op {
 	struct redis_op base;
 	char node[NODE_MAX + 1];
 	char incarnation[INCARNATION_MAX + 1]; /* of redis_nodes_holds() */
+	bool again;                            /* of redis_nodes_relist() */
 	union {
 		struct registered registered;
 		struct renewed renewed;
@@ -266,22 +267,37 @@ int redis_nodes_set_wish(struct redis_store *store, const char *node, enum node_
 	return op_start(&op->base, due_ms, w);
 }
 
+static void look_there(struct redis_store *, const char *node, bool again);
+
+/* It may have registered between the look and the removal: so there is another look. */
 static int there_take(struct redis_op *base, const struct redisReply *reply)
 {
 	struct node_op *op = container_of(base, struct node_op, base);
+	struct redis_store *store = base->conn->store;
 
-	set_of_nodes(base->conn->store, reply_u64(reply) == 1 ? "SADD" : "SREM", op->node);
+	if (reply_u64(reply) == 1) {
+		set_of_nodes(store, "SADD", op->node);
+	} else if (!op->again) {
+		set_of_nodes(store, "SREM", op->node);
+		look_there(store, op->node, true);
+	}
 	return 0;
 }
 
-void redis_nodes_relist(struct redis_store *store, const char *node)
+static void look_there(struct redis_store *store, const char *node, bool again)
 {
 	struct node_op *op = node_op_new(store, node, NULL, false, there_take, NULL);
 
+	op->again = again;
 	command_start(&op->base.call.text, 2);
 	command_z(&op->base.call.text, "EXISTS");
 	command_node(&op->base.call.text, store, node, KEY_NODE);
 	op_start(&op->base, loop_now_ms(store->loop) + store->shared->target.timeout_ms, NULL);
+}
+
+void redis_nodes_relist(struct redis_store *store, const char *node)
+{
+	look_there(store, node, false);
 }
 
 void redis_nodes_listed(struct redis_store *store, const char *node, uint64_t registration, uint64_t generation)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rooms in Redis: one hash a room, changed by scripts only. Every reply that holds a record may fill the table, if the
- * key is tracked from then on (the scripts read it last) and no announced change overtook the reply (the stamp).
+ * key is tracked from then on (the scripts read it last) and no announced change overtook the reply (the stamp). What a
+ * connection writes itself is announced to all others (NOLOOP), so the reply to a change that was overtaken is never just dropped.
  */
 #include <string.h>
 
@@ -43,13 +44,15 @@ static void room_give(struct redis_op *base, bool asked)
 	struct room_op *op = container_of(base, struct room_op, base);
 	const struct redis_shared *shared = base->conn->store->shared;
 
+	bool tracked = conn_tracked(base->conn, op->tracked);
+
 	registry_met_epoch(shared->registry, op->got.room.epoch);
-	if (op->found && op->got.room.state == ROOM_NONE)
-		; /* the finder decides whether that counts */
-	else if (conn_tracked(base->conn, op->tracked))
-		table_learn(shared->table, room_op_name(op), &op->got.room, op->stamp);
+	if (!op->found && tracked)
+		table_learn_own(shared->table, room_op_name(op), &op->got.room, op->stamp);
 	else if (!op->found)
 		table_distrust(shared->table, room_op_name(op));
+	else if (tracked && op->got.room.state != ROOM_NONE) /* whether none counts, decides the finder */
+		table_learn(shared->table, room_op_name(op), &op->got.room, op->stamp);
 	if (asked && op->found)
 		*op->found = op->got.room;
 	if (asked && op->changed)

@@ -434,17 +434,22 @@ static void learnt(struct task *task)
 	struct table_entry *e = container_of(task, struct table_entry, flight.task);
 	struct table *t = e->flight.table;
 
+	if (e->flight.own && stamp_of(t, e->hash) != e->flight.stamp)
+		table_changed(t, entry_name(e));
 	learn(t, e, e->flight.stamp);
 	table_unref(t);
 }
 
-void table_learn(struct table *t, struct str name, const struct room *room, uint64_t stamp)
+static void tell(struct table *t, struct str name, const struct room *room, uint64_t stamp, bool own)
 {
 	uint64_t hash = hash_name(t->key, name);
 	struct table_entry *known, *e;
 
-	if (stamp_of(t, hash) != stamp)
+	if (stamp_of(t, hash) != stamp) {
+		if (own)
+			table_changed(t, name);
 		return;
+	}
 	known = room->state == ROOM_OPEN ? entry_of(t, hash, name) : NULL;
 	/* With TRUST_AGE the date is news, so an entry at half its age is told of again. */
 	if (known && entry_tells(known, room) && is_sure(t, known) &&
@@ -453,8 +458,19 @@ void table_learn(struct table *t, struct str name, const struct room *room, uint
 	e = entry_new(name, hash, room);
 	e->flight.table = t;
 	e->flight.stamp = stamp;
+	e->flight.own = own;
 	atomic_fetch_add(&t->refs, 1);
 	loop_post(t->keeper, &e->flight.task, learnt);
+}
+
+void table_learn(struct table *t, struct str name, const struct room *room, uint64_t stamp)
+{
+	tell(t, name, room, stamp, false);
+}
+
+void table_learn_own(struct table *t, struct str name, const struct room *room, uint64_t stamp)
+{
+	tell(t, name, room, stamp, true);
 }
 
 /* -- walking ---------------------------------------------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ enum table_hit table_find(struct table *, struct str name, struct room *out);
 uint64_t table_stamp(const struct table *, struct str name);
 /* Sends what a worker read to the keeper. `room` of another state than open: takes the entry of a lower or equal epoch out. */
 void table_learn(struct table *, struct str name, const struct room *room, uint64_t stamp);
+/* The same of what this process has written. That is announced to others only, so where the reply was overtaken the entry is unsure. */
+void table_learn_own(struct table *, struct str name, const struct room *room, uint64_t stamp);
 /* In use. False: known, and said less than a second ago. */
 bool table_touch(struct table *, struct str name, uint64_t now_ms);
 void table_distrust(struct table *, struct str name);

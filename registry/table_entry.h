@@ -18,6 +18,7 @@ struct table_entry {
 			struct task task;
 			struct table *table;
 			uint64_t stamp;
+			bool own; /* this process has written it */
 		} flight;
 		struct retired retired; /* taken out; readers may still be at it */
 	};

@@ -346,3 +346,21 @@ def test_an_operator_gives_a_node_up_whose_machine_is_off(stage):
     off.report_rooms = True
     assert off.beat().code() == "unknown_node" and off.register().status == 201
     assert off.beat().json()["evict"] == [{"room": "r", "epoch": epoch}]
+
+
+def test_what_a_router_ended_itself_is_not_answered_from_its_table(stage):
+    """Redis announces a change to all but the connection that made it; and of so many at once, some replies are overtaken."""
+    redis = stage.redis()
+    router = stage.router(f"registry.url={redis.url}", "server.workers=2", "nodes.lease_ms=60000", "placement.opens_per_node=1000",
+                          "placement.max_load=1000", "rooms.idle_ttl_ms=60000")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    rooms = [f"r{i}" for i in range(600)]
+    for room in rooms:
+        assert router.join(room).status == 200
+    for room in rooms:  # by the table from now on; over new connections, which are dealt to both workers
+        assert router.get(f"/v1/rooms/{room}/route").status == 200
+    closed = [{"room": room, "epoch": node.rooms.pop(room)} for room in rooms]
+    assert node.beat(closed=closed).status == 200
+    until("all are forgotten", lambda: redis.command("HLEN", "usher:n:{n1}:rooms") == b":0\r\n")
+    assert [room for room in rooms if router.get(f"/v1/rooms/{room}/route").code() != "not_found"] == []

@@ -189,6 +189,47 @@ START_TEST(an_overtaken_reply_takes_nothing_out)
 }
 END_TEST
 
+/* Another room whose changes make stamps of this one differ, too. */
+static const char *neighbour(const char *name)
+{
+	static char other[16];
+
+	for (int i = 0;; i++) {
+		uint64_t stamp = table_stamp(t, str_of(name));
+		snprintf(other, sizeof(other), "n%d", i);
+		table_changed(t, str_of(other));
+		if (table_stamp(t, str_of(name)) != stamp)
+			return other;
+	}
+}
+
+/* Nobody announces to us what we have written ourselves. */
+START_TEST(an_overtaken_reply_to_our_own_change_makes_unsure)
+{
+	struct room none = room_at(ROOM_NONE, 0);
+	const char *other = neighbour("a");
+
+	learn("a", ROOM_OPEN, 5);
+	uint64_t stamp = table_stamp(t, STR("a"));
+	table_changed(t, str_of(other));
+	table_learn(t, STR("a"), &none, stamp);
+	turn();
+	ck_assert_int_eq(hit("a"), TABLE_SURE); /* a read: were it news, a change of "a" would be announced */
+	table_learn_own(t, STR("a"), &none, stamp);
+	ck_assert_int_eq(hit("a"), TABLE_UNSURE);
+	learn("a", ROOM_OPEN, 5);
+	stamp = table_stamp(t, STR("a"));
+	table_learn_own(t, STR("a"), &none, stamp);
+	table_changed(t, str_of(other)); /* while it is on its way to the keeper */
+	ck_assert_int_eq(hit("a"), TABLE_SURE);
+	turn();
+	ck_assert_int_eq(hit("a"), TABLE_UNSURE);
+	table_learn_own(t, STR("a"), &none, table_stamp(t, STR("a")));
+	turn();
+	ck_assert_int_eq(hit("a"), TABLE_MISS);
+}
+END_TEST
+
 START_TEST(a_change_makes_one_room_unsure)
 {
 	learn("a", ROOM_OPEN, 5);
@@ -531,6 +572,7 @@ int main(void)
 	tcase_add_test(rules, all_of_a_record_comes_back);
 	tcase_add_test(rules, a_reply_that_an_invalidation_overtook_is_not_kept);
 	tcase_add_test(rules, an_overtaken_reply_takes_nothing_out);
+	tcase_add_test(rules, an_overtaken_reply_to_our_own_change_makes_unsure);
 	tcase_add_test(rules, a_change_makes_one_room_unsure);
 	tcase_add_test(rules, an_older_epoch_replaces_only_what_is_unsure);
 	tcase_add_test(rules, a_silent_link_makes_unsure_and_never_gone);
