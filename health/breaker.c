@@ -97,6 +97,15 @@ enum breaker_state breaker_state(const struct breaker *b, uint64_t now_ms, uint6
 	return state_of(word) == BREAKER_OPEN && !*retry_ms ? BREAKER_HALF_OPEN : state_of(word);
 }
 
+bool breaker_warns(const struct breaker *b, uint64_t now_ms, uint64_t *retry_ms)
+{
+	uint64_t word = atomic_load_explicit(&((struct breaker *)(uintptr_t)b)->word, memory_order_acquire);
+	bool waits = holds_back(word, now_ms);
+
+	*retry_ms = waits ? until_of(word) - now_ms : b->conf.open_ms;
+	return waits || state_of(word) == BREAKER_OPEN;
+}
+
 uint64_t breaker_failures(const struct breaker *b)
 {
 	return atomic_load_explicit(&((struct breaker *)(uintptr_t)b)->row, memory_order_relaxed);
@@ -222,7 +231,7 @@ bool breaker_probed(struct breaker *b, bool ok, uint64_t now_ms)
 {
 	uint64_t word = atomic_load_explicit(&b->word, memory_order_acquire);
 
-	return ok && state_of(word) == BREAKER_OPEN && now_ms < until_of(word) &&
+	return ok && state_of(word) == BREAKER_OPEN &&
 	       step(b, &word, word_after(word, BREAKER_HALF_OPEN, false, now_ms));
 }
 

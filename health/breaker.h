@@ -29,6 +29,9 @@ struct admission {
 /* 0 and an admission, or -ERR_BREAKER_OPEN and how long to wait. Never blocks. now_ms: any loop's clock (same monotonic). */
 int breaker_admit(struct breaker *, uint64_t now_ms, struct admission *out, uint64_t *retry_ms);
 enum breaker_state breaker_state(const struct breaker *, uint64_t now_ms, uint64_t *retry_ms);
+/* For those who would send somebody else there and do not try themselves: open until a trial or a probe has succeeded, however
+ * long the wait is over. */
+bool breaker_warns(const struct breaker *, uint64_t now_ms, uint64_t *retry_ms);
 
 /* -- keeper ---------------------------------------------------------------------------------------------------------------- */
 enum breaker_result {
@@ -40,6 +43,6 @@ struct breaker *breaker_new(const struct breaker_conf *);
 void breaker_free(struct breaker *);
 /* True if the state changed. */
 bool breaker_judge(struct breaker *, const struct admission *, enum breaker_result, uint64_t now_ms);
-bool breaker_probed(struct breaker *, bool ok, uint64_t now_ms); /* usher's own probe while open: success allows the trial now */
+bool breaker_probed(struct breaker *, bool ok, uint64_t now_ms); /* usher's own probe while open: after success it is half-open */
 bool breaker_reset(struct breaker *, uint64_t now_ms);
 uint64_t breaker_failures(const struct breaker *); /* in a row; keeper */

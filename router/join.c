@@ -92,8 +92,12 @@ static int no_colocated(struct request *rq, int err)
 /* Where this router's tunnels are held back it sends nobody: another router may well reach the node, so the room stays. */
 static bool out_of_reach(struct request *rq, const struct node *node)
 {
-	breaker_state(node->breakers[CLASS_SIGNAL], request_now(rq), &rq->retry_ms);
-	return rq->retry_ms > 0;
+	uint64_t retry_ms;
+
+	if (!breaker_warns(node->breakers[CLASS_SIGNAL], request_now(rq), &retry_ms))
+		return false;
+	rq->retry_ms = retry_ms;
+	return true;
 }
 
 static int check_node(struct request *rq)

@@ -189,6 +189,20 @@ START_TEST(our_probe_allows_the_trial_at_once)
 }
 END_TEST
 
+START_TEST(it_warns_until_somebody_has_been_there)
+{
+	ck_assert(!breaker_warns(b, now, &retry));
+	fail_open();
+	ck_assert(breaker_warns(b, now, &retry) && retry > 0);
+	now += 3600000; /* nobody has tried */
+	ck_assert(breaker_warns(b, now, &retry) && retry > 0);
+	ck_assert(breaker_probed(b, true, now));
+	ck_assert(!breaker_warns(b, now, &retry));
+	ck_assert(admitted().trial);
+	ck_assert(breaker_warns(b, now, &retry) && retry > 0);
+}
+END_TEST
+
 START_TEST(a_reset_closes)
 {
 	ck_assert(!breaker_reset(b, now));
@@ -216,6 +230,7 @@ int main(void)
 	tcase_add_test(tc, a_trial_that_says_nothing_makes_way);
 	tcase_add_test(tc, results_from_before_the_last_change_are_dropped);
 	tcase_add_test(tc, our_probe_allows_the_trial_at_once);
+	tcase_add_test(tc, it_warns_until_somebody_has_been_there);
 	tcase_add_test(tc, a_reset_closes);
 	SRunner *runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_NOFORK);
