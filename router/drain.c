@@ -168,10 +168,13 @@ static int look(struct request *rq)
 	struct draining *dr = rq->state;
 	const struct fleet_view *view = fleet_view(rq->worker->router->fleet);
 
-	if (!dr->version)
+	if (!dr->version) {
+		uint64_t until_ms = request_now(rq) + 2 * rq->worker->router->conf.registry.timeout_ms; /* two readings, whatever server.park_ms */
 		dr->version = view->version + 1;
-	else if (view->ready && view->version > dr->version)
+		rq->park_until_ms = until_ms > rq->park_until_ms ? until_ms : rq->park_until_ms;
+	} else if (view->ready && view->version > dr->version) {
 		return NEXT;
+	}
 	keeper_refresh(rq->worker->router);
 	return request_park(rq, look, ERR_STORE_UNAVAILABLE);
 }

@@ -21,13 +21,14 @@
 struct suspect {
 	struct suspect *next;
 	uint64_t since_ms;
-	bool told, seen;
+	bool told, drained, seen;
 	char node[NODE_MAX + 1];
 };
 struct unreachables {
 	struct router *router;
 	struct timer timer;
 	struct wait wait;
+	char drained[NODE_MAX + 1]; /* whose wish is under way */
 	struct suspect *suspects;
 };
 
@@ -51,12 +52,19 @@ static bool is_unreachable(const struct router *router, const struct node *node)
 	return peers->count > 0;
 }
 
-static struct suspect *suspect_of(struct unreachables *u, const char *node, uint64_t now)
+static struct suspect *find_suspect(const struct unreachables *u, const char *node)
 {
 	struct suspect *s = u->suspects;
 
 	while (s && strcmp(s->node, node))
 		s = s->next;
+	return s;
+}
+
+static struct suspect *suspect_of(struct unreachables *u, const char *node, uint64_t now)
+{
+	struct suspect *s = find_suspect(u, node);
+
 	if (s)
 		return s;
 	s = calloc(1, sizeof(*s));
@@ -69,23 +77,36 @@ static struct suspect *suspect_of(struct unreachables *u, const char *node, uint
 	return s;
 }
 
-static void wished(struct wait *w, int err)
+static void tell(struct unreachables *u, struct suspect *s)
 {
-	(void)w, (void)err; /* the node stays suspect: next time */
+	events_emit(u->router, &(struct event){ .type = EVENT_NODE_UNREACHABLE, .node = s->node });
+	s->told = true;
 }
 
-static void tell(struct unreachables *u, struct suspect *s)
+static void wished(struct wait *w, int err)
+{
+	struct unreachables *u = container_of(w, struct unreachables, wait);
+	struct suspect *s = find_suspect(u, u->drained);
+
+	if (err || !s)
+		return; /* the next look wishes again */
+	s->drained = true;
+	log_warn("node_drained", "node", LOG_S(s->node), "why", LOG_S("no router reaches it"));
+}
+
+/* One wish at a time; whoever undoes it is not asked again. */
+static void drain(struct unreachables *u, const struct suspect *s)
 {
 	struct router *router = u->router;
 
-	events_emit(router, &(struct event){ .type = EVENT_NODE_UNREACHABLE, .node = s->node });
-	s->told = true;
-	if (!router->conf.nodes.unreachable_drain || u->wait.op)
+	if (!router->conf.nodes.unreachable_drain || s->drained || u->wait.op)
 		return;
-	log_warn("node_drained", "node", LOG_S(s->node), "why", LOG_S("no router reaches it"));
+	memcpy(u->drained, s->node, sizeof(u->drained));
 	u->wait.wake = wished;
-	nodes_set_wish(router->store, s->node, WISH_DRAINING, STR("{\"policy\":\"move\",\"by\":\"router\"}"),
-	               loop_now_ms(router->loop) + router->conf.registry.timeout_ms, &u->wait);
+	int err = nodes_set_wish(router->store, s->node, WISH_DRAINING, STR("{\"policy\":\"move\",\"by\":\"router\"}"),
+	                         loop_now_ms(router->loop) + router->conf.registry.timeout_ms, &u->wait);
+	if (err != WAIT)
+		wished(&u->wait, err);
 }
 
 static void forget_others(struct unreachables *u)
@@ -112,8 +133,11 @@ static void look(struct timer *t)
 			continue;
 		struct suspect *s = suspect_of(u, view->nodes[i].record.id, now);
 		s->seen = true;
-		if (!s->told && now - s->since_ms >= u->router->conf.nodes.unreachable_ms)
+		if (now - s->since_ms < u->router->conf.nodes.unreachable_ms)
+			continue;
+		if (!s->told)
 			tell(u, s);
+		drain(u, s);
 	}
 	forget_others(u);
 	timer_set(u->router->loop, t, EVERY_MS, look);

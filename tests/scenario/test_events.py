@@ -85,24 +85,28 @@ def test_followers_do_not_hold_up_a_stop(stage):
     assert router.child.wait(5) == 0
 
 
-def test_a_node_that_no_router_reaches_while_it_heartbeats_is_told_and_drained(stage):
+def test_nodes_that_no_router_reaches_while_they_heartbeat_are_told_and_drained(stage):
     redis = stage.redis()
     sets = ("nodes.unreachable_ms=1000", "nodes.unreachable_drain=true", "breaker.failures=1", "breaker.open_ms=5000",
             "sfu.call_timeout_ms=300", "server.park_ms=0", "nodes.heartbeat_ms=500")
     a, b = (stage.router(f"registry.url={redis.url}", *sets) for _ in range(2))
-    node = stage.node("n1", a)
-    a.wait_placeable("n1"), b.wait_placeable("n1")
+    nodes = [stage.node(name, a) for name in ("n1", "n2")]
+    a.wait_placeable("n1", "n2"), b.wait_placeable("n1", "n2")
 
     async def run():
         async with Follower(a) as follower:
-            node.mode = "500"
-            await asyncio.to_thread(a.join, "one")
-            # One router still reaches it, as far as it knows: nothing is told.
+            for node in nodes:
+                node.mode = "500"
+            await asyncio.to_thread(a.join, "one")  # tries both
+            # One router still reaches them, as far as it knows: nothing is told.
             await follower.saw("breaker_open", node="n1")
             await asyncio.to_thread(b.join, "two")
             await follower.saw("node_unreachable", node="n1")
+            await follower.saw("node_unreachable", node="n2")
     asyncio.run(run())
-    until("it is drained", lambda: a.node("n1")["wish"] == "draining")
+    until("both are drained", lambda: all(a.node(name)["wish"] == "draining" for name in ("n1", "n2")))
+    # It is a wish like any other: who undoes it is not asked again.
+    assert a.delete("/v1/nodes/n1/drain").status in (200, 204) and b.node("n2")["wish"] == "draining"
 
 
 def test_routers_of_one_store_that_work_by_different_rules_are_told_once(stage):
