@@ -39,7 +39,7 @@ void meter_read(struct meter *, uint64_t charged, uint64_t now_ms); /* a reading
 /* The sum, faded as of the last change or reading. Any thread. */
 double meter_extra(const struct meter *);
 
-/* Slow start: how many rooms a new node may still be chosen for. Each choice in its pool allows a part of one, up to one;
- * meter_pend() takes one off. */
+/* Slow start: how many rooms a new node may still be chosen for. Each choice that it could have been allows a part of one, until
+ * it is a whole one; meter_pend() takes one off. */
 void meter_allow(struct meter *, double part);
 bool meter_allowed(const struct meter *); /* a whole one */

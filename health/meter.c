@@ -96,7 +96,7 @@ double meter_pend(struct meter *m, double cost, uint64_t now_ms)
 	double tagged = cost * (1 + TAG * (double)(1 + random_u64() % TAGS));
 
 	entries_add(&m->opens, (struct entry){ .at_ms = now_ms, .cost = tagged });
-	m->allowed = m->allowed > 1 ? m->allowed - 1 : 0;
+	m->allowed = m->allowed >= 1 ? m->allowed - 1 : 0;
 	sum_up(m, now_ms);
 	return tagged;
 }
@@ -161,7 +161,8 @@ void meter_read(struct meter *m, uint64_t charged, uint64_t now_ms)
 
 void meter_allow(struct meter *m, double part)
 {
-	m->allowed = m->allowed + part < 1 ? m->allowed + part : 1;
+	if (m->allowed < 1)
+		m->allowed += part;
 }
 
 bool meter_allowed(const struct meter *m)

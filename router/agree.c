@@ -13,11 +13,12 @@
 #include "registry/hash.h"
 #include "router/agree.h"
 
-#define VALUE_MAX 512 /* bytes: the longest list of networks that one would read */
+#define SAID_MAX 512  /* bytes: the longest list of networks that one would read */
+#define READ_MAX 8192
 
 static const struct json_member members[] = {
 	{ "key", JSON_STRING, offsetof(struct agree_setting, key), JSON_NO_HAS, 0, 160, .required = true },
-	{ "value", JSON_STRING, offsetof(struct agree_setting, value), JSON_NO_HAS, 0, VALUE_MAX, .required = true },
+	{ "value", JSON_STRING, offsetof(struct agree_setting, value), JSON_NO_HAS, 0, READ_MAX, .required = true },
 };
 const struct json_shape agree_shape = { members, 2, sizeof(struct agree_setting) };
 
@@ -35,7 +36,7 @@ struct agree {
 static void write_value(const struct conf_key *key, const void *values, struct buf *out)
 {
 	conf_write(key, values, out);
-	if (out->len <= VALUE_MAX)
+	if (out->len <= SAID_MAX)
 		return;
 	uint64_t sum = hash_name((struct hash_key){ 0 }, (struct str){ out->at, out->len }); /* no secret: the same at every router */
 	size_t bytes = out->len;

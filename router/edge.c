@@ -36,7 +36,8 @@ bool edge_trusts_peer(const struct request *rq)
 	return *proxies && cidr_contains(proxies, exchange_peer(rq->x));
 }
 
-const char *edge_peer_address(struct request *rq)
+/* Without port; in the arena. */
+static const char *peer_address(struct request *rq)
 {
 	const struct sockaddr_storage *peer = exchange_peer(rq->x);
 	char text[INET6_ADDRSTRLEN] = "unknown";
@@ -46,6 +47,15 @@ const char *edge_peer_address(struct request *rq)
 	else if (peer->ss_family == AF_INET6)
 		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, text, sizeof(text));
 	return arena_copy(request_arena(rq), text, strlen(text));
+}
+
+struct str edge_forwarded_for(struct request *rq)
+{
+	struct str before = edge_trusts_peer(rq) ? exchange_header(rq->x, "X-Forwarded-For") : (struct str){ 0 };
+	const char *peer = peer_address(rq);
+	const char *all = before.len ? arena_printf(request_arena(rq), "%.*s, %s", STR_ARG(before), peer) : peer;
+
+	return str_of(all);
 }
 
 static bool origin_listed(const struct request *rq, struct str origin)

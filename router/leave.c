@@ -71,9 +71,10 @@ static int leave_node(struct request *rq)
 static void tell_removed(struct request *rq)
 {
 	const struct leaving *leaving = rq->state;
+	struct str asked_by = edge_forwarded_for(rq);
 
 	log_warn("node_removed", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "incarnation",
-	         LOG_S(leaving->incarnation.at), "asked_by", LOG_S(edge_peer_address(rq)));
+	         LOG_S(leaving->incarnation.at), "asked_by", LOG_B(asked_by.at, asked_by.len));
 	events_emit(rq->worker->router, &(struct event){ .type = EVENT_NODE_LOST, .node = rq->names[NAME_NODE].at,
 	                                                 .detail = "an operator says that the machine is off" });
 }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "router/place_private.h"
 
+#define SLOW_PART 2.0     /* times a fair share: what a new node may have at most (livekit#4591) */
 #define OTHERS_MS 2000    /* another router's charge so young: others are placing now */
 #define NODES_PER_BEST 8  /* one of so many nodes is among "the few best" … */
 #define BEST_MAX 12       /* … of which there are at most so many */
@@ -69,8 +70,8 @@ static bool is_better(const struct candidate *a, const struct candidate *b)
 {
 	if (a->wishes != b->wishes)
 		return a->wishes > b->wishes;
-	if (a->waits != b->waits)
-		return b->waits;
+	if (a->turn != b->turn)
+		return a->turn < b->turn;
 	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
 }
 
@@ -110,17 +111,26 @@ static const struct candidate *pick(const struct place *place, const struct fiel
 	const struct candidate *best[BEST_MAX];
 	size_t n = find_best(field, how_many_best(place, field, now_ms), best);
 
-	while (n && (best[n - 1]->wishes < best[0]->wishes || best[n - 1]->waits > best[0]->waits))
+	while (n && (best[n - 1]->wishes < best[0]->wishes || best[n - 1]->turn > best[0]->turn))
 		n--;
 	return n ? best[random_u64() % n] : NULL;
 }
 
-/* Those that start slowly have their part of each choice, whoever is chosen. */
-static void count_choice(const struct field *field)
+static bool competes(const struct candidate *c, const struct candidate *chosen)
 {
+	return !c->why_not && c->wishes == chosen->wishes;
+}
+
+/* Who starts slowly has its part of each choice that could have been for it, whoever was chosen. */
+static void count_choice(const struct field *field, const struct candidate *chosen)
+{
+	double sizes = 0;
+
 	for (size_t i = 0; i < field->n; i++)
-		if (field->at[i].part > 0)
-			meter_allow(field->at[i].node->meter, field->at[i].part);
+		sizes += competes(&field->at[i], chosen) ? field->at[i].size : 0;
+	for (size_t i = 0; i < field->n; i++)
+		if (field->at[i].starts_slowly && competes(&field->at[i], chosen))
+			meter_allow(field->at[i].node->meter, SLOW_PART * field->at[i].size / sizes);
 }
 
 int place_choose(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct placed *out, bool *wait_helps,
@@ -136,12 +146,12 @@ int place_choose(struct place *place, const struct place_wish *wish, uint64_t no
 	if (!chosen)
 		return refuse(&field, wait_helps, retry_ms);
 	place_keep(place, &field, chosen);
-	count_choice(&field);
 	*out = (struct placed){ .registration = chosen->node->record.registration,
 		                .rooms_max = (uint64_t)chosen->node->info.capacity.rooms };
 	memcpy(out->node, chosen->node->record.id, sizeof(out->node));
 	memcpy(out->incarnation, chosen->node->record.incarnation, sizeof(out->incarnation));
 	out->cost = meter_pend(chosen->node->meter, chosen->cost, now_ms);
+	count_choice(&field, chosen);
 	return 0;
 }
 

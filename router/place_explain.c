@@ -23,7 +23,9 @@ static bool stands_before(const struct candidate *a, const struct candidate *b, 
 {
 	if (a == chosen || b == chosen)
 		return a == chosen;
-	return a->wishes != b->wishes ? a->wishes > b->wishes : a->effective < b->effective;
+	if (a->wishes != b->wishes)
+		return a->wishes > b->wishes;
+	return a->turn != b->turn ? a->turn < b->turn : a->effective < b->effective;
 }
 
 /* The chosen one first, then by what would have been chosen next. */
@@ -62,7 +64,7 @@ static void write_candidate(struct json_out *json, const struct candidate *c)
 	json_close(json, '}');
 	json_real(json, "charges", c->charges);
 	json_real(json, "slow_start", c->slow_start);
-	json_bool(json, "waits", c->waits);
+	json_bool(json, "waits", c->turn == TURN_LATER);
 	json_real(json, "cost", c->cost);
 	json_u64(json, "wishes", c->wishes);
 	json_close(json, '}');

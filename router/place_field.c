@@ -3,7 +3,7 @@
  * Filters, wishes and effective loads. effective = score of the last report + charges + slow start, where
  *   charges     what was placed and may not be in the report yet (health/charges.h)
  *   slow start  (1 − age / slow_start_ms) · mean score of the pool, for a node that is new among old ones; where rooms cost so
- *               little that this is soon filled, it is chosen for at most SLOW_PART of a fair share all the same
+ *               little that this is soon filled, it waits for its turn all the same (place.c)
  *   cost        of one room, scaled by the node's size: half as large a node feels it twice
  * A node's size is its capacity over the pool's mean, by the scarcest of the capacities that the whole pool states.
  */
@@ -13,7 +13,6 @@
 #include "router/place_private.h"
 #include "router/wish.h"
 
-#define SLOW_PART 2.0 /* times a fair share (livekit#4591) */
 #define WISH_COLOCATE 10000u /* outweighs a region, which outweighs any number of labels */
 #define WISH_REGION 1000u
 
@@ -147,11 +146,24 @@ static unsigned why_not_now(const struct place *place, const struct field *field
 	       bit(was_tried(wish, node), WHY_NOT(TRIED));
 }
 
+/* What a new node counts as having on top takes no room on it. */
+static bool is_filled(const struct place *place, const struct candidate *c)
+{
+	return c->effective - c->slow_start + c->cost > place->conf.max_load;
+}
+
+static enum turn turn_of(const struct place *place, const struct candidate *c)
+{
+	if (c->starts_slowly && !meter_allowed(c->node->meter))
+		return TURN_LATER;
+	return is_filled(place, c) ? TURN_LAST : TURN_NOW;
+}
+
 /* Where the operator has said what a room costs, a node is full by what it was charged with, too. A learned cost is a guess:
  * it steers, but refuses nobody. */
 static bool over_max_load(const struct place *place, const struct candidate *c)
 {
-	return place->conf.room_cost >= 0 && c->effective + c->cost > place->conf.max_load;
+	return place->conf.room_cost >= 0 && is_filled(place, c);
 }
 
 /* -- wishes --------------------------------------------------------------------------------------------------------------- */
@@ -178,11 +190,11 @@ static void candidate_read(struct place *place, const struct field *field, const
 	c->cost = cost / c->size;
 	c->charges = fleet_charges(place->fleet, node, now_ms);
 	if (starts_slowly(place, pool, node, now_ms)) {
+		c->starts_slowly = true;
 		c->slow_start = slow_start(place, pool, node, now_ms);
-		c->part = SLOW_PART * c->size / (double)pool->members;
-		c->waits = !meter_allowed(node->meter);
 	}
 	c->effective = node->score.value + c->charges + c->slow_start;
+	c->turn = turn_of(place, c);
 	c->rank = (int64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
 	c->lot = random_u64();
 	c->why_not = why_not_now(place, field, pool, c, now_ms);

@@ -17,6 +17,8 @@
 #define TIE 1e-5 /* loads this close are equal; over the sum of a few hundred charges' tags (health/charges.h) */
 #define PEOPLE_START 4.0 /* participants of a room until reports say more */
 
+/* Before load counts; a new node that has had its part is better than one that is full by what it was charged with. */
+enum turn { TURN_NOW, TURN_LATER, TURN_LAST };
 struct candidate {
 	const struct node *node;
 	unsigned why_not;  /* of the node itself and for this wish */
@@ -24,8 +26,8 @@ struct candidate {
 	double size;       /* its capacity over the pool's mean; of several the scarcest */
 	double cost;       /* of this room on this node */
 	double charges, slow_start, effective;
-	double part;       /* of the choices, that a node which starts slowly may have at most; 0: it does not */
-	bool waits;        /* it has had that */
+	bool starts_slowly;
+	enum turn turn;
 	int64_t rank;      /* of the effective load, in steps of TIE … */
 	uint64_t lot;      /* … and between equals */
 	uint64_t retry_ms; /* held back by a breaker, or full: for so long */

@@ -23,7 +23,7 @@ const struct route routes[] = {
 	{ "signal", "ANY", "/v1/rooms/{room}/signal/*", SCOPE_JOIN, BODY_STREAM, &signal_verb, "the same, with the rest appended to the node's URL" },
 	{ "assign", "POST", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; places it first if need be", .decides = true },
 	{ "register", "PUT", "/v1/nodes/{node}", SCOPE_NODE, BODY_JSON, &register_verb, "registers one SFU process", .decides = true },
-	{ "leave", "DELETE", "/v1/nodes/{node}", SCOPE_NODE, BODY_NONE, &leave_verb, "the process named by incarnation= leaves at once; force=true (an admin's): whichever is there, as the machine is off", .decides = true },
+	{ "leave", "DELETE", "/v1/nodes/{node}", SCOPE_NODE, BODY_NONE, &leave_verb, "the process named by incarnation= leaves at once; force=true (an operator's): whichever is there, as the machine is off", .decides = true },
 	{ "nodes", "GET", "/v1/nodes", SCOPE_ADMIN, BODY_NONE, &nodes_verb, "all nodes", .decides = true },
 	{ "node", "GET", "/v1/nodes/{node}", SCOPE_ADMIN, BODY_NONE, &node_verb, "one node: states, load, score, charges, breakers", .decides = true },
 	{ "node_rooms", "GET", "/v1/nodes/{node}/rooms", SCOPE_ADMIN, BODY_NONE, &node_rooms_verb, "the rooms of a node", .decides = true },

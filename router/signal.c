@@ -87,15 +87,6 @@ static void add(struct header *headers, size_t *n, const char *name, struct str 
 	headers[(*n)++] = (struct header){ str_of(name), value };
 }
 
-static struct str forwarded_for(struct request *rq)
-{
-	struct str before = edge_trusts_peer(rq) ? exchange_header(rq->x, "X-Forwarded-For") : (struct str){ 0 };
-	const char *peer = edge_peer_address(rq);
-	const char *all = before.len ? arena_printf(request_arena(rq), "%.*s, %s", STR_ARG(before), peer) : peer;
-
-	return str_of(all);
-}
-
 /* From a trusted proxy its own word, else what we see ourselves. */
 static struct str forwarded(struct request *rq, const char *name, struct str seen)
 {
@@ -111,7 +102,7 @@ void signal_headers(struct request *rq, struct header *headers, size_t *n)
 
 	add(headers, n, "X-Usher-Room", address_room(rq, rs->name));
 	add(headers, n, "X-Usher-Epoch", str_of(arena_printf(request_arena(rq), "%llu", (unsigned long long)rs->room.epoch)));
-	add(headers, n, "X-Forwarded-For", forwarded_for(rq));
+	add(headers, n, "X-Forwarded-For", edge_forwarded_for(rq));
 	add(headers, n, "X-Forwarded-Proto", forwarded(rq, "X-Forwarded-Proto", STR("http")));
 	add(headers, n, "X-Forwarded-Host", forwarded(rq, "X-Forwarded-Host", exchange_header(rq->x, "Host")));
 	add(headers, n, "X-Request-Id", str_of(rq->id));

@@ -94,7 +94,7 @@ PY
 guards_fit() {
 	local patch
 	for patch in tests/guards/*.patch; do
-		patch --dry-run -s -f -p1 <"$patch" || { echo "$patch does not apply"; return 1; }
+		patch --dry-run -s -f -F0 -p1 <"$patch" || { echo "$patch does not apply"; return 1; }
 	done
 }
 

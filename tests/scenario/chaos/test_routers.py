@@ -39,7 +39,7 @@ def test_chaos_router_stopped_between_judging_a_node_lost_and_claiming_its_room(
     say(overlap_s=fleet.overlap_s, led_back=figures["led_back"], rooms_with_two_answers=sum(len(o) > 1 for o in seen.values()),
         refused_joins=refused, placed_anew=placed)
     assert fleet.overlap_s == 0 and not figures["led_back"]
-    assert all(len(o) == 1 for o in seen.values())
+    assert all(len(o) == 1 for o in seen.values()) and refused < len(seen) / 20
 
 
 def test_chaos_one_router_and_one_node_cut_off_from_redis_together(net, make_fleet, size, say):

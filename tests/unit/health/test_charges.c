@@ -120,6 +120,46 @@ START_TEST(a_flood_of_announcements_stays_bounded_and_counted)
 }
 END_TEST
 
+/* Of choices of which each allows a part; a node that is always the best one gets that part of them. */
+static int turns(double part, int choices)
+{
+	int had = 0;
+
+	for (int i = 0; i < choices; i++) {
+		if (meter_allowed(m)) {
+			meter_pend(m, 0.01, now);
+			had++;
+		}
+		meter_allow(m, part);
+	}
+	return had;
+}
+
+START_TEST(a_new_node_has_its_part_of_the_choices)
+{
+	static const struct {
+		double part;
+		int had; /* of 1000 */
+	} rows[] = { { 0.02, 19 }, { 0.2, 199 }, { 0.5, 499 }, { 0.66, 659 }, { 1, 999 }, { 1.3, 999 } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		int had = turns(rows[i].part, 1000);
+		ck_assert_msg(had == rows[i].had || had == rows[i].had + 1, "%g: %d", rows[i].part, had);
+		meter_free(m);
+		m = meter_new(RAMP);
+	}
+}
+END_TEST
+
+START_TEST(turns_that_were_not_taken_do_not_pile_up)
+{
+	for (int i = 0; i < 1000; i++)
+		meter_allow(m, 0.5);
+	meter_pend(m, 0.01, now);
+	ck_assert(!meter_allowed(m));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("health/charges");
@@ -136,6 +176,8 @@ int main(void)
 	tcase_add_test(tc, a_refused_placement_leaves_nothing);
 	tcase_add_test(tc, what_gets_lost_fades);
 	tcase_add_test(tc, a_flood_of_announcements_stays_bounded_and_counted);
+	tcase_add_test(tc, a_new_node_has_its_part_of_the_choices);
+	tcase_add_test(tc, turns_that_were_not_taken_do_not_pile_up);
 	SRunner *runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_NORMAL);

@@ -393,6 +393,7 @@ START_TEST(livekit_4591_new_node_starts_slowly)
 	size_t hits[10] = { 0 };
 
 	bed_conf.slow_start_ms = 10000;
+	bed_conf.room_cost = 0.0005;
 	bed_open(1);
 	for (int i = 0; i < 9; i++)
 		bed_node((char[]){ (char)('0' + i), 0 }, "", "{\"cpu\":0.5}");
@@ -466,6 +467,101 @@ START_TEST(who_starts_slowly_takes_what_nobody_else_can)
 	bed_node("9", "", "{\"cpu\":0.1}");
 	for (int i = 0; i < 20; i++)
 		ck_assert_str_eq(chosen_for("r"), "9");
+	bed_close();
+}
+END_TEST
+
+START_TEST(new_node_gets_twice_its_share_among_three)
+{
+	size_t hits = 0;
+
+	bed_conf.slow_start_ms = 10000;
+	bed_conf.room_cost = 0.001;
+	bed_open(1);
+	bed_node("0", "", "{\"cpu\":0.5}");
+	bed_node("1", "", "{\"cpu\":0.5}");
+	bed_pass(20000);
+	bed_node("9", "", "{\"cpu\":0.0}");
+	for (int i = 0; i < 60; i++)
+		hits += !strcmp(chosen_for("r"), "9");
+	ck_assert(hits == 39 || hits == 40);
+	bed_close();
+}
+END_TEST
+
+/* One pool, two regions: what the other region chooses is no turn of a node here. */
+START_TEST(turns_are_of_choices_that_could_have_been)
+{
+	size_t hits = 0;
+
+	bed_conf.slow_start_ms = 10000;
+	bed_conf.room_cost = 0.001;
+	bed_open(1);
+	for (int i = 0; i < 9; i++)
+		bed_node((char[]){ (char)('0' + i), 0 }, i < 4 ? "\"region\":\"here\"" : "\"region\":\"there\"", "{\"cpu\":0.5}");
+	bed_pass(20000);
+	bed_node("9", "\"region\":\"here\"", "{\"cpu\":0.0}");
+	for (int i = 0; i < 200; i++) {
+		struct place_wish wish = bed_wish("r");
+		wish.region = i % 10 ? "there" : "here";
+		hits += !strcmp(chosen(&wish), "9");
+	}
+	ck_assert(hits == 7 || hits == 8); /* of 20 among five */
+	bed_close();
+}
+END_TEST
+
+START_TEST(full_nodes_do_not_wait_for_a_new_ones_turn)
+{
+	size_t hits[10] = { 0 };
+
+	bed_conf.slow_start_ms = 600000;
+	bed_open(1);
+	for (int i = 0; i < 9; i++)
+		bed_node((char[]){ (char)('0' + i), 0 }, "", "{\"cpu\":0.88}");
+	bed_pass(700000);
+	for (int i = 0; i < 9; i++)
+		bed_beat((char[]){ (char)('0' + i), 0 }, "{\"cpu\":0.88}", true);
+	bed_node("9", "", "{\"cpu\":0.0}");
+	for (int i = 0; i < 100; i++) {
+		char room[16];
+		snprintf(room, sizeof(room), "r%d", i);
+		ck_assert_int_eq(bed_place(0, room, &placed), 0);
+		hits[atoi(placed.node)]++;
+	}
+	for (int i = 0; i < 9; i++)
+		ck_assert_uint_le(hits[i], 3); /* a room costs 0.01 */
+	bed_close();
+}
+END_TEST
+
+START_TEST(new_node_is_not_full_of_what_it_counts_as)
+{
+	bed_conf.slow_start_ms = 10000;
+	bed_conf.room_cost = 0.01;
+	bed_open(1);
+	for (int i = 0; i < 3; i++)
+		bed_node((char[]){ (char)('0' + i), 0 }, "", "{\"cpu\":1.0}");
+	bed_pass(20000);
+	bed_node("9", "", "{\"cpu\":0.3}"); /* and the pool's mean of 0.8 */
+	ck_assert_str_eq(chosen_for("r"), "9");
+	bed_close();
+}
+END_TEST
+
+START_TEST(wishes_go_before_turns)
+{
+	struct place_wish wish = bed_wish("r");
+
+	bed_conf.slow_start_ms = 10000;
+	bed_open(1);
+	for (int i = 0; i < 3; i++)
+		bed_node((char[]){ (char)('0' + i), 0 }, "\"region\":\"there\"", "{\"cpu\":0.1}");
+	bed_pass(20000);
+	bed_node("9", "\"region\":\"here\"", "{\"cpu\":0.1}");
+	wish.region = "here";
+	for (int i = 0; i < 10; i++)
+		ck_assert_str_eq(chosen(&wish), "9");
 	bed_close();
 }
 END_TEST
@@ -619,7 +715,8 @@ int main(void)
 		opens_under_way_only_need_time, least_load_wins_and_is_not_clamped, jicofo_1298_herd_of_eight_routers,
 		livekit_3784_routers_do_not_all_take_the_same_minimum, livekit_4591_new_node_starts_slowly,
 		livekit_4591_new_node_does_not_take_a_burst, new_node_counts_as_loaded, who_starts_slowly_takes_what_nobody_else_can,
-		ties_are_broken_at_random, new_fleet_has_no_slow_start, set_cost_is_not_learned_and_refuses,
+		new_node_gets_twice_its_share_among_three, turns_are_of_choices_that_could_have_been, full_nodes_do_not_wait_for_a_new_ones_turn,
+		new_node_is_not_full_of_what_it_counts_as, wishes_go_before_turns, ties_are_broken_at_random, new_fleet_has_no_slow_start, set_cost_is_not_learned_and_refuses,
 	};
 	Suite *suite = suite_create("router/place");
 	TCase *with_router = tcase_create("one router"), *own_bed = tcase_create("own bed");
