@@ -20,6 +20,7 @@ struct worker;
 	X(NODE_JOINED, "node_joined") X(NODE_LATE, "node_late") X(NODE_LOST, "node_lost") X(NODE_BACK, "node_back") \
 	X(NODE_TAKEN, "node_taken") X(NODE_UNREACHABLE, "node_unreachable") X(DRAIN_STARTED, "drain_started") \
 	X(DRAIN_DONE, "drain_done") X(DRAIN_EXPIRED, "drain_expired") X(ROOM_MOVED, "room_moved") X(ROOM_RESTORED, "room_restored") \
+	X(ROOM_REOPENED, "room_reopened") X(ROOM_TAKEN, "room_taken") X(ROOMS_FOREIGN, "rooms_foreign") \
 	X(OWNER_CONFLICT, "owner_conflict") X(STORE_LOST, "store_lost") X(STORE_REBUILDING, "store_rebuilding") \
 	X(STORE_WHOLE, "store_whole") X(BREAKER_OPEN, "breaker_open") X(BREAKER_CLOSED, "breaker_closed") \
 	X(CONFIG_DIFFERS, "config_differs")

@@ -24,6 +24,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "health/fleet.h"
+#include "registry/hash.h"
 #include "registry/table.h"
 #include "router/errands.h"
 #include "router/events.h"
@@ -94,9 +95,12 @@ static void note_eviction(struct request *rq, const struct reported_room *report
 {
 	struct heartbeat *hb = rq->state;
 
+	const char *why = record->state == ROOM_NONE ? "it has ended" :
+		arena_printf(request_arena(rq), "%s has it at epoch %llu", record->node, (unsigned long long)record->epoch);
+
 	hb->evict[hb->nevict++] = *reported;
-	log_info("room_taken", "node", LOG_S(node_of(rq)), "room", LOG_S(reported->room), "epoch", LOG_U(reported->epoch), "owner",
-	         LOG_S(record->node), "owner_epoch", LOG_U(record->epoch));
+	events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOM_TAKEN, .node = node_of(rq), .room = str_of(reported->room),
+	                                                 .epoch = reported->epoch, .detail = why });
 }
 
 /* Hints that this process knows by chance; else the node is asked for them when somebody joins. */
@@ -142,6 +146,21 @@ static void judge_room(struct request *rq, struct reported_room *reported, const
 	}
 }
 
+/* Of a node that always sends its full list: when their number changes. What else is told of has changed. */
+static void tell_foreign(struct request *rq, size_t n)
+{
+	uint64_t node = hash_name((struct hash_key){ 0 }, str_of(node_of(rq))), now = (node & ~(uint64_t)UINT32_MAX) | n;
+	uint64_t *told = &rq->worker->foreign_told[node % FOREIGN_TOLD];
+	bool full = ((const struct heartbeat_body *)rq->body)->has_rooms, news = !full || *told != now;
+
+	count(rq, "foreign", n);
+	if (full)
+		*told = now;
+	if (n && news)
+		events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOMS_FOREIGN, .node = node_of(rq),
+		                                                 .detail = arena_printf(request_arena(rq), "%zu that usher did not place", n) });
+}
+
 int checked_rooms(struct request *rq)
 {
 	struct heartbeat *hb = rq->state;
@@ -155,7 +174,7 @@ int checked_rooms(struct request *rq)
 		else
 			foreign++;
 	}
-	count(rq, "foreign", foreign);
+	tell_foreign(rq, foreign);
 	count(rq, "evicted", hb->nevict);
 	return NEXT;
 }
@@ -312,6 +331,8 @@ int found_ghosts(struct request *rq)
 		if (row->room.state != ROOM_OPEN)
 			continue;
 		reopen_room(rq->worker, node_of(rq), body->incarnation, row->name, row->room.epoch);
+		events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOM_REOPENED, .node = node_of(rq), .room = row->name,
+		                                                 .epoch = row->room.epoch });
 		ghosts++;
 	}
 	count(rq, "ghost", ghosts);

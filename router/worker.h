@@ -27,6 +27,7 @@ struct store;
 struct str;
 struct tunnels;
 
+#define FOREIGN_TOLD 256
 struct worker {
 	struct router *router;
 	unsigned index;
@@ -46,6 +47,7 @@ struct worker {
 	struct errand *errands; /* under way */
 	size_t nerrands;
 	struct event_stream *event_streams;
+	uint64_t foreign_told[FOREIGN_TOLD]; /* by node: how many rooms that usher did not place; what collides is told again */
 	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
 	uint64_t farewell_until_ms;
 	_Atomic size_t connections, open_tunnels; /* published each tick, for gauges and the stop */

@@ -286,8 +286,11 @@ def test_a_ghost_is_opened_again_at_its_epoch(stage):
     holder.beat(), holder.beat()
     del node.rooms["ghost"]
     node.opens.clear()
+    beats = len(node.answers)
     holder.beat()
-    until("it is opened again", lambda: ("ghost", epoch) in node.opens, 5)
+    until("it is opened again", lambda: ("ghost", epoch) in node.opens)
+    assert len(node.answers) <= beats + 2, "within two heartbeats"
+    assert {(row["room"], row["epoch"]) for row in [*router.events("room_reopened"), *other.events("room_reopened")]} == {("ghost", epoch)}
     assert owner(router.join("ghost")) == ("n1", epoch)
     assert router.metric('usher_reconciled_total{what="ghost"}') >= 1
 
@@ -301,6 +304,7 @@ def test_a_room_of_an_operators_close_does_not_come_back(stage):
     node.rooms["closed"] = epoch  # a late report of it
     answer = node.beat()
     assert {"room": "closed", "epoch": epoch} in answer.json()["evict"]
+    assert router.event("room_taken")["detail"] == "it has ended"
     assert router.get("/v1/rooms/closed/route").code() == "not_found"
     node, newer = owner(router.join("closed"))
     assert newer > epoch
@@ -340,6 +344,10 @@ def test_foreign_rooms_are_counted_and_never_touched(stage):
     answer = node.beat()
     assert answer.json()["evict"] == []
     assert router.metric('usher_reconciled_total{what="foreign"}') == 1
+    assert router.event("rooms_foreign")["detail"].startswith("1 ")
+    node.rooms["foreign-too"] = 0
+    node.beat()
+    assert [row["detail"][0] for row in router.events("rooms_foreign")] == ["1", "2"]
     assert router.get("/v1/rooms/foreign/route").code() == "not_found"
 
 
