@@ -74,7 +74,7 @@ def one_with_rooms(router, nodes, n=6):
 
 
 # -- a drain's life -------------------------------------------------------------------------------------------------------------
-def test_wait_keeps_rooms_and_their_joins_and_takes_no_new_ones(two):
+def test_livekit_4797_wait_keeps_rooms_and_their_joins_and_takes_no_new_ones(two):
     router, nodes = two
     placed = one_with_rooms(router, nodes)
     assert drain(router, "n1", policy="wait").status == 204
@@ -97,7 +97,7 @@ def test_wait_keeps_rooms_and_their_joins_and_takes_no_new_ones(two):
     assert router.metric('usher_events_total{type="drain_expired"}') == 0
 
 
-def test_move_empties_the_node_and_every_room_has_one_owner(two):
+def test_livekit_127_move_empties_the_node_and_every_room_has_one_owner(two):
     router, nodes = two
     placed = one_with_rooms(router, nodes)
     assert drain(router, "n1", policy="move").status == 204
@@ -113,7 +113,7 @@ def test_move_empties_the_node_and_every_room_has_one_owner(two):
     until("it is told", lambda: router.metric('usher_events_total{type="drain_done"}') == 1)
 
 
-def test_at_the_deadline_what_is_left_is_moved(two):
+def test_livekit_3021_at_the_deadline_what_is_left_is_moved(two):
     router, nodes = two
     placed = one_with_rooms(router, nodes)
     begun = time.monotonic()
@@ -159,7 +159,7 @@ def test_undone_half_way_nothing_is_lost(stage):
     assert {owner(router.join(room)) for room in placed} == set(settled.values())
 
 
-def test_undo_brings_back_what_was_before_and_repeating_changes_nothing(two):
+def test_livekit_1032_undo_brings_back_what_was_before_and_repeating_changes_nothing(two):
     router, _ = two
     assert undrain(router, "n1").status == 204 and wish(router, "n1")[0] == "enabled"
     router.put("/v1/nodes/n1/cordon")
@@ -273,7 +273,7 @@ def test_the_node_dies_in_the_middle(two):
         assert node == "n2" and nodes["n2"].rooms[room] == epoch
 
 
-def test_no_other_node_is_left_and_the_rooms_stay_in_use(stage):
+def test_jitsi_957_no_other_node_is_left_and_the_rooms_stay_in_use(stage):
     router = stage.router(*FAST)
     node = stage.node("n1", router)
     node.report_rooms = True

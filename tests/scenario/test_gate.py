@@ -91,7 +91,7 @@ def test_when_the_lease_is_over_joins_are_refused_and_who_is_inside_stays_unless
     assert rooms_at(agent) == ({"r": epoch}, True)
 
 
-def test_an_agent_that_was_stopped_lets_nobody_in_until_a_heartbeat_was_answered(stage):
+def test_livekit_4316_an_agent_that_was_stopped_lets_nobody_in_until_a_heartbeat_was_answered(stage):
     """What waited in its socket meanwhile is judged by the clock, not by a timer that could not fire."""
     router = stage.router(*SHORT)
     first, second = stage.agent("n1", [router]), None

@@ -4,6 +4,7 @@
 libfaketime stands for the host's clock: it moves the wall clock and leaves the monotonic ones alone, as a host whose NTP is
 broken does. Redis does not start with it; clock.c is the same for that one.
 """
+import email.utils
 import glob
 import time
 
@@ -17,19 +18,32 @@ from test_redis import fenced, fresh
 
 LIBRARY = next(iter(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")), None)
 HOUR = {"ahead": "+3600", "behind": "-3600"}
+IDLE = ["rooms.idle_ttl_ms=60000"]  # far over what a room goes unused here, far under an hour
 OFF = ["ahead", pytest.param("behind", marks=pytest.mark.full_only)]
 
 pytestmark = pytest.mark.skipif(not LIBRARY, reason="no faketime on this machine")
 
 
-def clock(off):
-    return {"LD_PRELOAD": LIBRARY, "FAKETIME": off, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+@pytest.fixture
+def set_clock(tmp_path):
+    """set_clock(off): how far the clock is off, within a second. What is started with set_clock.env has that clock."""
+    def set_to(off):
+        (tmp_path / "clock").write_text(off)
+    set_to.env = {"LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"), "FAKETIME_CACHE_DURATION": "1",
+                  "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1"}
+    set_to("+0")
+    return set_to
 
 
 @pytest.fixture(scope="session")
 def redis_clock(tmp_path_factory):
     library = build_helper(tmp_path_factory.mktemp("chaos-clock"), "clock", "-shared", "-fPIC")
     return lambda off: {"LD_PRELOAD": str(library), "CLOCK_OFF_S": off}
+
+
+def clock_of(url):
+    """By the Date of its answer."""
+    return email.utils.parsedate_to_datetime(call("GET", url, timeout=3).headers["date"]).timestamp()
 
 
 def judge(fleet, owners, say, joins, **more):
@@ -41,10 +55,9 @@ def judge(fleet, owners, say, joins, **more):
 
 
 @pytest.mark.parametrize("off", OFF)
-def test_chaos_clock_of_an_agent(make_fleet, size, say, off):
-    """Restarted with the other clock and a new SFU, as after a reboot; then it lives with it."""
-    fleet = make_fleet()
-    fleet.env["n1"] = clock(HOUR[off])
+def test_chaos_clock_of_an_agent(make_fleet, size, say, set_clock, off):
+    fleet = make_fleet(router_sets=IDLE)
+    fleet.env["n1"] = set_clock.env
     fleet.agents["n1"].stop()
     until("it has left", lambda: (fleet.node("n1") or {"state": "lost"})["state"] == "lost")
     fleet.start_agent("n1")
@@ -52,8 +65,11 @@ def test_chaos_clock_of_an_agent(make_fleet, size, say, off):
     owners = fleet.fill()
     before = len(lost(fleet))
     fleet.begin()
-    fleet.run_until(time.monotonic(), 2 * size.lost_s)
+    set_clock(HOUR[off])
+    fleet.run_until(time.monotonic(), 2 * size.lost_s + 1)
+    off_s = abs(clock_of(f"http://{fleet.control_at['n1']}/rooms") - time.time())
     fleet.end()
+    assert off_s > 3500, "the clock is not off: the test proves nothing"
     moved = checker.moved(owners, fleet.sweep())
     on_it = sum(node == "n1" for node, _ in owners.values())
     say(moved=len(moved), lost=len(lost(fleet)) - before, fenced_samples=fenced(fleet), errors=checker.error_share(fleet.joins),
@@ -64,18 +80,19 @@ def test_chaos_clock_of_an_agent(make_fleet, size, say, off):
 
 @pytest.mark.full_only
 @pytest.mark.parametrize("off", HOUR)
-def test_chaos_clock_of_a_router(make_fleet, size, say, off):
-    fleet = make_fleet()
+def test_chaos_clock_of_a_router(make_fleet, size, say, set_clock, off):
+    fleet = make_fleet(router_sets=IDLE)
     owners = fleet.fill()
-    fleet.env["r1"] = clock(HOUR[off])
+    fleet.env["r1"] = set_clock.env
     fleet.routers["r1"].kill()
     fleet.begin()
     fleet.start_router("r1")
-    at = time.monotonic()
 
     def refuses():
         return call("GET", fleet.routers["r1"].url + "/readyz", timeout=2).status == 503
     ready_after(fleet.routers["r1"])
+    set_clock(HOUR[off])
+    at = time.monotonic()
     left_s = None
     while time.monotonic() - at < 17 and left_s is None:
         left_s = time.monotonic() - at if refuses() else None
@@ -90,7 +107,7 @@ def test_chaos_clock_of_a_router(make_fleet, size, say, off):
 @pytest.mark.parametrize("off", OFF)
 def test_chaos_clock_of_the_redis_host(make_fleet, size, say, redis_clock, off):
     """The store's clock makes epochs: an hour back, the next ones must still be higher."""
-    fleet = make_fleet()
+    fleet = make_fleet(router_sets=IDLE)
     owners = fleet.fill()
     fleet.env["redis"] = redis_clock(HOUR[off])
     assert fleet.redis_says("SAVE")
