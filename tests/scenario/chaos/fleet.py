@@ -266,6 +266,9 @@ class Fleet:
 
     def fill(self, routers=None):
         owners = self.sweep(routers)
+        if None in owners.values():  # a cluster that began as whole may be doubted a moment later: for lease and grace
+            time.sleep(self.size.lost_s)
+            owners = self.sweep(routers)
         assert len(owners) == self.size.rooms and None not in owners.values(), "not all rooms could be placed"
         return owners
 
