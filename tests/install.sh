@@ -6,7 +6,7 @@ packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmicrohttpd-de
 	libcjson-dev libinih-dev libssl-dev check redis-server python3 python3-pytest python3-pytest-xdist python3-websockets python3-redis
 	iproute2 iptables faketime spin"
 # Debian 13 has no janus: its scenarios are skipped there.
-if apt-cache show janus >/dev/null 2>&1 || grep -q 'VERSION_ID="12"' /etc/os-release; then
+if apt-cache policy janus 2>/dev/null | grep -q 'Candidate: [0-9]' || grep -q 'VERSION_ID="12"' /etc/os-release; then
 	packages="$packages janus"
 fi
 missing=""

@@ -117,10 +117,14 @@ class Process:
         return text[at:at + 4000] if at >= 0 else None
 
 
+# Another server of the same protocol, Valkey say: USHER_TEST_REDIS=valkey-server.
+REDIS_SERVER = shutil.which(os.environ.get("USHER_TEST_REDIS", "redis-server"))
+
+
 class Redis(Process):
     def __init__(self, directory, port=None, words=()):
         self.port = port or free_port()
-        super().__init__(f"redis-{self.port}", [shutil.which("redis-server"), *words, "--port", self.port, "--save", "", "--appendonly",
+        super().__init__(f"redis-{self.port}", [REDIS_SERVER, *words, "--port", self.port, "--save", "", "--appendonly",
                                                 "no", "--bind", "127.0.0.1", "--dir", directory], directory)
         self.url = f"redis://127.0.0.1:{self.port}"
         until("redis answers", lambda: self.command("PING")[:7] in (b"+PONG\r\n", b"-NOAUTH"))

@@ -68,10 +68,14 @@ def test_nodes_and_breakers_are_told_and_the_missed_is_repeated(stage):
         async with Follower(router, last_id=first[0]) as again:
             await again.saw("node_lost")
             assert again.events[0][0] == ids[ids.index(first[0]) + 1], "more or less than what was missed"
-        async with Follower(router, last_id="somebody-else-7") as foreign:
-            await foreign.saw("node_joined")
+        process = first[0].rsplit("-", 1)[0]
+        # Whatever it may be: what is kept is told, nothing else happens.
+        for odd in ("somebody-else-7", "x", f"{process}-", f"{process}-18446744073709551616", f"{process}-1x", "9" * 2000):
+            async with Follower(router, last_id=odd) as foreign:
+                await foreign.saw("node_joined")
     asyncio.run(run())
     assert router.metric('usher_events_total{type="node_lost"}') == 1
+    assert router.post("/v1/events").code() == "method_not_allowed"
 
 
 def test_followers_do_not_hold_up_a_stop(stage):

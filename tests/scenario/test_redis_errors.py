@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Redis can answer instead of an answer: each row of `usherd --print redis-errors` once, and memory, and replicas."""
 import re
-import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 
-from harness import BUILD, until
+from harness import BUILD, REDIS_SERVER, until
 from redis_fleet import FakeRedis, Replicas, info
 from test_one_owner import owner
 
@@ -26,7 +25,7 @@ TABLE = table()
 
 
 def test_each_error_that_this_redis_can_give_has_a_row():
-    text = open(shutil.which("redis-server"), "rb").read()
+    text = open(REDIS_SERVER, "rb").read()
     codes = set(re.findall(rb"\0-([A-Z]{2,}) [A-Za-z'%]", text))
     assert {b"MOVED", b"OOM"} - codes <= {b"MOVED"}, "the server's strings are not where they were"
     assert {code.decode() for code in codes} - {"DB"} <= set(TABLE)

@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import checker
-from harness import BUILD, Process, Router, call, free_port, until
+from harness import BUILD, REDIS_SERVER, Process, Router, call, free_port, until
 from janus_server import JanusConf
 from recorder import Knocker, Recorder
 
@@ -196,7 +196,7 @@ class Fleet:
     # -- programs -------------------------------------------------------------------------------------------------------
     def start_redis(self, *more, name="redis"):
         host, port = self.redis_at.split(":")
-        argv = [*self.within(name), "redis-server", "--port", port, "--bind", host, "--save", "", "--appendonly", "no",
+        argv = [*self.within(name), REDIS_SERVER, "--port", port, "--bind", host, "--save", "", "--appendonly", "no",
                 "--protected-mode", "no", "--dir", self.directory, *more]
         self.redis = self.stage.process(f"{name}-{self.serial()}", argv, env=self.env.get(name))
         until("redis answers", lambda: self.redis_says("PING") in ("PONG", True))

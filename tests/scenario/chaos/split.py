@@ -2,7 +2,7 @@
 """A primary (p), two replicas (s1, s2) and three Sentinels (q1 to q3), each in a namespace of its own."""
 import redis
 
-from harness import until
+from harness import REDIS_SERVER, until
 
 NAME = "usher-master"
 
@@ -26,7 +26,7 @@ class SplitRedis:
 
     def start(self, name, *words):
         process = self.stage.process(f"redis-{name}", [
-            *self.net.within(name), "redis-server", "--port", "6379", "--bind", self.net.host(name), "--protected-mode", "no", "--save", "",
+            *self.net.within(name), REDIS_SERVER, "--port", "6379", "--bind", self.net.host(name), "--protected-mode", "no", "--save", "",
             "--appendonly", "no", "--repl-diskless-sync-delay", "0", "--dir", self.stage.directory, "--dbfilename", f"{name}.rdb", *words])
         until(f"{name} answers", lambda: self.answers(name))
         return process
@@ -42,7 +42,7 @@ class SplitRedis:
         path.write_text(f"port 26379\nbind {self.net.host(name)}\nprotected-mode no\ndir {self.stage.directory}\n"
                         f"sentinel monitor {NAME} {self.net.host('p')} 6379 2\nsentinel down-after-milliseconds {NAME} 1000\n"
                         f"sentinel failover-timeout {NAME} 4000\n")
-        self.stage.process(f"sentinel-{name}", [*self.net.within(name), "redis-server", path, "--sentinel"])
+        self.stage.process(f"sentinel-{name}", [*self.net.within(name), REDIS_SERVER, path, "--sentinel"])
         until(f"{name} answers", lambda: self.answers(name, 26379))
 
     def knows(self, name):

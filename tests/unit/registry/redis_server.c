@@ -68,7 +68,8 @@ static const char *const *extra_words;
 static void server_exec(uint16_t port)
 {
 	char port_text[8];
-	char *words[WORDS_MAX] = { "redis-server", "--port", port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly",
+	char *named = getenv("USHER_TEST_REDIS");
+	char *words[WORDS_MAX] = { named ? named : "redis-server", "--port", port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly",
 		                   "no", "--dir", "/tmp", "--dbfilename", "usher-test-none.rdb", "--loglevel", "warning",
 		                   "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0",
 		                   "--repl-diskless-load", "swapdb" };
