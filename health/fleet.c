@@ -199,6 +199,7 @@ void fleet_publish(struct fleet *fleet, struct published *p, uint64_t now_ms)
 
 	if (old)
 		retire_later(fleet->retire, &old->retired, free_published);
+	fleet_retire_ended(fleet);
 	tell_states(fleet, &p->view, now_ms);
 }
 

@@ -24,6 +24,7 @@ struct hit { /* a room whose participants' requests failed */
 };
 struct seat {
 	struct retired retired;
+	struct seat *next_ended;
 	struct fleet *fleet;
 	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
 	struct breaker *breakers[CLASSES];
@@ -63,6 +64,7 @@ struct fleet {
 	size_t nheard;
 	size_t nseats;
 	struct seat **seats;    /* by id */
+	struct seat *ended;     /* the published view still shows them */
 };
 
 /* fleet.c */
@@ -74,6 +76,7 @@ void fleet_publish(struct fleet *, struct published *, uint64_t now_ms); /* a vi
 void fleet_forget_hearsay(struct fleet *);
 /* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. */
 void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_t now_ms);
+void fleet_retire_ended(struct fleet *); /* once a view without them is published */
 void seat_free(struct seat *);
 /* fleet_state.c: state and why_not of each node, once all are read. */
 void fleet_derive(const struct fleet *, const struct fleet_view *, struct node *nodes, uint64_t now_ms);

@@ -31,7 +31,16 @@ static void seat_end(struct fleet *fleet, struct seat *seat)
 		if (seat->breaker_told[class] != BREAKER_CLOSED && fleet->conf.breaker_changed)
 			fleet->conf.breaker_changed(fleet->conf.arg, seat->node, (enum breaker_class)class, seat->breaker_told[class],
 			                            BREAKER_CLOSED);
-	retire_later(fleet->retire, &seat->retired, free_retired);
+	seat->next_ended = fleet->ended;
+	fleet->ended = seat;
+}
+
+void fleet_retire_ended(struct fleet *fleet)
+{
+	for (struct seat *seat; (seat = fleet->ended);) {
+		fleet->ended = seat->next_ended;
+		retire_later(fleet->retire, &seat->retired, free_retired);
+	}
 }
 
 static uint64_t ago(uint64_t now_ms, uint64_t later_ms, uint64_t earlier_ms)
