@@ -12,6 +12,7 @@
 #include "health/sfu.h"
 #include "registry/nodes.h"
 #include "router/errands.h"
+#include "router/events.h"
 #include "router/worker.h"
 
 #define ERRANDS_MAX 1000
@@ -26,14 +27,25 @@ struct errand {
 	struct sfu_answer answer;
 };
 
+static void evicted(const struct errand *e)
+{
+	nodes_unindex(e->worker->store, e->room.node, e->room.room, e->room.epoch);
+	log_info("room_evicted", "room", LOG_B(e->room.room.at, e->room.room.len), "node", LOG_S(e->room.node), "epoch",
+	         LOG_U(e->room.epoch));
+}
+
 static void done(struct errand *e)
 {
 	bool confirmed = e->answer.verdict == SFU_DONE;
 
-	if (confirmed && e->evicts)
-		nodes_unindex(e->worker->store, e->room.node, e->room.room, e->room.epoch);
-	log_info(e->evicts ? "room_evicted" : "room_reopened", "room", LOG_B(e->room.room.at, e->room.room.len), "node",
-	         LOG_S(e->room.node), "epoch", LOG_U(e->room.epoch), "done", LOG_S(confirmed ? "yes" : "no"));
+	if (!confirmed)
+		log_info(e->evicts ? "evict_failed" : "reopen_failed", "room", LOG_B(e->room.room.at, e->room.room.len), "node",
+		         LOG_S(e->room.node), "epoch", LOG_U(e->room.epoch));
+	else if (e->evicts)
+		evicted(e);
+	else
+		events_emit(e->worker->router, &(struct event){ .type = EVENT_ROOM_REOPENED, .node = e->room.node, .room = e->room.room,
+		                                                .epoch = e->room.epoch });
 	*e->at = e->next;
 	if (e->next)
 		e->next->at = e->at;

@@ -331,8 +331,6 @@ int found_ghosts(struct request *rq)
 		if (row->room.state != ROOM_OPEN)
 			continue;
 		reopen_room(rq->worker, node_of(rq), body->incarnation, row->name, row->room.epoch);
-		events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOM_REOPENED, .node = node_of(rq), .room = row->name,
-		                                                 .epoch = row->room.epoch });
 		ghosts++;
 	}
 	count(rq, "ghost", ghosts);
