@@ -3,7 +3,8 @@
 # Takes one guard out, on a copy, and sees its test fail: tests/guards.sh tests/guards/NAME.patch
 # Before the diff stand "Guard:" (what is taken out) and "Test:": `unit PROGRAM TEST` (a meson test and the check in it) or
 # `scenario EXPRESSION` (pytest -k). The test must pass as it is, which the other runs show, and fail here by itself: not
-# because something does not build.
+# because something does not build. All the tests of its program, or file of scenarios, run with it: of those only the ones that
+# stand under "Also:" (names, with blanks between) may fail as well.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 patch=$PWD/$1
@@ -29,15 +30,25 @@ scenario) built=(router/usherd client/agent/usher-agent client/ctl/usherctl) ;;
 esac
 ninja -C "$copy/build" "${built[@]}" >"$log" 2>&1 || fail "does not build"
 
+# The names of the tests that failed, one a line: of a program of check, of a file of pytest.
+failed_checks() { sed -nE 's/.*:[FE]:[^:]*:([A-Za-z0-9_]+):.*/\1/p' "$log" | sort -u; }
+failed_scenarios() { sed -nE 's/^(FAILED|ERROR) [^:]*::([A-Za-z0-9_]+).*/\2/p' "$log" | sort -u; }
+scenarios() { USHER_BUILD=$copy/build USHER_TEST_DEADLINE=10 /usr/bin/python3 -m pytest -p no:cacheprovider -q "$@" 2>&1; }
+
 case $kind in
 unit)
 	"$copy/build/${built[0]}" >"$log" 2>&1
-	grep -qE ":[FE]:[^:]*:$check:" "$log" || fail "$what $check passes without its guard"
+	named=$check failed=$(failed_checks)
 	;;
 scenario)
-	USHER_BUILD=$copy/build USHER_TEST_DEADLINE=10 /usr/bin/python3 -m pytest -p no:cacheprovider -q --tb=line \
-		--ignore="$copy/tree/tests/scenario/chaos" "$copy/tree/tests/scenario" -k "$what${check:+ $check}" >"$log" 2>&1
-	[ $? = 1 ] && grep -qE '[0-9]+ failed' "$log" || fail "$what does not fail without its guard"
+	found=$(cd "$copy/tree" && scenarios --collect-only --ignore=tests/scenario/chaos tests/scenario -k "$what${check:+ $check}" | grep ::)
+	[ -n "$found" ] || fail "there is no test $what"
+	named=$(sed -E 's/.*::([A-Za-z0-9_]+).*/\1/' <<<"$found" | sort -u)
+	(cd "$copy/tree" && scenarios --tb=line -rfE $(cut -d: -f1 <<<"$found" | sort -u)) >"$log"
+	failed=$(failed_scenarios)
 	;;
 esac
+[ -n "$(comm -12 <(echo "$named") <(echo "$failed"))" ] || fail "$what $check passes without its guard"
+others=$(comm -13 <(tr ' ' '\n' <<<"$named $(word Also)" | sort -u) <(echo "$failed") | xargs)
+[ -z "$others" ] || fail "fails as well, and stands not under Also: $others"
 echo "$(basename "$patch" .patch): its test fails without it"

@@ -13,8 +13,12 @@ FAST = ("breaker.open_ms=300", "breaker.max_open_ms=600", "sfu.call_timeout_ms=3
         "breaker.max_ejected=1")
 
 
+def breaker(router, name, kind):
+    return next(b for b in router.node(name)["breakers"] if b["class"] == kind)
+
+
 def control(router, name):
-    return next(b for b in router.node(name)["breakers"] if b["class"] == "control")
+    return breaker(router, name, "control")
 
 
 @pytest.mark.parametrize("mode", ["500", "hang", "reset", "garbage", "gone"])
@@ -109,6 +113,26 @@ def test_other_nodes_do_not_notice(stage):
         bad.mode = "hang"
         troubled.append(asyncio.run(measure(True)))
     assert min(troubled) <= 1.5 * statistics.median(calm), (calm, troubled)
+
+
+def test_an_open_breaker_moves_no_placed_room(stage):
+    router = stage.router(*FAST)
+    bad = stage.node("bad", router)
+    router.wait_placeable("bad")
+    placed = owner(router.join("r"))
+    stage.node("good", router)
+    router.wait_placeable("good")
+    bad.mode = "reset"
+
+    def held_back():
+        router.get("/v1/rooms/r/signal")
+        return breaker(router, "bad", "signal")["state"] == "open"
+    until("its requests are held back", held_back)
+    answers = [router.join("r") for _ in range(20)]
+    assert all(a.code() == "breaker_open" and "retry-after" in a.headers or owner(a) == placed for a in answers), answers
+    bad.mode = "ok"
+    until("it is reached again", lambda: router.get("/v1/rooms/r/signal").status == 200)
+    assert owner(router.join("r")) == placed
 
 
 def test_a_long_poll_never_counts(stage):

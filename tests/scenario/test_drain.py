@@ -12,8 +12,9 @@ import websockets
 
 from harness import BUILD, ROOT, Client, call, until
 from test_events import Follower
-from test_gate import control_of, receive_close
+from test_gate import control_of
 from test_one_owner import owner
+from test_tunnel import receive_close, signal_url
 
 FAST = ["nodes.heartbeat_ms=500", "nodes.lease_ms=2000", "nodes.unfenced_ms=3000", "sfu.call_timeout_ms=400", "breaker.open_ms=200"]
 
@@ -45,10 +46,6 @@ def obey(node):
         for room in answer.json()["evict"] if answer.status == 200 else []:
             if node.rooms.get(room["room"], 0) <= room["epoch"]:
                 node.rooms.pop(room["room"], None)
-
-
-def signal_url(router, room):
-    return f"ws://{router.url[7:]}/v1/rooms/{room}/signal"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from harness import BUILD, call, until
 from janus_participants import JanusClient, JanusError
 from janus_server import JanusConf, start_janus
 from test_one_owner import owner
-from test_tunnel import gate_of, signal_url, through_gate
+from test_tunnel import gate_of, receive_close, signal_url, through_gate
 
 BUSY = "placement.max_load=1000"  # a node beside a real Janus reports this machine's load, whatever else runs on it
 SHORT = ("nodes.lease_ms=1500", "nodes.heartbeat_ms=300", "nodes.grace_ms=200", "server.park_ms=500", BUSY)
@@ -35,13 +35,6 @@ def control_of(agent):
 def rooms_at(agent):
     answer = call("GET", control_of(agent) + "/rooms").json()
     return {row["room"]: row.get("epoch") for row in answer["rooms"]}, answer["fenced"]
-
-
-async def receive_close(ws, timeout=10):
-    with pytest.raises(websockets.ConnectionClosed) as closed:
-        while True:
-            await asyncio.wait_for(ws.recv(), timeout)
-    return closed.value.code, closed.value.reason
 
 
 # -- lease and epoch -----------------------------------------------------------------------------------------------------
@@ -397,7 +390,8 @@ def test_janus_that_stays_away_takes_its_node_along_and_brings_it_back(stage):
     before, gate = router.node("n1"), gate_of(router, "n1")
     janus.kill()
     until("the gate is closed", lambda: knock(gate, "r", epoch) == (503, "absent"))
-    until("the node is gone", lambda: (router.node("n1") or {"state": "lost"})["state"] == "lost")
+    until("the node has left", lambda: router.node("n1") is None)
+    assert not router.events("node_lost")
     assert rooms_at(agent) == ({}, True)
     stage.process("janus-again", conf.argv)
     until("the node is back", lambda: (router.node("n1") or {}).get("placeable"))

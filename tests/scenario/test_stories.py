@@ -195,7 +195,8 @@ def test_a_node_that_the_list_of_nodes_has_lost_is_listed_again(stage, kind):
     assert router.delete("/v1/nodes/left/cordon").status == 204
     assert router.delete(f"/v1/nodes/dead?incarnation={dead.incarnation}").status == 204
     until("the list is empty", lambda: at.command("SCARD", "usher:nodes") == b":0\r\n")
-    assert router.get("/v1/nodes").json()["nodes"] == []
+    until("and seen so", lambda: router.get("/v1/nodes").json()["nodes"] == [])
+    assert at.command("SCARD", "usher:nodes") == b":0\r\n"
 
 
 def test_people_in_a_room_of_a_lost_node_keep_it_no_longer_than_one_that_nobody_reports(stage):

@@ -25,6 +25,13 @@ def gate_of(router, name):
     return router.node(name)["signal_url"]
 
 
+async def receive_close(ws, timeout=10):
+    with pytest.raises(websockets.ConnectionClosed) as closed:
+        while True:
+            await asyncio.wait_for(ws.recv(), timeout)
+    return closed.value.code, closed.value.reason
+
+
 def signal_url(router, room, rest=""):
     return f"ws://{router.url[7:]}/v1/rooms/{room}/signal{rest}"
 
@@ -187,6 +194,32 @@ def test_a_room_closed_by_an_operator_closes_its_tunnels(pair):
             return closed.value.code, closed.value.reason
     code, reason = asyncio.run(run())
     assert (code, reason.split(";")[0]) in ((1000, "room_closed"), (1012, "room_moved")), (code, reason)
+
+
+def test_tunnels_of_an_older_epoch_are_closed_at_every_router_each_with_another_wait(stage):
+    """By nodes that close nothing themselves, at the router that did not do the moving."""
+    redis = stage.redis()
+    router, other = (stage.router(f"registry.url={redis.url}") for _ in range(2))
+
+    async def hold(ws):
+        await ws.wait_closed()
+
+    async def run():
+        async with websockets.serve(hold, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            for name in ("n1", "n2"):
+                await asyncio.to_thread(stage.node, name, router, other, signal_url=url)
+            for one in (router, other):
+                await asyncio.to_thread(one.wait_placeable, "n1", "n2")
+            tunnels = [await websockets.connect(signal_url(other, "r")) for _ in range(8)]
+            node, epoch = owner(await asyncio.to_thread(router.join, "r"))
+            answer = await asyncio.to_thread(router.post, "/v1/rooms/r/move", {"node": "n2" if node == "n1" else "n1", "epoch": epoch})
+            assert answer.status == 202, answer
+            closed = [await receive_close(ws) for ws in tunnels]
+        assert {(code, reason.split("=")[0]) for code, reason in closed} == {(1012, "room_moved;retry")}
+        waits = {int(reason.split("=")[1]) for _, reason in closed}
+        assert len(waits) > 4 and max(waits) <= 2000, waits
+    asyncio.run(run())
 
 
 def test_a_dead_node_is_502_and_the_browser_origin_is_checked(pair):

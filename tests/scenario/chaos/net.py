@@ -89,11 +89,11 @@ class Net:
         self.cuts = []
         return time.monotonic()
 
-    def dead_dns(self, name):
-        """From the next start there, names are asked of a server that never answers."""
+    def resolver(self, name, server):
+        """From the next start there, names are asked of this server."""
         directory = pathlib.Path(f"/etc/netns/{self.prefix}-{name}")
         directory.mkdir(parents=True)
-        (directory / "resolv.conf").write_text("nameserver 10.77.0.250\noptions timeout:5 attempts:2\n")
+        (directory / "resolv.conf").write_text(f"nameserver {server}\noptions timeout:5 attempts:2\n")
         self.resolvers[name] = directory
 
     def close(self):

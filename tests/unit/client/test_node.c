@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a node: registering, being taken or stale, another process, leaving. */
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
+
 #include "tests/unit/client/node_play.h"
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 
 /* -- registering -------------------------------------------------------------------------------------------------------- */
 START_TEST(registers_then_beats_then_admits)
@@ -356,6 +364,51 @@ START_TEST(options_are_checked_in_words)
 }
 END_TEST
 
+/* -- the clock ----------------------------------------------------------------------------------------------------------- */
+static uint64_t clock_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* A time namespace in which the machine slept for a thousand seconds, as far as the clocks tell. Only our children are in it. */
+static bool as_if_slept(void)
+{
+	static const char slept[] = "boottime 1000 0";
+	int fd;
+
+	if (unshare(CLONE_NEWTIME) < 0)
+		return false;
+	fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, slept, sizeof(slept) - 1) == (ssize_t)sizeof(slept) - 1;
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
+START_TEST(a_lease_goes_on_while_the_machine_sleeps)
+{
+	const char *why = NULL;
+	int status;
+
+	options.routers = urls;
+	options.nrouters = 1;
+	node = node_new_on(loop, &options, &why);
+	ck_assert_msg(node, "%s", why);
+	if (!as_if_slept()) {
+		fprintf(stderr, "not tested: a time namespace needs root\n");
+		return;
+	}
+	pid_t child = fork();
+	if (!child)
+		_exit(node->boot_ms() - clock_ms(CLOCK_MONOTONIC) < 1000000);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("node");
@@ -383,6 +436,7 @@ int main(void)
 	tcase_add_test(all, leaves_though_nobody_answers);
 	tcase_add_test(all, leaves_unregistered);
 	tcase_add_test(all, options_are_checked_in_words);
+	tcase_add_test(all, a_lease_goes_on_while_the_machine_sleeps);
 	suite_add_tcase(suite, all);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
