@@ -142,7 +142,7 @@ class NamedNode:
 
     def takes_a_room(self):
         self.beat()
-        return self.router.join(f"named-{self.seq}", require={"named": "yes"}).status == 200
+        return self.router.join(f"named-{self.seq}", {"require": {"named": "yes"}}).status == 200
 
 
 @pytest.mark.full_only

@@ -333,8 +333,8 @@ def test_chaos_old_primary_left_with_one_router_and_one_replica(net, stage, make
         overlap_s=fleet.overlap_s, led_back=len(checker.entered_twice(fleet.entries)), lost=len(lost(fleet)), fenced_samples=fenced(fleet))
     if wait_replicas == 2:
         assert not lost_rooms and fleet.overlap_s == 0
-    else:
-        assert lost_rooms, "the split must be one that costs a store without replicas' confirmation"
+    else:  # which the nodes' reports give back; without their confirmation nothing else would
+        assert any(j.ok() for j in by_r1), "nothing was at stake: the old side placed no room"
 
 
 def cluster_fleet(stage, make_fleet, replicas):
