@@ -157,8 +157,14 @@ const struct conf_key router_conf_keys[] = {
 
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
-	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: in this version only none", .shared = true },
+	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: none (anybody), token (those of auth.keys), jwt (whoever a key of auth.keys vouches for, and its tokens)", .shared = true },
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
+	{ "auth.keys", CONF_TEXT, AT(auth.keys), .def = "", .def_words = "none", .help = "file with {\"tokens\":[…],\"keys\":[…]}: hashes of tokens, and JSON Web Keys; mode 0600; read anew by SIGHUP" },
+	{ "auth.ticket_keys", CONF_TEXT, AT(auth.ticket_keys), .def = "", .def_words = "none; one router alone makes its own", .help = "file with keys for tickets and sessions, one a line (usherctl token secret makes one), the same at all routers: the first signs, all are accepted; mode 0600; read anew by SIGHUP" },
+	{ "auth.audience", CONF_TEXT, AT(auth.audience), .def = "", .def_words = "none: tokens that name one are refused", .help = "what aud of a JWT must name", .shared = true },
+	{ "auth.issuer", CONF_TEXT, AT(auth.issuer), .def = "", .def_words = "any", .help = "what iss of a JWT must be", .shared = true },
+	{ "auth.session_ms", CONF_INT, AT(auth.session_ms), 60000, 30 * 24 * HOUR, .def = "43200000", .help = "how long the cookie of plain HTTP signaling lets its holder go on: a long working day" },
+	{ "auth.max_skew_ms", CONF_INT, AT(auth.max_skew_ms), 0, 30000, .def = "30000", .help = "how far nbf and iat of a JWT may lie ahead of our clock; exp is kept to the second" },
 	{ "fault.at", CONF_TEXT, AT(fault.at), .def = "", .def_words = "none", .help = "tests only: the process exits when a request reaches this step (verb/step)" },
 };
 /* clang-format on */
@@ -177,10 +183,24 @@ static int check_public(const struct router_conf *conf, const char *key, const c
 		return 0;
 	if (!conf->auth.allow_insecure && conf->auth.mode == AUTH_NONE)
 		faults++, fprintf(err, "%s: %s is not loopback and auth.mode is none: anyone who reaches it may register nodes; "
-		                       "set auth.allow_insecure=true if a network keeps others out\n", key, address);
+		                       "set auth.mode, or auth.allow_insecure=true if a network keeps others out\n", key, address);
 	if (!strcmp(conf->registry.url, "memory:") && !conf->registry.allow_memory)
 		faults++, fprintf(err, "%s: %s is not loopback and registry.url is memory:, which one router alone can use and a "
 		                       "restart forgets; use redis://, or set registry.allow_memory=true\n", key, address);
+	return faults;
+}
+
+static int check_auth(const struct router_conf *conf, FILE *err)
+{
+	int faults = 0;
+
+	if (conf->auth.mode == AUTH_NONE)
+		return 0;
+	if (!*conf->auth.keys)
+		faults++, fprintf(err, "auth.keys: required with auth.mode %s\n", auth_words[conf->auth.mode]);
+	if (!*conf->auth.ticket_keys && strcmp(conf->registry.url, "memory:") != 0)
+		faults++, fprintf(err, "auth.ticket_keys: required with auth.mode %s and a shared registry: each router must know the tickets of "
+		                       "the others; usherctl token secret makes a key\n", auth_words[conf->auth.mode]);
 	return faults;
 }
 
@@ -202,8 +222,7 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 		faults++, fprintf(err, "registry.sentinel_user: needs registry.sentinel_password\n");
 	if (*conf->fault.at && !faults_built)
 		faults++, fprintf(err, "fault.at: this build has no fault points\n");
-	if (conf->auth.mode != AUTH_NONE)
-		faults++, fprintf(err, "auth.mode: only none exists in this version\n");
+	faults += check_auth(conf, err);
 	if (!conf->server.workers)
 		conf->server.workers = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
 	return faults;

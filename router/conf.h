@@ -58,6 +58,8 @@ struct router_conf {
 	struct {
 		int mode;
 		bool allow_insecure;
+		const char *keys, *ticket_keys, *audience, *issuer;
+		uint64_t session_ms, max_skew_ms;
 	} auth;
 	struct {
 		const char *at;

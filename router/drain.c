@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "health/fleet.h"
+#include "router/access.h"
 #include "router/drain.h"
 #include "router/events.h"
 #include "router/keeper.h"
@@ -239,6 +240,8 @@ static int judge(struct request *rq)
 
 	if (err)
 		return err;
+	if (!dr->incarnation && !access_is_admin(rq))
+		return request_fail(rq, ERR_FORBIDDEN, "incarnation: required of the node itself; without it an operator drains");
 	if (!node)
 		return request_fail(rq, ERR_UNKNOWN_NODE, "no node %s", rq->names[NAME_NODE].at);
 	if (dr->incarnation && strcmp(dr->incarnation, node->record.incarnation))

@@ -13,6 +13,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/url.h"
+#include "router/access.h"
 #include "router/edge.h"
 #include "router/problem.h"
 #include "router/request.h"
@@ -86,7 +87,7 @@ void edge_cors(struct request *rq)
 {
 	struct str origin = exchange_header(rq->x, "Origin");
 
-	if (!origin.at || !rq->route || rq->route->scope != SCOPE_JOIN)
+	if (!origin.at || !rq->route || !(rq->route->scopes & SCOPE_JOIN))
 		return;
 	exchange_add(rq->x, "Vary", STR("Origin"));
 	if (!origin_listed(rq, origin))
@@ -183,11 +184,11 @@ static void name_request(struct request *rq)
 }
 
 /* With an admin listener of its own, each listener serves its scopes and knows nothing of the others' paths. */
-static bool scope_served(const struct request *rq, enum scope scope)
+static bool scope_served(const struct request *rq, unsigned scopes)
 {
-	bool inner = scope == SCOPE_NODE || scope == SCOPE_ADMIN || scope == SCOPE_METRICS;
+	bool inner = scopes & (SCOPE_NODE | SCOPE_ADMIN | SCOPE_METRICS);
 
-	if (scope == SCOPE_EVERYONE || !rq->worker->router->admin_listener)
+	if (scopes == SCOPE_EVERYONE || !rq->worker->router->admin_listener)
 		return true;
 	return inner == (exchange_tag(rq->x) == LISTENER_ADMIN);
 }
@@ -240,8 +241,10 @@ static int admit(struct request *rq, const struct route **route)
 
 	if (!err)
 		err = routes_match(rq, wanted, exchange_path(rq->x), route, &allow);
-	if (!err && !scope_served(rq, (*route)->scope))
+	if (!err && !scope_served(rq, (*route)->scopes))
 		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
+	if (!err && !is_preflight(rq))
+		err = access_admit(rq, *route);
 	if (!err && !is_preflight(rq))
 		err = check_body(rq, *route);
 	if (allow)
@@ -254,7 +257,7 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	struct str origin = exchange_header(rq->x, "Origin");
 
 	rq->route = route;
-	if (route->scope != SCOPE_JOIN || !origin_listed(rq, origin)) {
+	if (!(route->scopes & SCOPE_JOIN) || !origin_listed(rq, origin)) {
 		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
 		request_refuse(rq, ERR_FORBIDDEN);
 		return;

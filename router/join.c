@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "registry/nodes.h"
+#include "router/access.h"
 #include "router/address.h"
 #include "router/metrics.h"
 #include "router/resolve.h"
@@ -158,6 +159,17 @@ static void write_node(struct json_out *json, const struct node *node)
 	json_close(json, '}');
 }
 
+/* With a ticket: whoever has the URL is let in, for as long as the answer says. */
+static struct str signal_url(struct request *rq)
+{
+	const struct resolve *rs = rq->state;
+	const struct join_body *body = rq->body;
+	const char *holder = body && body->participant ? body->participant : rq->who;
+	struct str url = address_signal(rq, rs->name), ticket = access_ticket(rq, TICKET_JOIN, rs->name, str_of(holder), SIGNAL_EXPIRES_MS);
+
+	return ticket.len ? str_of(arena_printf(request_arena(rq), "%.*s?ticket=%.*s", STR_ARG(url), STR_ARG(ticket))) : url;
+}
+
 static int answer(struct request *rq)
 {
 	struct join *join = rq->state;
@@ -176,9 +188,9 @@ static int answer(struct request *rq)
 	json_str(&json, "source", room_source_name(rs->room.source));
 	write_node(&json, node);
 	json_open(&json, "signal", '{');
-	/* Always proxy: a direct connection needs a ticket that the gate can check, and those come with auth. */
+	/* Always proxy: a direct connection needs a ticket that the gate can check, which is not there yet. */
 	json_str(&json, "mode", "proxy");
-	json_view(&json, "url", address_signal(rq, rs->name));
+	json_view(&json, "url", signal_url(rq));
 	json_u64(&json, "expires_in_ms", SIGNAL_EXPIRES_MS);
 	json_close(&json, '}');
 	json_open(&json, "ice_servers", '[');

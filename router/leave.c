@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "health/fleet.h"
 #include "registry/nodes.h"
+#include "router/access.h"
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/keeper.h"
@@ -53,6 +54,8 @@ static int read_incarnation(struct request *rq)
 	if (force.at && !str_is(force, "true"))
 		return request_fail(rq, ERR_BAD_REQUEST, "force: must be true, or absent");
 	leaving->forced = force.at != NULL;
+	if (leaving->forced && !access_is_admin(rq))
+		return request_fail(rq, ERR_FORBIDDEN, "force: is for operators (scope admin)");
 	if (leaving->forced && !leaving->incarnation.at)
 		return name_present(rq);
 	if (!leaving->incarnation.at || !incarnation_valid(leaving->incarnation.at, leaving->incarnation.len))

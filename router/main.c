@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "router/access.h"
+#include "router/checklist.h"
 #include "router/conf.h"
 #include "router/print.h"
 #include "router/router.h"
@@ -51,12 +53,19 @@ int main(int argc, char **argv)
 	int faults = conf_load(&conf, cli.file, cli.sets, cli.nsets, stderr);
 	if (!faults)
 		faults = router_conf_check(&router.conf, stderr);
+	if (!faults) {
+		router.access = access_new(&router.conf, stderr);
+		faults += !router.access;
+	}
 	if (faults)
 		fprintf(stderr, "usherd: %d fault%s in the configuration\n", faults, faults == 1 ? "" : "s");
-	else if (cli.check)
+	else if (cli.check) {
 		printf("configuration is good\n");
+		checklist_print(&router.conf, stdout);
+	}
 	router.cli = &cli;
 	code = faults ? 1 : cli.check ? 0 : serve(&router);
+	access_free(router.access);
 	conf_free(&conf);
 	free(cli.sets);
 	return code;

@@ -12,6 +12,7 @@
 #include "base/http.h"
 #include "base/json.h"
 #include "base/wait.h"
+#include "router/access.h"
 #include "router/peer_room.h"
 #include "router/peers.h"
 #include "router/request.h"
@@ -23,6 +24,7 @@
 #define QUESTIONS_MAX 64 /* of one worker, under way */
 #define ANSWER_MAX 8192  /* bytes: names and a URL */
 #define MARK "X-Usher-Asked-By"
+#define TICKET "X-Usher-Ticket"
 
 struct question {
 	struct op op;
@@ -92,7 +94,7 @@ static void answered(struct wait *w, int err)
 static void ask(struct question *q, const struct peer *peer, struct str room)
 {
 	struct asked *asked = &q->asked[q->under_way];
-	struct buf url = { 0 };
+	struct buf url = { 0 }, ticket = { 0 };
 	struct http_request request = { .method = "GET", .timeout_ms = PEERS_MS, .answer_max = ANSWER_MAX, .idempotent = true };
 
 	buf_printf(&url, "%s/v1/rooms/", peer->url);
@@ -100,10 +102,14 @@ static void ask(struct question *q, const struct peer *peer, struct str room)
 	buf_adds(&url, "/route");
 	request.url = url.at;
 	request.headers[request.nheaders++] = (struct header){ STR(MARK), str_of(q->worker->router->id) };
+	access_router_ticket(q->worker->router, room, &ticket);
+	if (ticket.len)
+		request.headers[request.nheaders++] = (struct header){ STR(TICKET), { ticket.at, ticket.len } };
 	asked->question = q;
 	asked->wait.wake = answered;
 	if (http_fetch(q->worker->peers_http, &request, q->arena, &asked->answer, &asked->wait) == WAIT)
 		q->under_way++;
+	buf_free(&ticket);
 	buf_free(&url);
 }
 
@@ -136,5 +142,11 @@ int peer_room_ask(struct worker *worker, struct str room, struct arena *arena, s
 
 bool peer_room_asks(struct request *rq)
 {
-	return exchange_header(rq->x, MARK).at != NULL;
+	return exchange_header(rq->x, MARK).at && (rq->let_in_by == TICKET_ROUTER || rq->worker->router->conf.auth.mode == AUTH_NONE);
+}
+
+bool peer_room_ticket(const struct request *rq, struct str *ticket)
+{
+	*ticket = exchange_header(rq->x, TICKET);
+	return ticket->at != NULL;
 }

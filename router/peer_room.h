@@ -25,4 +25,5 @@ struct peer_room {
 /* Asks the others at once, at most PEERS_ASKED of them, for at most PEERS_MS; the first who knows it ends this. WAIT; NEXT with
  * epoch 0 where there is nobody to ask, or too much is being asked already. Dropping the wait cancels. */
 int peer_room_ask(struct worker *, struct str room, struct arena *, struct peer_room *out, struct wait *);
+bool peer_room_ticket(const struct request *, struct str *ticket); /* what shows that a router asks */
 bool peer_room_asks(struct request *); /* this request is such a question: nobody is asked on its behalf */

@@ -34,11 +34,27 @@ static void print_errors(FILE *out)
 	}
 }
 
+static void print_scopes(unsigned scopes, FILE *out)
+{
+	const char *before = "";
+
+	for (size_t i = 0; scope_words[i]; i++)
+		if (scopes & 1u << i) {
+			fprintf(out, "%s%s", before, scope_words[i]);
+			before = " or ";
+		}
+	if (!scopes)
+		fputs("everyone", out);
+}
+
 static void print_routes(FILE *out)
 {
 	fprintf(out, "# Routes\n\n| method | path | scope | what |\n|---|---|---|---|\n");
-	for (size_t i = 0; i < routes_count; i++)
-		fprintf(out, "| %s | `%s` | %s | %s |\n", routes[i].method, routes[i].pattern, scope_words[routes[i].scope], routes[i].help);
+	for (size_t i = 0; i < routes_count; i++) {
+		fprintf(out, "| %s | `%s` | ", routes[i].method, routes[i].pattern);
+		print_scopes(routes[i].scopes, out);
+		fprintf(out, "%s | %s |\n", routes[i].tickets ? ", or a join's ticket" : "", routes[i].help);
+	}
 }
 
 int print_reference(const char *what, FILE *out)

@@ -73,6 +73,12 @@ static void dropped(struct op *op)
 	sg->forward = NULL;
 }
 
+/* What showed us who it is would let a node ask as that one. */
+static bool is_for_nodes(struct str name)
+{
+	return forward_standard_header(name) && !str_is_nocase(name, "Authorization");
+}
+
 int forward_request(struct request *rq)
 {
 	static const struct forward_ops ops = { .head = head, .end = end };
@@ -81,6 +87,7 @@ int forward_request(struct request *rq)
 	struct forward_to *to = arena_alloc(request_arena(rq), sizeof(*to));
 
 	to->url = sg->url;
+	to->pass = conf->auth.mode == AUTH_NONE ? NULL : is_for_nodes;
 	to->connect_timeout_ms = conf->sfu.connect_timeout_ms;
 	to->response_timeout_ms = conf->sfu.response_timeout_ms;
 	to->stream_idle_ms = conf->sfu.stream_idle_ms;

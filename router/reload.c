@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/retire.h"
 #include "base/wait.h"
+#include "router/access.h"
 #include "router/reload.h"
 #include "router/router.h"
 
@@ -82,6 +83,8 @@ static void reload(void *arg, int signum)
 	int faults = conf_load(&r->conf, router->cli->file, router->cli->sets, router->cli->nsets, err);
 	if (!faults)
 		faults = router_conf_check(&r->values, err);
+	if (!faults)
+		faults = access_reload(router, err);
 	fclose(err);
 	if (faults) {
 		log_error("reload_failed", "faults", LOG_U((uint64_t)faults), "why", LOG_S(words));

@@ -43,6 +43,9 @@ struct request {
 	struct str names[2]; /* decoded {room} and {node} of the path, NUL-terminated: see NAME_ROOM */
 	struct str rest;     /* raw remainder after a pattern's '*' */
 	const char *id;      /* X-Request-Id */
+	unsigned may;        /* scopes of its credential; all with auth.mode none */
+	const char *who;     /* whose credential, for the log; "": nobody said */
+	int let_in_by;       /* enum ticket_kind; 0: no ticket */
 	const char *detail;  /* of an error: names the fault */
 	uint64_t retry_ms;   /* of an error: when trying again can help */
 	uint64_t started_ms, waited_from_ms, store_left_ms, park_until_ms;

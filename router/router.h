@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "router/conf.h"
 
+struct access;
 struct doubts;
 struct events;
 struct fleet;
@@ -45,6 +46,7 @@ struct router {
 	const char *public_url;  /* NULL: derived from each request */
 	const char *advertise_url;
 	const char *const *hosts; /* Host names that are answered; NULL-terminated; {"*"}: any */
+	struct access *access;
 	struct loop *loop;       /* the keeper */
 	struct retire *retire;
 	struct metrics *metrics;

@@ -12,26 +12,26 @@
 #include "router/routes.h"
 #include "router/verbs.h"
 
-const char *const scope_words[] = { "join", "route", "node", "admin", "metrics", "everyone" };
+const char *const scope_words[] = { "join", "route", "node", "admin", "metrics", NULL };
 
 /* clang-format off */
 const struct route routes[] = {
 	{ "route", "GET", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; assign=1 places it", .decides = true },
 	{ "join", "POST", "/v1/rooms/{room}/join", SCOPE_JOIN, BODY_OPTIONAL_JSON, &join_verb, "where to go for a room, which is placed first if need be", .decides = true },
 	{ "heartbeat", "POST", "/v1/nodes/{node}/heartbeat", SCOPE_NODE, BODY_JSON, &heartbeat_verb, "renews a node's lease, brings its load and its rooms", .decides = true, .large = true },
-	{ "signal", "ANY", "/v1/rooms/{room}/signal", SCOPE_JOIN, BODY_STREAM, &signal_verb, "carries signaling to the room's node: HTTP and WebSocket" },
-	{ "signal", "ANY", "/v1/rooms/{room}/signal/*", SCOPE_JOIN, BODY_STREAM, &signal_verb, "the same, with the rest appended to the node's URL" },
+	{ "signal", "ANY", "/v1/rooms/{room}/signal", SCOPE_JOIN, BODY_STREAM, &signal_verb, "carries signaling to the room's node: HTTP and WebSocket", .tickets = true },
+	{ "signal", "ANY", "/v1/rooms/{room}/signal/*", SCOPE_JOIN, BODY_STREAM, &signal_verb, "the same, with the rest appended to the node's URL", .tickets = true },
 	{ "assign", "POST", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; places it first if need be", .decides = true },
 	{ "register", "PUT", "/v1/nodes/{node}", SCOPE_NODE, BODY_JSON, &register_verb, "registers one SFU process", .decides = true },
-	{ "leave", "DELETE", "/v1/nodes/{node}", SCOPE_NODE, BODY_NONE, &leave_verb, "the process named by incarnation= leaves at once; force=true (an operator's): whichever is there, as the machine is off", .decides = true },
+	{ "leave", "DELETE", "/v1/nodes/{node}", SCOPE_NODE | SCOPE_ADMIN, BODY_NONE, &leave_verb, "the process named by incarnation= leaves at once; force=true (an operator's): whichever is there, as the machine is off", .decides = true },
 	{ "nodes", "GET", "/v1/nodes", SCOPE_ADMIN, BODY_NONE, &nodes_verb, "all nodes", .decides = true },
 	{ "node", "GET", "/v1/nodes/{node}", SCOPE_ADMIN, BODY_NONE, &node_verb, "one node: states, load, score, charges, breakers", .decides = true },
 	{ "node_rooms", "GET", "/v1/nodes/{node}/rooms", SCOPE_ADMIN, BODY_NONE, &node_rooms_verb, "the rooms of a node", .decides = true },
 	{ "cordon", "PUT", "/v1/nodes/{node}/cordon", SCOPE_ADMIN, BODY_NONE, &cordon_verb, "no new rooms on this node", .decides = true },
 	{ "uncordon", "DELETE", "/v1/nodes/{node}/cordon", SCOPE_ADMIN, BODY_NONE, &cordon_verb, "new rooms again", .decides = true },
 	{ "breakers_reset", "POST", "/v1/nodes/{node}/breakers/reset", SCOPE_ADMIN, BODY_NONE, &breakers_reset_verb, "closes the node's breakers at all routers", .decides = true },
-	{ "drain", "PUT", "/v1/nodes/{node}/drain", SCOPE_ADMIN, BODY_OPTIONAL_JSON, &drain_verb, "empties a node: no new rooms, and those it has are waited for or moved", .decides = true },
-	{ "undrain", "DELETE", "/v1/nodes/{node}/drain", SCOPE_ADMIN, BODY_NONE, &undrain_verb, "undoes it: what has not moved stays; incarnation= from the node itself", .decides = true },
+	{ "drain", "PUT", "/v1/nodes/{node}/drain", SCOPE_ADMIN | SCOPE_NODE, BODY_OPTIONAL_JSON, &drain_verb, "empties a node: no new rooms, and those it has are waited for or moved", .decides = true },
+	{ "undrain", "DELETE", "/v1/nodes/{node}/drain", SCOPE_ADMIN | SCOPE_NODE, BODY_NONE, &undrain_verb, "undoes it: what has not moved stays; incarnation= from the node itself", .decides = true },
 	{ "rooms", "GET", "/v1/rooms", SCOPE_ADMIN, BODY_NONE, &rooms_verb, "rooms, by node= or prefix=", .decides = true },
 	{ "room", "GET", "/v1/rooms/{room}", SCOPE_ADMIN, BODY_NONE, &room_verb, "one room", .decides = true },
 	{ "close", "DELETE", "/v1/rooms/{room}", SCOPE_ADMIN, BODY_NONE, &close_verb, "closes a room at epoch=; without it only with force=true", .decides = true },

@@ -12,8 +12,9 @@ struct json_shape;
 struct request;
 struct step;
 
-enum scope { SCOPE_JOIN, SCOPE_ROUTE, SCOPE_NODE, SCOPE_ADMIN, SCOPE_METRICS, SCOPE_EVERYONE };
-extern const char *const scope_words[];
+/* A route asks for one of its scopes; a credential has some. */
+enum scope { SCOPE_EVERYONE = 0, SCOPE_JOIN = 1, SCOPE_ROUTE = 2, SCOPE_NODE = 4, SCOPE_ADMIN = 8, SCOPE_METRICS = 16 };
+extern const char *const scope_words[]; /* in the order of the bits; NULL-terminated */
 
 enum body_kind { BODY_NONE, BODY_JSON, BODY_OPTIONAL_JSON, BODY_STREAM };
 struct verb { /* what happens; a verb's file exports one, routes.c binds it to a path */
@@ -25,11 +26,12 @@ struct route {
 	const char *name;    /* in logs and metrics */
 	const char *method;  /* "ANY": all */
 	const char *pattern; /* "/v1/rooms/{room}/signal/" "*" : '*' takes the raw rest */
-	enum scope scope;
+	unsigned scopes;     /* of enum scope; 0: everyone */
 	enum body_kind body;
 	const struct verb *verb;
 	const char *help;
 	bool decides;        /* Cache-Control: no-store */
+	bool tickets;        /* what a join handed out opens it, too */
 	bool large;          /* the body may have limits.heartbeat_bytes */
 };
 extern const struct route routes[];

@@ -12,6 +12,7 @@
 #include "router/edge.h"
 #include "router/resolve.h"
 #include "router/router.h"
+#include "router/session.h"
 #include "router/signal.h"
 #include "router/verbs.h"
 #include "router/worker.h"
@@ -48,6 +49,8 @@ static int begin(struct request *rq)
 	sg->websocket = edge_is_websocket(rq->x);
 	if (sg->websocket && !edge_origin_allowed(rq))
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
+	if (!sg->websocket)
+		session_begin(rq);
 	resolve_begin(rq, true, enter_node);
 	rq->leave = signal_leave;
 	return NEXT;

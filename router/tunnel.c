@@ -10,13 +10,31 @@
 #include "base/log.h"
 #include "router/metrics.h"
 #include "router/router.h"
+#include "router/session.h"
 #include "router/signal.h"
 #include "router/tunnel.h"
 #include "router/worker.h"
 
-static bool crosses(struct str name)
+/* A credential for us never does, nor what we write anew. */
+static bool crosses(const struct request *rq, struct str name)
 {
+	if (str_is_nocase(name, "traceparent") || str_is_nocase(name, "Sec-WebSocket-Protocol"))
+		return false;
+	if (str_is_nocase(name, "Authorization") && rq->worker->router->conf.auth.mode != AUTH_NONE)
+		return false;
 	return (name.len > 14 && str_is_nocase((struct str){ name.at, 14 }, "Sec-WebSocket-")) || forward_standard_header(name);
+}
+
+/* All lines of it, each without a ticket that stands among them. */
+static void offer_protocols(struct request *rq, struct dial_plan *plan, const struct header *headers, size_t n)
+{
+	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++) {
+		if (!str_is_nocase(headers[i].name, "Sec-WebSocket-Protocol"))
+			continue;
+		struct str left = session_protocols(rq, headers[i].value);
+		if (left.len)
+			plan->headers[plan->nheaders++] = (struct header){ headers[i].name, left };
+	}
 }
 
 int dial_node(struct request *rq)
@@ -28,8 +46,9 @@ int dial_node(struct request *rq)
 	const struct header *headers = exchange_headers(rq->x, &n);
 
 	signal_headers(rq, plan->headers, &plan->nheaders);
+	offer_protocols(rq, plan, headers, n);
 	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++)
-		if (crosses(headers[i].name) && !str_is_nocase(headers[i].name, "traceparent"))
+		if (crosses(rq, headers[i].name))
 			plan->headers[plan->nheaders++] = headers[i];
 	plan->url = sg->url;
 	plan->connect_timeout_ms = conf->sfu.connect_timeout_ms;
@@ -112,6 +131,10 @@ static int upgrade(struct request *rq)
 		if (value.len)
 			exchange_add(rq->x, pass[i], value);
 	}
+	/* Browsers insist that one of those offered is taken; where it was the ticket alone, that one. */
+	struct str ticket = session_protocol(rq);
+	if (ticket.at && !answer_header(&sg->dial, "Sec-WebSocket-Protocol").len)
+		exchange_add(rq->x, "Sec-WebSocket-Protocol", ticket);
 	exchange_add(rq->x, "Upgrade", STR("websocket"));
 	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
 	rq->status = 101;

@@ -17,6 +17,7 @@
 #include "base/url.h"
 #include "health/sfu.h"
 #include "registry/registry.h"
+#include "router/access.h"
 #include "router/audit.h"
 #include "router/edge.h"
 #include "router/events.h"
@@ -83,6 +84,7 @@ static bool build(struct worker *w)
 	w->tunnels = tunnels_new(w->loop, &tunnels);
 	w->httpd = httpd_new(w->loop, &httpd, &edge_ops, w);
 	w->audits = audits_new(w);
+	w->access = access_memory_new();
 	w->sfu = w->http ? sfu_new(w->loop, router->fleet, w->http, &sfu) : NULL;
 	return w->store && w->http && w->peers_http && w->tunnels && w->httpd && w->sfu;
 }
@@ -266,6 +268,7 @@ void worker_unload(struct worker *w)
 	errands_drop(w);
 	if (w->audits)
 		audits_free(w->audits);
+	access_memory_free(w->access);
 	if (w->tunnels)
 		tunnels_free(w->tunnels);
 	w->tunnels = NULL; /* tasks of the keeper may still come */

@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/metric.h"
 
+struct access_memory;
 struct accepted;
 struct event_stream;
 struct audits;
@@ -43,6 +44,7 @@ struct worker {
 	struct httpd *httpd;
 	struct tunnels *tunnels;
 	struct audits *audits;
+	struct access_memory *access; /* tokens verified lately */
 	struct sfu *sfu;
 	struct errand *errands; /* under way */
 	size_t nerrands;

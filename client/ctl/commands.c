@@ -517,6 +517,7 @@ const struct command commands[] = {
 	{ "remove", "NODE", OPTION_FORCE, run_remove, "give a node up whose machine is off: its rooms are placed anew at once" },
 	{ "move", "ROOM", OPTION_NODE | OPTION_EPOCH, run_move, "move a room to another node; its participants connect anew" },
 	{ "close", "ROOM", OPTION_EPOCH | OPTION_FORCE, run_close, "end a room: participants are cut, the name is free again" },
+	{ "token", "KIND", OPTION_TOKEN | OPTION_NODE, run_token, "make a credential: static, jwt, key (for jwt) or secret (for tickets)" },
 	{ "routers", NULL, 0, run_routers, "all routers of this store" },
 	{ NULL, NULL, 0, NULL, NULL },
 };

@@ -30,6 +30,15 @@ static bool set_participant(struct ctl *ctl, const char *value) { ctl->participa
 static bool set_region(struct ctl *ctl, const char *value) { ctl->region = value; return true; }
 static bool set_pool(struct ctl *ctl, const char *value) { ctl->pool = value; return true; }
 static bool set_policy(struct ctl *ctl, const char *value) { ctl->policy = value; return true; }
+static bool set_scope(struct ctl *ctl, const char *value) { ctl->scope = value; return true; }
+static bool set_room(struct ctl *ctl, const char *value) { ctl->room = value; return true; }
+static bool set_as(struct ctl *ctl, const char *value) { ctl->as = value; return true; }
+static bool set_alg(struct ctl *ctl, const char *value) { ctl->alg = value; return true; }
+static bool set_kid(struct ctl *ctl, const char *value) { ctl->kid = value; return true; }
+static bool set_key(struct ctl *ctl, const char *value) { ctl->key = value; return true; }
+static bool set_audience(struct ctl *ctl, const char *value) { ctl->audience = value; return true; }
+static bool set_issuer(struct ctl *ctl, const char *value) { ctl->issuer = value; return true; }
+static bool set_for(struct ctl *ctl, const char *value) { return parse_u64(str_of(value), &ctl->for_ms) && ctl->for_ms; }
 static bool set_wait(struct ctl *ctl, const char *value) { (void)value; ctl->wait = true; return true; }
 static bool set_own(struct ctl *ctl, const char *value) { (void)value; ctl->own = true; return true; }
 static bool set_deadline(struct ctl *ctl, const char *value) { return parse_u64(str_of(value), &ctl->deadline_ms) && ctl->deadline_ms; }
@@ -42,7 +51,7 @@ static const struct option_row option_rows[] = {
 	{ "url", "URL", 0, set_url, "a router (else USHER_URL, else " URL_DEFAULT ")" },
 	{ "json", NULL, 0, set_json, "print the router's answer as it came; of a list, page after page" },
 	{ "timeout-ms", "N", 0, set_timeout, "give up a call after so long (10000)" },
-	{ "node", "NODE", OPTION_NODE, set_node, "rooms: only of this node; move: to this one" },
+	{ "node", "NODE", OPTION_NODE, set_node, "rooms: only of this node; move: to this one; token: only as this one" },
 	{ "prefix", "TEXT", OPTION_PREFIX, set_prefix, "rooms: only names that begin so" },
 	{ "limit", "N", OPTION_LIMIT, set_limit, "nodes, rooms: at most so many (all)" },
 	{ "participant", "NAME", OPTION_PARTICIPANT, set_participant, "join: as whom" },
@@ -54,6 +63,15 @@ static const struct option_row option_rows[] = {
 	{ "deadline-ms", "N", OPTION_DRAIN, set_deadline, "drain: what is left then is moved (none)" },
 	{ "wait", NULL, OPTION_DRAIN, set_wait, "drain: follow it until it is over; 1 if it does not come to that" },
 	{ "own", NULL, OPTION_DRAIN, set_own, "drain: of the process that is the node now, ending with it; for stop hooks" },
+	{ "scope", "WORDS", OPTION_TOKEN, set_scope, "token: join, route, node, admin, metrics; several in quotes" },
+	{ "room", "ROOM", OPTION_TOKEN, set_room, "token: only this room, or rooms by prefix*" },
+	{ "as", "NAME", OPTION_TOKEN, set_as, "token: who has it, for the log" },
+	{ "for-ms", "N", OPTION_TOKEN, set_for, "token jwt: how long it is valid (an hour)" },
+	{ "key", "FILE", OPTION_TOKEN, set_key, "token jwt: the private JSON Web Key, mode 0600" },
+	{ "audience", "TEXT", OPTION_TOKEN, set_audience, "token jwt: auth.audience of the routers" },
+	{ "issuer", "TEXT", OPTION_TOKEN, set_issuer, "token jwt: auth.issuer of the routers" },
+	{ "alg", "ALG", OPTION_TOKEN, set_alg, "token key: HS256, ES256 or EdDSA" },
+	{ "kid", "NAME", OPTION_TOKEN, set_kid, "token key: its name" },
 };
 #define OPTIONS (sizeof(option_rows) / sizeof(*option_rows))
 enum { HELP = OPTIONS, VERSION };

@@ -31,7 +31,8 @@ enum ctl_option { /* also bits of command.options */
 	OPTION_POOL = 32,
 	OPTION_EPOCH = 64,
 	OPTION_FORCE = 128,
-	OPTION_DRAIN = 256 /* all of the drain's */
+	OPTION_DRAIN = 256, /* all of the drain's */
+	OPTION_TOKEN = 512
 };
 struct ctl {
 	const char *url, *token;
@@ -39,7 +40,8 @@ struct ctl {
 	bool json;
 	const char *node, *prefix, *participant, *region, *pool;
 	const char *policy;
-	uint64_t limit, epoch, deadline_ms; /* 0: not given */
+	const char *scope, *room, *as, *alg, *kid, *key, *audience, *issuer; /* of tokens */
+	uint64_t limit, epoch, deadline_ms, for_ms; /* 0: not given */
 	bool force, wait, own;
 	const char *name; /* the command's argument */
 	FILE *out, *err;
@@ -75,3 +77,6 @@ void ctl_pause(struct ctl *, uint64_t ms);
 int run_drain(struct ctl *);
 int run_undrain(struct ctl *);
 int run_move(struct ctl *);
+
+/* -- token.c ---------------------------------------------------------------------------------------------------------- */
+int run_token(struct ctl *);

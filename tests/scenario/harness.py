@@ -147,11 +147,16 @@ class Redis(Process):
         return redis.Redis(port=self.port)
 
 
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 class Router(Process):
     count = 0
 
-    def __init__(self, directory, *sets, build=BUILD, env=None):
+    def __init__(self, directory, *sets, build=BUILD, env=None, token=None):
         Router.count += 1
+        self.token = token
         sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *sets]
         argv = [build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
         super().__init__(f"usherd-{Router.count}", argv, directory, env)
@@ -161,17 +166,20 @@ class Router(Process):
             self.kill()  # nobody else knows of it yet
             raise
 
+    def call(self, method, path, body=None, headers=None, **more):
+        return call(method, self.url + path, body, {**bearer(self.token), **(headers or {})}, **more)
+
     def get(self, path, **more):
-        return call("GET", self.url + path, **more)
+        return self.call("GET", path, **more)
 
     def post(self, path, body=None, **more):
-        return call("POST", self.url + path, body, **more)
+        return self.call("POST", path, body, **more)
 
     def put(self, path, body=None, **more):
-        return call("PUT", self.url + path, body, **more)
+        return self.call("PUT", path, body, **more)
 
     def delete(self, path, **more):
-        return call("DELETE", self.url + path, **more)
+        return self.call("DELETE", path, **more)
 
     def join(self, room, body=None, **more):
         return self.post(f"/v1/rooms/{room}/join", body, **more)
@@ -197,8 +205,8 @@ class FakeNode:
     mode of its control side: ok, 500, 404, 503, hang, reset, garbage. It keeps what it was asked to open and evict.
     """
 
-    def __init__(self, name, routers, signal_url=None, control=True, heartbeat=True, **info):
-        self.name, self.routers, self.info = name, list(routers), info
+    def __init__(self, name, routers, signal_url=None, control=True, heartbeat=True, token=None, **info):
+        self.name, self.routers, self.info, self.token, self.asked = name, list(routers), info, token, []
         self.mode, self.rooms, self.opens, self.evicted, self.calls = "ok", {}, [], [], 0
         self.load, self.state, self.seq, self.registration = {"cpu": 0.1}, "ready", 0, None
         self.incarnation = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
@@ -252,6 +260,7 @@ class FakeNode:
 
     async def _answer(self, method, target, headers, body, writer):
         self.calls += 1
+        self.asked.append((method, target, headers))
         if self.mode == "hang":
             await asyncio.sleep(3600)
         if self.mode == "reset":
@@ -292,7 +301,7 @@ class FakeNode:
         body = {"incarnation": self.incarnation, "signal_url": self.signal_url, "fences": "none", **self.info, **more}
         if self.control_url:
             body.update(control_url=self.control_url)
-        answer = call("PUT", f"{self.routers[0].url}/v1/nodes/{self.name}", body)
+        answer = call("PUT", f"{self.routers[0].url}/v1/nodes/{self.name}", body, bearer(self.token))
         if answer.status in (200, 201):
             self.registration, self.seq = answer.json()["registration"], 0
         return answer
@@ -303,7 +312,7 @@ class FakeNode:
                 "load": self.load, "seen": self.charged, **more}
         if self.report_rooms:
             body["rooms"] = [{"room": room, "epoch": epoch, "participants": 0} for room, epoch in self.rooms.items()]
-        answer = call("POST", f"{self.routers[router].url}/v1/nodes/{self.name}/heartbeat", body)
+        answer = call("POST", f"{self.routers[router].url}/v1/nodes/{self.name}/heartbeat", body, bearer(self.token))
         if answer.status == 200:
             self.charged = answer.json()["charged"]
         self.answers.append(answer)

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files with secrets: a regular file that nobody but its owner may read or write (or a systemd credential, which is such a one). */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/str.h"
+
+#define SECRET_FILE_MAX 262144 /* bytes */
+#define SECRET_KEY_BYTES 32    /* of a key for HMAC, at least (RFC 2104: no less than the hash's length) */
+#define SECRET_KEYS_MAX 8
+
+/* The whole file, NUL-terminated; the caller frees with secret_free(). NULL: *why says it in words, static. */
+char *secret_read(const char *path, size_t *len, const char **why);
+void secret_free(char *text, size_t len); /* wiped first */
+
+/* Keys for HMAC, one a line in base64url; the first signs, all are accepted; lines that begin with '#' are comments. */
+struct secret_keys {
+	size_t count;
+	struct secret_key {
+		unsigned char bytes[64];
+		size_t len;
+	} keys[SECRET_KEYS_MAX];
+};
+bool secret_keys_parse(struct str text, struct secret_keys *out, const char **why);
+bool secret_keys_read(const char *path, struct secret_keys *out, const char **why);
+struct str secret_key_of(const struct secret_keys *, size_t i);
