@@ -15,6 +15,7 @@
 #include "router/access.h"
 #include "router/access_rules.h"
 #include "router/edge.h"
+#include "router/limits.h"
 #include "router/metrics.h"
 #include "router/peer_room.h"
 #include "router/request.h"
@@ -135,7 +136,8 @@ static bool read_jwt(struct request *rq, struct str token, const struct access_r
 	return true;
 }
 
-static bool token_rights(struct request *rq, struct str token, struct rights *out, const char **why)
+/* 0, or -ERR_X with *why. A signature costs; a hash does not. */
+static int token_rights(struct request *rq, struct str token, struct rights *out, const char **why)
 {
 	const struct access_rules *rules = rules_of(rq->worker->router);
 	unsigned char hash[MAC_BYTES];
@@ -143,20 +145,23 @@ static bool token_rights(struct request *rq, struct str token, struct rights *ou
 
 	*why = "the token is over 4096 bytes";
 	if (token.len > JWT_MAX)
-		return false;
+		return -ERR_UNAUTHORIZED;
 	hash_sha256(token, hash);
 	known = access_rules_token(rules, hash);
 	if (!known)
 		known = remembered(rq->worker, hash, rules->version, wall_ms());
 	if (known) {
 		*out = *known;
-		return true;
+		return 0;
 	}
+	int err = limits_guess(rq);
+	if (err)
+		return err;
 	*why = "the token is not known";
 	if (rq->worker->router->conf.auth.mode != AUTH_JWT || !jwt_looks_so(token) || !read_jwt(rq, token, rules, out, why))
-		return false;
+		return -ERR_UNAUTHORIZED;
 	remember(rq->worker, hash, rules->version, out);
-	return true;
+	return 0;
 }
 
 /* What follows "Bearer " (RFC 6750). False: there is no such header, or more than one. */
@@ -180,19 +185,19 @@ static bool bearer_of(struct request *rq, struct str *token)
 }
 
 /* -- tickets ------------------------------------------------------------------------------------------------------------------ */
-static bool ticket_rights(struct request *rq, struct str text, enum ticket_kind kind, unsigned scope, struct rights *out, const char **why)
+static int ticket_rights(struct request *rq, struct str text, enum ticket_kind kind, unsigned scope, struct rights *out, const char **why)
 {
 	struct ticket ticket;
 
 	if (!ticket_read(text, kind, &rules_of(rq->worker->router)->tickets, wall_ms(), request_arena(rq), &ticket, why))
-		return false;
+		return -ERR_UNAUTHORIZED;
 	*why = "the ticket is for another room";
 	if (!str_eq(ticket.room, rq->names[NAME_ROOM]))
-		return false;
+		return -ERR_UNAUTHORIZED;
 	rq->let_in_by = kind;
 	*out = (struct rights){ .scopes = scope, .ends_ms = ticket.ends_ms };
 	snprintf(out->who, sizeof(out->who), "%.*s", STR_ARG(ticket.holder));
-	return true;
+	return 0;
 }
 
 struct str access_ticket(struct request *rq, enum ticket_kind kind, struct str room, struct str holder, uint64_t valid_ms)
@@ -250,8 +255,8 @@ static int told(struct request *rq, const char *outcome, int err, const char *de
 	return request_fail(rq, err, "%s", detail);
 }
 
-/* False: *why, NULL if there was no credential at all. */
-static bool find_rights(struct request *rq, const struct route *route, struct rights *out, const char **why)
+/* 0, or -ERR_X with *why: NULL if there was no credential at all. */
+static int find_rights(struct request *rq, const struct route *route, struct rights *out, const char **why)
 {
 	struct str text = { 0 };
 
@@ -260,16 +265,26 @@ static bool find_rights(struct request *rq, const struct route *route, struct ri
 		return ticket_rights(rq, text, TICKET_ROUTER, SCOPE_ROUTE, out, why);
 	if (exchange_header(rq->x, "Authorization").at) {
 		*why = "Authorization: must be one 'Bearer' and a token";
-		return bearer_of(rq, &text) && token_rights(rq, text, out, why);
+		return bearer_of(rq, &text) ? token_rights(rq, text, out, why) : -ERR_UNAUTHORIZED;
 	}
-	if (!route->tickets)
-		return false;
-	if (session_ticket(rq, &text))
+	if (route->tickets && session_ticket(rq, &text))
 		return ticket_rights(rq, text, TICKET_JOIN, SCOPE_JOIN, out, why);
-	if (!session_cookie(rq, &text))
-		return false;
+	if (!route->tickets || !session_cookie(rq, &text))
+		return -ERR_UNAUTHORIZED;
 	*why = "Origin: not in server.origins";
-	return edge_origin_allowed(rq) && ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why);
+	return edge_origin_allowed(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
+}
+
+static int refuse_credential(struct request *rq, int err, const char *why)
+{
+	if (err == -ERR_RATE_LIMITED) {
+		metric_add(rq->worker->sheet, M_CREDENTIALS, "limited", NULL, 1);
+		return err;
+	}
+	if (!why)
+		return told(rq, "missing", ERR_UNAUTHORIZED, "a credential is required: Authorization: Bearer …");
+	limits_guessed_wrong(rq);
+	return told(rq, "invalid", ERR_UNAUTHORIZED, why);
 }
 
 int access_admit(struct request *rq, const struct route *route)
@@ -282,12 +297,11 @@ int access_admit(struct request *rq, const struct route *route)
 	if (!route->scopes || rq->worker->router->conf.auth.mode == AUTH_NONE)
 		return 0;
 	rq->may = 0;
-	if (!find_rights(rq, route, &rights, &why))
-		return told(rq, why ? "invalid" : "missing", ERR_UNAUTHORIZED, why ? why : "a credential is required: Authorization: Bearer …");
+	int err = find_rights(rq, route, &rights, &why);
+	if (err)
+		return refuse_credential(rq, err, why);
 	unsigned by = rights.scopes & route->scopes;
-	if (!by)
-		return told(rq, "forbidden", ERR_FORBIDDEN, "the credential lacks the scope of this route");
-	why = out_of_bounds(rq, &rights, by);
+	why = by ? out_of_bounds(rq, &rights, by) : "the credential lacks the scope of this route";
 	if (why)
 		return told(rq, "forbidden", ERR_FORBIDDEN, why);
 	rq->may = rights.scopes;

@@ -155,6 +155,10 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
 	{ "limits.parked", CONF_INT, AT(limits.parked), 0, 1e6, .def = "10000", .help = "requests that wait for time at once" },
 
+	{ "limits.address_rate", CONF_REAL, AT(limits.address_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "requests of scopes join and route in a second from one address (IPv6: one /64), to this router; two seconds' worth at once; then 429" },
+	{ "limits.credential_rate", CONF_REAL, AT(limits.credential_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same with one credential (a token's name, or sub)" },
+	{ "limits.room_rate", CONF_REAL, AT(limits.room_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same for one room" },
+
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
 	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: none (anybody), token (those of auth.keys), jwt (whoever a key of auth.keys vouches for, and its tokens)", .shared = true },
@@ -165,6 +169,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "auth.issuer", CONF_TEXT, AT(auth.issuer), .def = "", .def_words = "any", .help = "what iss of a JWT must be", .shared = true },
 	{ "auth.session_ms", CONF_INT, AT(auth.session_ms), 60000, 30 * 24 * HOUR, .def = "43200000", .help = "how long the cookie of plain HTTP signaling lets its holder go on: a long working day" },
 	{ "auth.max_skew_ms", CONF_INT, AT(auth.max_skew_ms), 0, 30000, .def = "30000", .help = "how far nbf and iat of a JWT may lie ahead of our clock; exp is kept to the second" },
+	{ "auth.wrong_per_minute", CONF_INT, AT(auth.wrong_per_minute), 0, 60000, .def = "60", .help = "wrong credentials from one address (IPv6: one /64), 20 at once; then 429 for all but those that were right before; 0: no limit" },
 	{ "fault.at", CONF_TEXT, AT(fault.at), .def = "", .def_words = "none", .help = "tests only: the process exits when a request reaches this step (verb/step)" },
 };
 /* clang-format on */

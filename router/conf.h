@@ -51,6 +51,7 @@ struct router_conf {
 	struct {
 		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address;
 		uint64_t tunnel_buffer_bytes, parked;
+		double address_rate, credential_rate, room_rate;
 	} limits;
 	struct {
 		int level, format;
@@ -59,7 +60,7 @@ struct router_conf {
 		int mode;
 		bool allow_insecure;
 		const char *keys, *ticket_keys, *audience, *issuer;
-		uint64_t session_ms, max_skew_ms;
+		uint64_t session_ms, max_skew_ms, wrong_per_minute;
 	} auth;
 	struct {
 		const char *at;

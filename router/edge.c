@@ -15,6 +15,7 @@
 #include "base/url.h"
 #include "router/access.h"
 #include "router/edge.h"
+#include "router/limits.h"
 #include "router/problem.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -57,6 +58,53 @@ struct str edge_forwarded_for(struct request *rq)
 	const char *all = before.len ? arena_printf(request_arena(rq), "%.*s, %s", STR_ARG(before), peer) : peer;
 
 	return str_of(all);
+}
+
+static bool address_parse(struct str text, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+	char z[INET6_ADDRSTRLEN];
+
+	if (text.len >= sizeof(z))
+		return false;
+	memcpy(z, text.at, text.len);
+	z[text.len] = '\0';
+	*out = (struct sockaddr_storage){ .ss_family = AF_INET };
+	if (inet_pton(AF_INET, z, &v4->sin_addr) == 1)
+		return true;
+	out->ss_family = AF_INET6;
+	return inet_pton(AF_INET6, z, &v6->sin6_addr) == 1;
+}
+
+/* The last piece of a list, and what is before it. */
+static struct str cut_last(struct str *list)
+{
+	size_t from = list->len;
+
+	while (from && list->at[from - 1] != ',')
+		from--;
+	struct str piece = { list->at + from, list->len - from };
+	list->len = from ? from - 1 : 0;
+	while (piece.len && *piece.at == ' ')
+		piece.at++, piece.len--;
+	while (piece.len && piece.at[piece.len - 1] == ' ')
+		piece.len--;
+	return piece;
+}
+
+void edge_client(const struct request *rq, struct sockaddr_storage *out)
+{
+	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
+	struct str before = exchange_header(rq->x, "X-Forwarded-For");
+	struct sockaddr_storage hop;
+
+	*out = *exchange_peer(rq->x);
+	while (*proxies && before.len && cidr_contains(proxies, out)) {
+		if (!address_parse(cut_last(&before), &hop))
+			return;
+		*out = hop;
+	}
 }
 
 static bool origin_listed(const struct request *rq, struct str origin)
@@ -232,6 +280,15 @@ static bool is_preflight(const struct request *rq)
 	       exchange_header(rq->x, "Access-Control-Request-Method").at;
 }
 
+static int admit_asker(struct request *rq, const struct route *route)
+{
+	int err = limits_address(rq, route);
+
+	if (!err)
+		err = access_admit(rq, route);
+	return err ? err : limits_share(rq, route);
+}
+
 static int admit(struct request *rq, const struct route **route)
 {
 	struct str method = exchange_header(rq->x, "Access-Control-Request-Method");
@@ -244,7 +301,7 @@ static int admit(struct request *rq, const struct route **route)
 	if (!err && !scope_served(rq, (*route)->scopes))
 		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
 	if (!err && !is_preflight(rq))
-		err = access_admit(rq, *route);
+		err = admit_asker(rq, *route);
 	if (!err && !is_preflight(rq))
 		err = check_body(rq, *route);
 	if (allow)

@@ -18,6 +18,8 @@ bool edge_is_websocket(const struct exchange *);
 bool edge_origin_allowed(const struct request *); /* no Origin, our own, or one of server.origins */
 bool edge_trusts_peer(const struct request *);    /* server.trusted_proxies */
 struct str edge_forwarded_for(struct request *);  /* the peer, after what a trusted one says of who was before it; in the arena */
+/* Who asks: the peer, or, through trusted proxies, the last address in X-Forwarded-For that is not one of theirs. */
+void edge_client(const struct request *, struct sockaddr_storage *out);
 void edge_cors(struct request *);                 /* adds the CORS headers that an answer needs */
 /* The names that Host may have, from the configuration; NULL-terminated; the process's. */
 const char *const *edge_hosts(const struct router *);

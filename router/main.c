@@ -9,6 +9,7 @@
 #include "router/access.h"
 #include "router/checklist.h"
 #include "router/conf.h"
+#include "router/limits.h"
 #include "router/print.h"
 #include "router/router.h"
 
@@ -55,6 +56,7 @@ int main(int argc, char **argv)
 		faults = router_conf_check(&router.conf, stderr);
 	if (!faults) {
 		router.access = access_new(&router.conf, stderr);
+		router.limits = limits_new(&router.conf);
 		faults += !router.access;
 	}
 	if (faults)
@@ -66,6 +68,7 @@ int main(int argc, char **argv)
 	router.cli = &cli;
 	code = faults ? 1 : cli.check ? 0 : serve(&router);
 	access_free(router.access);
+	limits_free(router.limits);
 	conf_free(&conf);
 	free(cli.sets);
 	return code;

@@ -18,6 +18,7 @@ struct events;
 struct fleet;
 struct http;
 struct keeper;
+struct limits;
 struct listen_set;
 struct listener;
 struct metrics;
@@ -47,6 +48,7 @@ struct router {
 	const char *advertise_url;
 	const char *const *hosts; /* Host names that are answered; NULL-terminated; {"*"}: any */
 	struct access *access;
+	struct limits *limits;
 	struct loop *loop;       /* the keeper */
 	struct retire *retire;
 	struct metrics *metrics;

@@ -89,7 +89,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(shared_stage, tmp_path_factory):
-    house = House(shared_stage, tmp_path_factory.mktemp("access"))
+    house = House(shared_stage, tmp_path_factory.mktemp("access"), "auth.wrong_per_minute=0")
     house.room = owner(house.router.join("r"))
     return house
 
@@ -333,6 +333,43 @@ def test_two_routers_know_each_others_tickets_and_ask_each_other(stage, tmp_path
     redis.kill()
     until("the store is away", lambda: other.metric("usher_store_up") == 0)
     assert owner(other.join("known-to-one")) == placed
+
+
+# -- how much -------------------------------------------------------------------------------------------------------------------
+def test_who_guesses_is_slowed_down_and_his_neighbour_is_not(stage, tmp_path):
+    house = House(stage, tmp_path, "auth.wrong_per_minute=1", "server.trusted_proxies=127.0.0.0/8")
+    seen, new, wrong = house.keys.make("route"), house.keys.make("route", "ES256"), house.keys.make("route", key=os.urandom(32))
+
+    def ask(token, address):
+        return house.ask("GET", "/v1/rooms/r/route?assign=1", token, **{"X-Forwarded-For": address})
+    for worker in range(8):  # each remembers for itself
+        assert ask(seen, "192.0.2.7").status == 200
+    answers = [ask(wrong, "10.1.1.1, 192.0.2.7") for _ in range(22)]
+    assert [a.code() for a in answers] == ["unauthorized"] * 20 + ["rate_limited"] * 2
+    assert int(answers[-1].headers["retry-after"]) > 10
+    assert ask(new, "192.0.2.7").code() == "rate_limited", "a signature that nobody has checked is not checked now"
+    assert ask(seen, "192.0.2.7").status == 200 and ask(house.tokens["route"], "192.0.2.7").status == 200
+    assert ask(new, "192.0.2.8").status == 200
+    for host in range(20):
+        assert ask(wrong, f"2001:db8:0:1::{host:x}").status == 401
+    assert ask(wrong, "2001:db8:0:1:ffff::").code() == "rate_limited", "one /64 is one host"
+    assert ask(wrong, "2001:db8:0:2::").status == 401
+    assert house.router.metric('usher_credentials_total{outcome="limited"}') == 4
+
+
+@pytest.mark.parametrize("what,other", [("address", {"X-Forwarded-For": "192.0.2.2"}), ("room", {}), ("credential", {})])
+def test_too_many_requests_are_429_and_what_keeps_the_fleet_alive_goes_on(stage, tmp_path, what, other):
+    house = House(stage, tmp_path, f"limits.{what}_rate=0.5", "server.trusted_proxies=127.0.0.0/8")
+    first, second = house.keys.make("join", sub="ann"), house.keys.make("join", sub="bob")
+
+    def join(token, room="r", **headers):
+        return house.ask("POST", f"/v1/rooms/{room}/join", token, **{"X-Forwarded-For": "192.0.2.1", **headers})
+    answers = [join(first) for _ in range(4)]
+    assert [a.status for a in answers] == [200, 200, 429, 429] and answers[-1].code() == "rate_limited"
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 4
+    assert join(second if what == "credential" else first, "another" if what == "room" else "r", **other).status == 200
+    assert all(house.node.beat().status == 200 for _ in range(10)), "nodes are not counted"
+    assert all(house.router.get("/v1/nodes").status == 200 for _ in range(10)), "nor operators"
 
 
 # -- what is refused at the start ---------------------------------------------------------------------------------------------------
