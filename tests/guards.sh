@@ -44,7 +44,7 @@ scenario)
 	found=$(cd "$copy/tree" && scenarios --collect-only --ignore=tests/scenario/chaos tests/scenario -k "$what${check:+ $check}" | grep ::)
 	[ -n "$found" ] || fail "there is no test $what"
 	named=$(sed -E 's/.*::([A-Za-z0-9_]+).*/\1/' <<<"$found" | sort -u)
-	(cd "$copy/tree" && scenarios --tb=line -rfE $(cut -d: -f1 <<<"$found" | sort -u)) >"$log"
+	(cd "$copy/tree" && scenarios -n 3 --tb=line -rfE $(cut -d: -f1 <<<"$found" | sort -u)) >"$log"
 	failed=$(failed_scenarios)
 	;;
 esac
