@@ -110,7 +110,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "nodes.unasked_ms", CONF_INT, AT(nodes.unasked_ms), 500, 86400000, .def = "600000", .help = "the same for nodes that name the routers they ask, and not this one: while those are all cut off from the store, such a node goes on", .shared = true },
 	{ "nodes.unreachable_ms", CONF_INT, AT(nodes.unreachable_ms), 1000, HOUR, .def = "30000", .help = "a node that heartbeats while no router reaches it for so long is told as node_unreachable", .shared = true },
 	{ "nodes.unreachable_drain", CONF_BOOL, AT(nodes.unreachable_drain), .def = "false", .help = "… and drained: off, as its participants may well reach it", .shared = true },
-	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,fe80::/10,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else", .check = is_cidr_list, .shared = true },
+	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else, and to metadata services, multicast and their like never", .check = is_cidr_list, .shared = true },
 
 	{ "rooms.table_max", CONF_INT, AT(rooms.table_max), 1000, 1e8, .def = "1000000", .help = "rooms this process remembers so that they need no store; about 1 KB each" },
 	{ "rooms.trust_ms", CONF_INT, AT(rooms.trust_ms), 100, 60000, .def = "2000", .help = "how long remembered rooms are used unasked once the store's announcements stop" },
