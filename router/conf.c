@@ -93,6 +93,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.lame_duck_ms", CONF_INT, AT(server.lame_duck_ms), 0, HOUR, .def = "5000", .help = "from SIGTERM on /readyz says 503 so long while all is still served; longer than two checks of the load balancer" },
 	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
+	{ "server.core_dumps", CONF_BOOL, AT(server.core_dumps), .def = "false", .help = "let a crash leave a core, and a debugger of the same user look in: for finding faults; a core holds every secret" },
 
 	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[[user]:password@]host:port[/db], redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db] or redis+cluster://[[user]:password@]host:port,host:port", .secret = true, .check = registry_url_valid },
 	{ "registry.sentinel_user", CONF_TEXT, AT(registry.sentinel_user), .def = "", .def_words = "the default one", .help = "user of the Sentinels themselves, which are asked with this and not with what registry.url says of the data servers", .check = is_redis_user },
