@@ -136,6 +136,7 @@ all)
 	check tests/reference.sh build
 	check tests/pkgconfig.sh build
 	check tests/hardening.sh build
+	check tests/sbom.sh build
 	check tests/model/run.sh quick
 	unit build
 	check guards_fit
