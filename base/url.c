@@ -51,6 +51,33 @@ static bool host_valid(struct str host, bool bracketed)
 	return host.len > 0 && host.len < 254;
 }
 
+/* As a resolver sees it: 127.1, 0x7f000001 and 2130706433 are all 127.0.0.1 there. */
+static bool ends_in_number(struct str host)
+{
+	size_t end = host.len - (host.at[host.len - 1] == '.'), begin = end;
+
+	while (begin > 0 && host.at[begin - 1] != '.')
+		begin--;
+	struct str last = { host.at + begin, end - begin };
+	if (last.len > 1 && last.at[0] == '0' && (last.at[1] == 'x' || last.at[1] == 'X'))
+		return true;
+	for (size_t i = 0; i < last.len; i++)
+		if (last.at[i] < '0' || last.at[i] > '9')
+			return false;
+	return true;
+}
+
+/* An address has one spelling, so that nobody who reads the URL takes it for another one. */
+static bool address_plain(struct str host, bool bracketed)
+{
+	char z[INET6_ADDRSTRLEN + 1], bytes[16];
+
+	if (!bracketed && !ends_in_number(host))
+		return true;
+	snprintf(z, sizeof(z), "%.*s", STR_ARG(host));
+	return host.len < sizeof(z) && inet_pton(bracketed ? AF_INET6 : AF_INET, z, bytes) == 1;
+}
+
 /* host, host:port, [v6], [v6]:port */
 static bool parse_authority(struct str text, struct url *url)
 {
@@ -93,6 +120,8 @@ bool url_parse(const char *text, struct url *out, const char **why)
 		return refuse(why, "must not have a user or password");
 	if (!parse_authority(authority, &url))
 		return refuse(why, "must have a host and, if any, a port from 1 to 65535");
+	if (!address_plain(url.host, url.host.at != url.authority.at))
+		return refuse(why, "must have a name, or an address like 127.0.0.1 or [::1], as host");
 	rest.at += len;
 	rest.len -= len;
 	const char *query = memchr(rest.at, '?', rest.len);
@@ -109,15 +138,20 @@ struct bytes { /* an address as bits: 4 or 16 bytes */
 	size_t len;
 };
 
-/* The IPv4 address that an IPv6 one stands for: mapped (::ffff:0:0/96), NAT64 (64:ff9b::/96), 6to4 (2002::/16). */
+/*
+ * The IPv4 address that an IPv6 one stands for: mapped (::ffff:0:0/96), translated (::ffff:0:0:0/96), compatible (::/96, but for
+ * loopback), NAT64 (64:ff9b::/96), 6to4 (2002::/16).
+ */
 static bool embedded_v4(const unsigned char *v6, struct bytes *out)
 {
-	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff }, nat64[12] = { 0, 0x64, 0xff, 0x9b };
+	static const unsigned char before[][12] = { { [10] = 0xff, [11] = 0xff }, { [8] = 0xff, [9] = 0xff }, { 0 },
+		                                    { 0, 0x64, 0xff, 0x9b } };
 	const unsigned char *at = NULL;
 
-	if (!memcmp(v6, mapped, 12) || !memcmp(v6, nat64, 12))
-		at = v6 + 12;
-	else if (v6[0] == 0x20 && v6[1] == 0x02)
+	for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++)
+		if (!memcmp(v6, before[i], 12) && memcmp(v6, &in6addr_loopback, 16))
+			at = v6 + 12;
+	if (v6[0] == 0x20 && v6[1] == 0x02)
 		at = v6 + 2;
 	if (!at)
 		return false;
@@ -191,16 +225,27 @@ bool cidr_valid(const char *list)
 	return count > 0;
 }
 
-bool cidr_contains(const char *list, const struct sockaddr_storage *address)
+static bool list_covers(const char *list, const char *inside, const struct bytes *address)
 {
 	struct str rest = str_of(list), piece;
-	struct bytes net, bytes;
+	struct bytes net;
 	size_t bits;
 
-	if (!cidr_valid(list) || !address_bytes(address, &bytes))
-		return false;
 	while (str_cut(&rest, ',', &piece))
-		if (parse_network(trimmed(piece), &net, &bits) && covers(&net, bits, &bytes))
+		if (parse_network(trimmed(piece), &net, &bits) && covers(&net, bits, address) &&
+		    (!inside || list_covers(inside, NULL, &net)))
 			return true;
 	return false;
+}
+
+bool cidr_contains_by(const char *list, const char *inside, const struct sockaddr_storage *address)
+{
+	struct bytes bytes;
+
+	return cidr_valid(list) && address_bytes(address, &bytes) && list_covers(list, inside, &bytes);
+}
+
+bool cidr_contains(const char *list, const struct sockaddr_storage *address)
+{
+	return cidr_contains_by(list, NULL, address);
 }

@@ -5,9 +5,9 @@
  * of the node's last change, our first sight of it, and the beginning of unbroken watching: what nobody watched is not silence,
  * and a record that comes from an old copy of the store does not say how long its node has been silent.
  */
-#include <arpa/inet.h>
 #include <string.h>
 
+#include "base/egress.h"
 #include "base/url.h"
 #include "health/fleet_private.h"
 
@@ -100,22 +100,12 @@ static enum node_state state_of(const struct fleet *fleet, const struct node *no
 }
 
 /* -- why not ------------------------------------------------------------------------------------------------------------------ */
-/* Names are checked at each connect; a numeric address can be told now. */
+/* Names are judged at each connect; an address can be told now. */
 static bool address_allowed(const char *cidr, const char *text)
 {
 	struct url url;
-	struct sockaddr_storage address = { 0 };
-	char host[64];
 
-	if (!cidr || !*cidr || !text || !*text || !url_parse(text, &url, NULL) || url.host.len >= sizeof(host))
-		return true;
-	memcpy(host, url.host.at, url.host.len);
-	host[url.host.len] = '\0';
-	if (inet_pton(AF_INET, host, &((struct sockaddr_in *)(void *)&address)->sin_addr) == 1)
-		address.ss_family = AF_INET;
-	else if (inet_pton(AF_INET6, host, &((struct sockaddr_in6 *)(void *)&address)->sin6_addr) == 1)
-		address.ss_family = AF_INET6;
-	return !address.ss_family || cidr_contains(cidr, &address);
+	return !text || !*text || !url_parse(text, &url, NULL) || egress_host_allowed(cidr, url.host);
 }
 
 static unsigned bit(bool is, unsigned why_not)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/egress.h"
 #include "base/error.h"
 #include "base/http.h"
 #include "base/loop.h"
@@ -144,19 +145,12 @@ static void connected(void *arg, int events)
 	try_address(probe);
 }
 
-static bool may_connect(const struct probe *probe, const struct sockaddr_storage *address)
-{
-	const char *cidr = probe->probes->conf.allow_cidr;
-
-	return !cidr || !*cidr || cidr_contains(cidr, address);
-}
-
 static void try_address(struct probe *probe)
 {
 	while (probe->at < probe->addresses.count) {
 		size_t i = probe->at++;
 		const struct sockaddr_storage *address = &probe->addresses.at[i];
-		if (!may_connect(probe, address))
+		if (!egress_allowed(probe->probes->conf.allow_cidr, address))
 			continue;
 		probe->fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		if (probe->fd < 0)

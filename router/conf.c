@@ -93,6 +93,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.lame_duck_ms", CONF_INT, AT(server.lame_duck_ms), 0, HOUR, .def = "5000", .help = "from SIGTERM on /readyz says 503 so long while all is still served; longer than two checks of the load balancer" },
 	{ "server.drain_ms", CONF_INT, AT(server.drain_ms), 0, HOUR, .def = "10000", .help = "then tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "server.park_ms", CONF_INT, AT(server.park_ms), 0, 60000, .def = "3000", .help = "joins and tunnel openings that only need time wait so long before they are refused" },
+	{ "server.core_dumps", CONF_BOOL, AT(server.core_dumps), .def = "false", .help = "let a crash leave a core, and a debugger of the same user look in: for finding faults; a core holds every secret" },
 
 	{ "registry.url", CONF_TEXT, AT(registry.url), .def = "memory:", .help = "memory: (embedded, one router), redis://[[user]:password@]host:port[/db], redis+sentinel://[[user]:password@]host:port,host:port/master-name[/db] or redis+cluster://[[user]:password@]host:port,host:port", .secret = true, .check = registry_url_valid },
 	{ "registry.sentinel_user", CONF_TEXT, AT(registry.sentinel_user), .def = "", .def_words = "the default one", .help = "user of the Sentinels themselves, which are asked with this and not with what registry.url says of the data servers", .check = is_redis_user },
@@ -110,7 +111,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "nodes.unasked_ms", CONF_INT, AT(nodes.unasked_ms), 500, 86400000, .def = "600000", .help = "the same for nodes that name the routers they ask, and not this one: while those are all cut off from the store, such a node goes on", .shared = true },
 	{ "nodes.unreachable_ms", CONF_INT, AT(nodes.unreachable_ms), 1000, HOUR, .def = "30000", .help = "a node that heartbeats while no router reaches it for so long is told as node_unreachable", .shared = true },
 	{ "nodes.unreachable_drain", CONF_BOOL, AT(nodes.unreachable_drain), .def = "false", .help = "… and drained: off, as its participants may well reach it", .shared = true },
-	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,fe80::/10,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else", .check = is_cidr_list, .shared = true },
+	{ "nodes.allow_cidr", CONF_TEXT, AT(nodes.allow_cidr), .def = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,127.0.0.0/8,fc00::/7,::1/128", .def_words = "private and loopback", .help = "networks that nodes' URLs may lead to; usher connects nowhere else, and to metadata services, multicast and their like never", .check = is_cidr_list, .shared = true },
 
 	{ "rooms.table_max", CONF_INT, AT(rooms.table_max), 1000, 1e8, .def = "1000000", .help = "rooms this process remembers so that they need no store; about 1 KB each" },
 	{ "rooms.trust_ms", CONF_INT, AT(rooms.trust_ms), 100, 60000, .def = "2000", .help = "how long remembered rooms are used unasked once the store's announcements stop" },

@@ -12,6 +12,7 @@ struct router_conf {
 	struct {
 		const char *listen, *admin_listen, *public_url, *advertise_url, *region, *trusted_proxies, *origins, *hosts;
 		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
+		bool core_dumps;
 	} server;
 	struct {
 		const char *url, *sentinel_user, *sentinel_password, *prefix;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/dump.h"
 #include "base/log.h"
 #include "router/access.h"
 #include "router/checklist.h"
@@ -29,6 +30,8 @@ static const char about[] =
 /* The log starts its thread here, with the level and form that the configuration wants. */
 static int serve(struct router *router)
 {
+	if (!router->conf.server.core_dumps)
+		dump_forbid();
 	if (log_open(STDERR_FILENO, (enum log_level)router->conf.log.level, (enum log_format)router->conf.log.format) < 0) {
 		fprintf(stderr, "usherd: cannot start the log\n");
 		return 1;

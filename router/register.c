@@ -3,12 +3,10 @@
  * PUT /v1/nodes/{node}: one SFU process says who it is and how it is reached. The store decides whether the name is free;
  * the answer says how often to report and where else to.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/egress.h"
 #include "base/log.h"
 #include "base/url.h"
 #include "health/load.h"
@@ -58,36 +56,32 @@ static const struct step steps[] = {
 	STEPS_END
 };
 
-static bool is_numeric(const char *host, struct sockaddr_storage *out)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+static const struct node_url {
+	const char *member;
+	size_t at;
+	bool websocket; /* may be ws or wss */
+	bool reached;   /* usher connects there */
+} node_urls[] = {
+#define URL(m, websocket, reached) { #m, offsetof(struct node_info, m), websocket, reached }
+	URL(signal_url, true, true),   URL(http_url, false, true),           URL(control_url, false, true),
+	URL(health_url, false, true),  URL(public_signal_url, true, false),
+#undef URL
+};
 
-	memset(out, 0, sizeof(*out));
-	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1)
-		out->ss_family = AF_INET;
-	else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1)
-		out->ss_family = AF_INET6;
-	return out->ss_family;
-}
-
-/* A numeric address outside nodes.allow_cidr is told now, when somebody looks; names are checked at each connect. */
-static int check_url(struct request *rq, const char *member, const char *text, bool websocket_too)
+/* What can be told before anybody connects is told now, when somebody looks; what names resolve to is judged at each connect. */
+static int check_url(struct request *rq, const struct node_url *of, const char *text)
 {
 	struct url url;
 	const char *why = NULL;
-	char host[256];
-	struct sockaddr_storage address;
 
-	if (!text || !*text)
-		return 0;
 	if (!url_parse(text, &url, &why))
-		return request_fail(rq, ERR_BAD_REQUEST, "%s: %s", member, why ? why : "not a URL");
-	if (url.websocket && !websocket_too)
-		return request_fail(rq, ERR_BAD_REQUEST, "%s: must be http or https", member);
-	snprintf(host, sizeof(host), "%.*s", STR_ARG(url.host));
-	if (is_numeric(host, &address) && !cidr_contains(rq->worker->router->conf.nodes.allow_cidr, &address))
-		return request_fail(rq, ERR_BAD_REQUEST, "%s: %s is not in nodes.allow_cidr", member, host);
+		return request_fail(rq, ERR_BAD_REQUEST, "%s: %s", of->member, why ? why : "not a URL");
+	if (url.websocket && !of->websocket)
+		return request_fail(rq, ERR_BAD_REQUEST, "%s: must be http or https", of->member);
+	if (!egress_port_allowed(url.port))
+		return request_fail(rq, ERR_BAD_REQUEST, "%s: port %u belongs to another protocol", of->member, url.port);
+	if (of->reached && !egress_host_allowed(rq->worker->router->conf.nodes.allow_cidr, url.host))
+		return request_fail(rq, ERR_BAD_REQUEST, "%s: %.*s is not in nodes.allow_cidr", of->member, STR_ARG(url.host));
 	return 0;
 }
 
@@ -104,15 +98,14 @@ static int read_info(struct request *rq)
 static int check_urls(struct request *rq)
 {
 	const struct node_info *info = &((const struct register_body *)rq->body)->info;
-	int err = check_url(rq, "signal_url", info->signal_url, true);
 
-	if (!err)
-		err = check_url(rq, "http_url", info->http_url, false);
-	if (!err)
-		err = check_url(rq, "control_url", info->control_url, false);
-	if (!err)
-		err = check_url(rq, "health_url", info->health_url, false);
-	return err;
+	for (size_t i = 0; i < sizeof(node_urls) / sizeof(*node_urls); i++) {
+		const char *text = *(const char *const *)(const void *)((const char *)info + node_urls[i].at);
+		int err = text && *text ? check_url(rq, &node_urls[i], text) : 0;
+		if (err)
+			return err;
+	}
+	return NEXT;
 }
 
 /* signal_url with its scheme changed. */

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "base/wait.h"
+#include "base/egress.h"
 #include "base/http.h"
 #include "base/httpd.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/tunnel.h"
-#include "base/url.h"
 #include "health/sfu.h"
 #include "registry/registry.h"
 #include "router/access.h"
@@ -41,7 +41,7 @@ bool worker_address_allowed(void *arg, const struct sockaddr_storage *address)
 {
 	const struct router *router = arg;
 
-	return cidr_contains(router->conf.nodes.allow_cidr, address);
+	return egress_allowed(router->conf.nodes.allow_cidr, address);
 }
 
 static void publish_counts(struct worker *w)

@@ -117,6 +117,7 @@ case $mode in
 quick)
 	check tests/includes.sh
 	check tests/reference.sh build
+	check tests/hardening.sh build
 	unit build --no-suite long
 	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not stories and not silent_tunnel" 20
 	;;
@@ -134,6 +135,8 @@ all)
 	check tests/includes.sh
 	check tests/reference.sh build
 	check tests/pkgconfig.sh build
+	check tests/hardening.sh build
+	check tests/sbom.sh build
 	check tests/model/run.sh quick
 	unit build
 	check guards_fit
@@ -143,7 +146,7 @@ all)
 	jobs=3
 	build build-asan -Dfault_points=true -Db_sanitize=address,undefined
 	unit build-asan
-	scenario build-asan "not notice and not janus" 40
+	scenario build-asan "not notice and not janus and not sandbox" 40
 	build build-tsan -Dfault_points=true -Db_sanitize=thread
 	unit build-tsan
 	scenario build-tsan "term or 1000_concurrent or failing_node or 500_rooms or never_answers" 60

@@ -121,6 +121,7 @@ const struct conf_key agent_conf_keys[] = {
 	{ "agent.on_store_loss", CONF_WORD, AT(on_store_loss), .words = store_loss_words, .def = "go_on", .help = "when every router says that the store is gone nobody can place our rooms anew: go_on admits, fence refuses all the same" },
 	{ "agent.sick_ms", CONF_INT, AT(sick_ms), 1000, HOUR, .def = "10000", .help = "an SFU that fails its check for so long is sick: the gate closes, its rooms are given up, and it is killed if the agent started it" },
 	{ "agent.command", CONF_TEXT, AT(command), .def = "", .def_words = "none: somebody else starts it", .help = "starts the SFU (one program with its arguments, by /bin/sh); the agent starts it again when it ends, and stops it when it leaves" },
+	{ "agent.core_dumps", CONF_BOOL, AT(core_dumps), .def = "false", .help = "let a crash leave a core, and a debugger of the same user look in: for finding faults; a core holds every secret" },
 	{ "agent.admin_secret", CONF_TEXT, AT(admin_secret), .def = "", .def_words = "none", .help = "admin_secret of janus.jcfg", .secret = true },
 	{ "agent.admin_secret_file", CONF_TEXT, AT(admin_secret_file), .def = "", .def_words = "none", .help = "file with it, instead" },
 	{ "agent.admin_key", CONF_TEXT, AT(admin_key), .def = "", .def_words = "none", .help = "admin_key of janus.plugin.videoroom.jcfg; secrets and pins of rooms are derived from it, so it must outlive the agent", .secret = true },

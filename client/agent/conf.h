@@ -26,6 +26,7 @@ struct agent_conf {
 	int at_lease_end, on_store_loss;
 	uint64_t sick_ms;
 	const char *command;
+	bool core_dumps;
 	const char *admin_secret, *admin_secret_file, *admin_key, *admin_key_file; /* of the SFU; agent_conf_check() reads the files */
 	double echo_load; /* negative: measured */
 	uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms, tunnel_idle_ms;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/dump.h"
 #include "base/log.h"
 #include "client/agent/agent.h"
 
@@ -33,6 +34,8 @@ static int print_reference(const char *what)
 /* The log starts its thread here, with the level and form that the configuration wants. */
 static int serve(struct agent *agent)
 {
+	if (!agent->conf.core_dumps)
+		dump_forbid();
 	if (log_open(STDERR_FILENO, (enum log_level)agent->conf.log_level, (enum log_format)agent->conf.log_format) < 0) {
 		fprintf(stderr, "usher-agent: cannot start the log\n");
 		return 1;

@@ -6,6 +6,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness import Stage  # noqa: E402
+from net import Net  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +22,11 @@ def stage(tmp_path):
     stage = Stage(tmp_path)
     yield stage
     stage.close()
+
+
+@pytest.fixture
+def net():
+    """Made before the stage and ended after it: ask for it first."""
+    made = Net()
+    yield made
+    made.close()

@@ -86,7 +86,7 @@ def test_paths_methods_and_queries(router, method, path, code):
 
 
 @pytest.mark.parametrize("body,named", [
-    ({}, "incarnation"), ({"incarnation": "a"}, "signal_url"), ({"incarnation": "a b", "signal_url": "ws://127.0.0.1:1"}, "incarnation"),
+    ({}, "incarnation"), ({"incarnation": "a"}, "signal_url"), ({"incarnation": "a b", "signal_url": "ws://127.0.0.1"}, "incarnation"),
     ({"incarnation": "a", "signal_url": "ftp://127.0.0.1"}, "signal_url"), ({"incarnation": "a", "signal_url": "ws://u:p@127.0.0.1"}, "signal_url"),
     ({"incarnation": "a", "signal_url": "ws://8.8.8.8"}, "signal_url"), ({"incarnation": "a", "signal_url": "ws://[::ffff:8.8.8.8]"}, "signal_url"),
     ({"incarnation": "a", "signal_url": "ws://127.0.0.1", "control_url": "ws://127.0.0.1"}, "control_url"),
@@ -113,8 +113,8 @@ def test_heads_that_are_malformed(router, text, status):
 
 def test_slim_1777_nodes_register_from_allowed_addresses_only(stage):
     router = stage.router("nodes.allow_cidr=127.0.0.1/32")
-    body = {"incarnation": "i", "signal_url": "ws://127.0.0.1:9/", "fences": "gate"}
-    for member, url in (("signal_url", "ws://127.0.0.2:9/"), ("control_url", "http://10.0.0.1/"), ("health_url", "http://[::1]/")):
+    body = {"incarnation": "i", "signal_url": "ws://127.0.0.1:8/", "fences": "gate"}
+    for member, url in (("signal_url", "ws://127.0.0.2:8/"), ("control_url", "http://10.0.0.1/"), ("health_url", "http://[::1]/")):
         answer = router.put("/v1/nodes/n1", {**body, member: url})
         assert answer.code() == "bad_request" and answer.json()["detail"].startswith(member), answer
     assert router.node("n1") is None

@@ -375,7 +375,7 @@ def test_janus_whose_node_is_anothers_by_now_is_emptied_and_its_agent_ends(stage
     router.wait_placeable("n1")
     assert router.join("r").status == 200
     assert set(conf.rooms()) == {"r"}
-    took = router.put("/v1/nodes/n1", {"incarnation": "another", "signal_url": "ws://127.0.0.1:9/", "replaces": router.node("n1")["incarnation"]})
+    took = router.put("/v1/nodes/n1", {"incarnation": "another", "signal_url": "ws://127.0.0.1:8/", "replaces": router.node("n1")["incarnation"]})
     assert took.status in (200, 201), took
     assert agent.child.wait(15) == 1
     assert conf.rooms() == {}

@@ -143,7 +143,7 @@ def test_a_router_that_starts_without_its_store_is_not_ready_until_it_knows_a_ro
     router = stage.router(f"registry.url={redis.url}")
     answer = router.get("/readyz")
     assert (answer.status, answer.code()) == (503, "store_unavailable")
-    node = {"signal_url": "ws://127.0.0.1:9/s", "fences": "none"}
+    node = {"signal_url": "ws://127.0.0.1:8/s", "fences": "none"}
     beat = {"incarnation": "i1", "registration": 7, "seq": 1, "load": {}, "node": node}
     said = call("POST", f"{router.url}/v1/nodes/n1/heartbeat", {**beat, "changed": []}).json()
     assert (said["renewed"], said["degraded"], said["want_rooms"]) == (False, True, True)
@@ -153,6 +153,6 @@ def test_a_router_that_starts_without_its_store_is_not_ready_until_it_knows_a_ro
     said = call("POST", f"{router.url}/v1/nodes/n1/heartbeat", {**beat, "seq": 3, "rooms": [{"room": "held", "epoch": 12, "participants": 3}]})
     assert said.status == 200
     answer = until("the room is known", lambda: (a := router.get("/v1/rooms/held/route")).status == 200 and a)
-    assert answer.json() == {"room": "held", "node": "n1", "epoch": 12, "signal_url": "ws://127.0.0.1:9/s"}, json.dumps(answer.json())
+    assert answer.json() == {"room": "held", "node": "n1", "epoch": 12, "signal_url": "ws://127.0.0.1:8/s"}, json.dumps(answer.json())
     assert router.get("/readyz").status == 200
     assert router.get("/v1/rooms/unheld/route").code() == "store_unavailable"

@@ -7,7 +7,6 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import fleet as fleets  # noqa: E402
-from net import Net  # noqa: E402
 
 
 def pytest_generate_tests(metafunc):
@@ -39,14 +38,6 @@ def make_fleet(stage, size, helper):
     def make(size=size, **how):
         return fleets.Fleet(stage, size, helper, **how)
     return make
-
-
-@pytest.fixture
-def net():
-    """Made before the stage and ended after it: ask for it first."""
-    made = Net()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A name server and the SFU that it names, in one process: named_sfu.py ADDRESS. Queries get no answer before SIGUSR1."""
 import http.server
+import pathlib
 import signal
 import socket
-import struct
 import sys
 import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from dns import answer_to  # noqa: E402
 
 SIGNAL_PORT, CONTROL_PORT = 7000, 7001
 
@@ -27,14 +30,6 @@ class Sfu(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def answer_to(query, address):
-    """The address for a question of type A, no record for any other (RFC 1035, 4.1)."""
-    end = query.index(b"\0", 12) + 5
-    kind, = struct.unpack("!H", query[end - 4:end - 2])
-    record = struct.pack("!HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(address) if kind == 1 else b""
-    return query[:2] + struct.pack("!HHHHH", 0x8180, 1, bool(record), 0, 0) + query[12:end] + record
-
-
 def main(address):
     answers = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *ignored: answers.set())
@@ -46,7 +41,8 @@ def main(address):
     while True:
         query, peer = names.recvfrom(512)
         if answers.is_set():
-            names.sendto(answer_to(query, address), peer)
+            names.sendto(answer_to(query, [address]), peer)
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

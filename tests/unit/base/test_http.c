@@ -24,9 +24,12 @@ static void woken(struct wait *w, int err)
 	container_of(w, struct call, wait)->done = true;
 }
 
+static unsigned asked_port; /* of the address that was asked about last */
+
 static bool nowhere(void *arg, const struct sockaddr_storage *address)
 {
-	(void)arg, (void)address;
+	(void)arg;
+	asked_port = ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port);
 	return false;
 }
 
@@ -160,6 +163,7 @@ START_TEST(addresses_that_are_not_allowed_are_not_connected)
 	fetch_at(&call, "GET", "/", peer.port, true);
 	UNTIL(loop, call.done);
 	ck_assert_int_eq(call.answer.outcome, HTTP_REFUSED);
+	ck_assert_uint_eq(asked_port, peer.port);
 	ck_assert_uint_eq(peer.accepted, 0);
 }
 END_TEST

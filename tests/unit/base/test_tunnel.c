@@ -48,9 +48,12 @@ static void answer_handshake(struct peer_conn *c)
 		peer_close(c);
 }
 
+static unsigned asked_port; /* of the address that was asked about last */
+
 static bool nowhere(void *arg, const struct sockaddr_storage *address)
 {
-	(void)arg, (void)address;
+	(void)arg;
+	asked_port = ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port);
 	return false;
 }
 

@@ -17,6 +17,9 @@ static const struct {
 	{ "https://a:65535/x/y?z=1&w", "a", 65535, "a:65535", "/x/y", "z=1&w", false, true },
 	{ "http://10.0.0.1?x", "10.0.0.1", 80, "10.0.0.1", "", "x", false, false },
 	{ "http://[::1]", "::1", 80, "[::1]", "", "", false, false },
+	{ "http://1.a", "1.a", 80, "1.a", "", "", false, false },
+	{ "http://sfu1.example.:81", "sfu1.example.", 81, "sfu1.example.:81", "", "", false, false },
+	{ "ws://[::ffff:10.0.0.1]", "::ffff:10.0.0.1", 80, "[::ffff:10.0.0.1]", "", "", true, false },
 	{ "ws://[fe80::1]:8188/a//b/../c%2F?a?b", "fe80::1", 8188, "[fe80::1]:8188", "/a//b/../c%2F", "a?b", true, false },
 };
 static const char *const bad[] = {
@@ -26,6 +29,10 @@ static const char *const bad[] = {
 	        "http://\xc3\xbc",
 	"http://u@a", "http://u:p@a", "http://a#f", "http://a/#f", "http://[::1", "http://::1", "http://[]",
 	        "http://[::1]x", "http://[::1]:",
+	/* numbers that a resolver takes for an address, and addresses that are none */
+	"http://2130706433", "http://0x7f000001", "http://0x7f.0.0.1", "http://0177.0.0.1", "http://127.1", "http://127.0.0.1.",
+	        "http://1.2.3.4.5", "http://256.1.1.1", "http://a.1", "http://a.0xff", "http://.", "http://[127.0.0.1]", "http://[:]",
+	        "http://[1:2]", "http://[fe80::1%eth0]", "http://[::ffff:127.0.0.0.1]", "http://[1111:1111:1111:1111:1111:1111:255.255.255.255:1]",
 	"http://a/\"", "http://a/\\", "http://a/<", "http://a/{", "http://a%41", "http://a,b", " http://a", "http://a\t/",
 };
 
@@ -90,6 +97,7 @@ static const struct {
 	/* An IPv4 address in IPv6 clothes is judged as the IPv4 one. */
 	{ "10.0.0.0/8", "::ffff:10.0.0.1", true }, { "10.0.0.0/8", "64:ff9b::10.0.0.1", true },
 	{ "10.0.0.0/8", "2002:a00:1::", true },
+	{ "10.0.0.0/8", "::10.0.0.1", true }, { "10.0.0.0/8", "::ffff:0:10.0.0.1", true }, { "::/0", "::10.0.0.1", false },
 	{ "2000::/3", "2002:7f00:1::", false }, { "::/0", "::ffff:169.254.169.254", false },
 	/* One bad entry, and the list allows nothing. */
 	{ "10.0.0.0/8,x", "10.0.0.1", false }, { "", "10.0.0.1", false }, { "10.0.0.0/33", "10.0.0.1", false },
@@ -104,6 +112,17 @@ START_TEST(networks_contain_addresses)
 	}
 	struct sockaddr_storage local = { .ss_family = AF_UNIX };
 	ck_assert(!cidr_contains("0.0.0.0/0,::/0", &local));
+}
+END_TEST
+
+START_TEST(an_entry_inside_a_network_may_be_asked_for)
+{
+	struct sockaddr_storage at = address("10.1.0.1");
+
+	ck_assert(cidr_contains_by("10.1.0.0/16", "10.0.0.0/8,::/0", &at));
+	ck_assert(cidr_contains_by("0.0.0.0/0, 10.1.0.1", "10.0.0.0/8", &at));
+	ck_assert(!cidr_contains_by("0.0.0.0/0,10.2.0.0/16", "10.0.0.0/8", &at));
+	ck_assert(!cidr_contains_by("10.1.0.0/16,x", "10.0.0.0/8", &at));
 }
 END_TEST
 
@@ -126,6 +145,7 @@ int main(void)
 	tcase_add_test(t, urls_are_taken_apart);
 	tcase_add_test(t, what_is_no_url_is_refused_with_words);
 	tcase_add_test(t, networks_contain_addresses);
+	tcase_add_test(t, an_entry_inside_a_network_may_be_asked_for);
 	tcase_add_test(t, lists_of_networks_are_checked);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);

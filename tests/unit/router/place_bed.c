@@ -68,6 +68,7 @@ void bed_open(size_t routers)
 	struct registry_conf registry = { .url = "memory:", .prefix = "u:", .router = "r", .timeout_ms = 1000, .table_max = 1000,
 		                          .trust_ms = 1000, .charged = on_charged };
 	struct fleet_conf fleet = { .heartbeat_ms = 100000, .lease_ms = 400000, .grace_ms = 500, .unfenced_ms = 400000, .timeout_ms = 500,
+		                    .allow_cidr = "127.0.0.0/8",
 		                    .ramp_ms = bed_conf.ramp_ms, .max_load = bed_conf.max_load, .max_ejected = bed_conf.max_ejected,
 		                    .breaker = { .failures = 5, .window_ms = 10000, .min_calls = 20, .open_ms = 1000,
 		                                 .max_open_ms = 30000, .failure_rate = 0.5, .backoff = 2 },

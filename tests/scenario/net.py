@@ -66,6 +66,10 @@ class Net:
             self.hosts[name] = f"10.77.0.{number}"
         return self.hosts[name]
 
+    def hub_address(self, address):
+        """One more for the hub, where the test is."""
+        self._in(self.hub, "ip", "addr", "add", f"{address}/24", "dev", "br0")
+
     def within(self, name):
         """Words to put before a command line, so that it runs there."""
         self.host(name)

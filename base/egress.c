@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A registration is a wish to have the router connect somewhere, from inside its network. So a wide list of networks must not
+ * open what nobody means by it: an instance's credentials lie at a metadata address, and an HTTP request is enough to make other
+ * protocols do things. The ports are those that browsers refuse for that reason (WHATWG Fetch, "bad port").
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/egress.h"
+#include "base/log.h"
+#include "base/url.h"
+
+/* 0.0.0.0/8 is the host itself on Linux; 240.0.0.0/4 has the broadcast address. */
+#define NOWHERE "0.0.0.0/8,224.0.0.0/4,240.0.0.0/4,ff00::/8"
+/* Where the IPv4 address lies in these depends on the network (RFC 8215), or is scrambled (Teredo, RFC 4380). */
+#define HIDING "64:ff9b:1::/48,2001::/32"
+/* Of AWS (instances, tasks, pods), Google, Azure, Oracle, Alibaba: what answers there gives credentials to whoever asks. */
+#define METADATA \
+	"169.254.169.254,169.254.170.2,169.254.170.23,168.63.129.16,192.0.0.192,100.100.100.200,fd00:ec2::254,fd00:ec2::23,fd20:ce::254"
+#define NEVER NOWHERE "," HIDING "," METADATA
+#define LINK_LOCAL "169.254.0.0/16,fe80::/10"
+
+static const uint16_t ports_of_others[] = {
+	1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110, 111, 113,
+	115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556,
+	563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667,
+	6668, 6669, 6679, 6697, 10080,
+};
+
+bool egress_port_allowed(uint16_t port)
+{
+	for (size_t i = 0; i < sizeof(ports_of_others) / sizeof(*ports_of_others); i++)
+		if (ports_of_others[i] == port)
+			return false;
+	return port;
+}
+
+static bool parse_address(struct str text, struct sockaddr_storage *out)
+{
+	char z[INET6_ADDRSTRLEN];
+
+	*out = (struct sockaddr_storage){ 0 };
+	if (text.len >= sizeof(z))
+		return false;
+	memcpy(z, text.at, text.len);
+	z[text.len] = '\0';
+	if (inet_pton(AF_INET, z, &((struct sockaddr_in *)(void *)out)->sin_addr) == 1)
+		out->ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, z, &((struct sockaddr_in6 *)(void *)out)->sin6_addr) == 1)
+		out->ss_family = AF_INET6;
+	return out->ss_family;
+}
+
+static void say_denied(const struct sockaddr_storage *to, uint16_t port)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (to->ss_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)to)->sin_addr, text, sizeof(text));
+	else if (to->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)to)->sin6_addr, text, sizeof(text));
+	log_debug("egress_denied", "address", LOG_S(text), "port", LOG_U(port));
+}
+
+static bool address_allowed(const char *list, const struct sockaddr_storage *to)
+{
+	if (cidr_contains(NEVER, to))
+		return false;
+	if (cidr_contains(LINK_LOCAL, to))
+		return cidr_contains_by(list, LINK_LOCAL, to);
+	return cidr_contains(list, to);
+}
+
+bool egress_allowed(const char *list, const struct sockaddr_storage *to)
+{
+	/* sin_port and sin6_port lie at the same place. */
+	uint16_t port = ntohs(((const struct sockaddr_in *)(const void *)to)->sin_port);
+
+	if (egress_port_allowed(port) && address_allowed(list, to))
+		return true;
+	say_denied(to, port);
+	return false;
+}
+
+bool egress_host_allowed(const char *list, struct str host)
+{
+	struct sockaddr_storage address;
+
+	return !parse_address(host, &address) || address_allowed(list, &address);
+}
