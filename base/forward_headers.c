@@ -66,12 +66,32 @@ static bool named_by_connection(const struct header *all, size_t n, struct str n
 	return false;
 }
 
-static bool replaced(const struct forward_to *to, struct str name)
+static bool replaced(const struct header *by, size_t n, struct str name)
 {
-	for (size_t i = 0; i < to->nheaders; i++)
-		if (same_name(to->headers[i].name, name))
+	for (size_t i = 0; i < n; i++)
+		if (same_name(by[i].name, name))
 			return true;
 	return false;
+}
+
+bool forward_handshake_headers(const struct exchange *x, bool (*pass)(struct str), struct header *out, size_t *n)
+{
+	const struct str own = STR("Sec-WebSocket-");
+	size_t all_n, added = *n;
+	const struct header *all = exchange_headers(x, &all_n);
+
+	for (size_t i = 0; i < all_n; i++) {
+		struct str name = all[i].name;
+		bool handshake = name.len > own.len && !strncasecmp(name.at, own.at, own.len);
+		if (!handshake && (!pass(name) || forward_hop_header(name) || named_by_connection(all, all_n, name)))
+			continue;
+		if (replaced(out, added, name))
+			continue;
+		if (*n == HTTP_HEADERS_MAX)
+			return false;
+		out[(*n)++] = all[i];
+	}
+	return true;
 }
 
 void forward_request_headers(struct transfer *t, const struct exchange *x, const struct forward_to *to)
@@ -84,7 +104,7 @@ void forward_request_headers(struct transfer *t, const struct exchange *x, const
 		transfer_header(t, to->headers[i].name, to->headers[i].value);
 	for (size_t i = 0; i < n; i++) {
 		struct str name = all[i].name;
-		if (!pass(name) || forward_hop_header(name) || replaced(to, name) || named_by_connection(all, n, name))
+		if (!pass(name) || forward_hop_header(name) || replaced(to->headers, to->nheaders, name) || named_by_connection(all, n, name))
 			continue;
 		accepts = accepts || str_is_nocase(name, "Accept");
 		typed = typed || str_is_nocase(name, "Content-Type");
@@ -92,9 +112,9 @@ void forward_request_headers(struct transfer *t, const struct exchange *x, const
 	}
 	/* What curl would add of its own. */
 	transfer_no_header(t, "Expect");
-	if (!accepts && !replaced(to, STR("Accept")))
+	if (!accepts && !replaced(to->headers, to->nheaders, STR("Accept")))
 		transfer_no_header(t, "Accept");
-	if (!typed && !replaced(to, STR("Content-Type")))
+	if (!typed && !replaced(to->headers, to->nheaders, STR("Content-Type")))
 		transfer_no_header(t, "Content-Type");
 }
 

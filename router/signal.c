@@ -41,13 +41,27 @@ static void signal_leave(struct request *rq)
 	carried_drop(sg->carried);
 }
 
+static bool has_one(const struct request *rq, const char *name)
+{
+	size_t n, found = 0;
+	const struct header *headers = exchange_headers(rq->x, &n);
+
+	for (size_t i = 0; i < n; i++)
+		found += str_is_nocase(headers[i].name, name);
+	return found == 1;
+}
+
 static int begin(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 
-	sg->websocket = edge_is_websocket(rq->x);
+	sg->websocket = exchange_asks_websocket(rq->x);
 	if (sg->websocket && !edge_origin_allowed(rq))
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
+	if (sg->websocket && exchange_has_body(rq->x))
+		return request_fail(rq, ERR_BAD_REQUEST, "a WebSocket handshake has no body");
+	if (sg->websocket && (!has_one(rq, "Sec-WebSocket-Key") || !has_one(rq, "Sec-WebSocket-Version")))
+		return request_fail(rq, ERR_BAD_REQUEST, "Sec-WebSocket-Key, Sec-WebSocket-Version: exactly one of each");
 	resolve_begin(rq, true, enter_node);
 	rq->leave = signal_leave;
 	return NEXT;
@@ -87,14 +101,6 @@ static void add(struct header *headers, size_t *n, const char *name, struct str 
 	headers[(*n)++] = (struct header){ str_of(name), value };
 }
 
-/* From a trusted proxy its own word, else what we see ourselves. */
-static struct str forwarded(struct request *rq, const char *name, struct str seen)
-{
-	struct str said = edge_trusts_peer(rq) ? exchange_header(rq->x, name) : (struct str){ 0 };
-
-	return said.len ? said : seen;
-}
-
 void signal_headers(struct request *rq, struct header *headers, size_t *n)
 {
 	const struct resolve *rs = rq->state;
@@ -103,8 +109,8 @@ void signal_headers(struct request *rq, struct header *headers, size_t *n)
 	add(headers, n, "X-Usher-Room", address_room(rq, rs->name));
 	add(headers, n, "X-Usher-Epoch", str_of(arena_printf(request_arena(rq), "%llu", (unsigned long long)rs->room.epoch)));
 	add(headers, n, "X-Forwarded-For", edge_forwarded_for(rq));
-	add(headers, n, "X-Forwarded-Proto", forwarded(rq, "X-Forwarded-Proto", STR("http")));
-	add(headers, n, "X-Forwarded-Host", forwarded(rq, "X-Forwarded-Host", exchange_header(rq->x, "Host")));
+	add(headers, n, "X-Forwarded-Proto", edge_forwarded_proto(rq));
+	add(headers, n, "X-Forwarded-Host", edge_forwarded_host(rq));
 	add(headers, n, "X-Request-Id", str_of(rq->id));
 	if (traceparent.len)
 		add(headers, n, "traceparent", traceparent);

@@ -14,23 +14,15 @@
 #include "router/tunnel.h"
 #include "router/worker.h"
 
-static bool crosses(struct str name)
-{
-	return (name.len > 14 && str_is_nocase((struct str){ name.at, 14 }, "Sec-WebSocket-")) || forward_standard_header(name);
-}
-
 int dial_node(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 	const struct router_conf *conf = &rq->worker->router->conf;
 	struct dial_plan *plan = arena_alloc(request_arena(rq), sizeof(*plan));
-	size_t n;
-	const struct header *headers = exchange_headers(rq->x, &n);
 
 	signal_headers(rq, plan->headers, &plan->nheaders);
-	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++)
-		if (crosses(headers[i].name) && !str_is_nocase(headers[i].name, "traceparent"))
-			plan->headers[plan->nheaders++] = headers[i];
+	if (!forward_handshake_headers(rq->x, forward_standard_header, plan->headers, &plan->nheaders))
+		return request_fail(rq, ERR_HEADERS_TOO_LARGE, "more headers than may cross with a WebSocket handshake");
 	plan->url = sg->url;
 	plan->connect_timeout_ms = conf->sfu.connect_timeout_ms;
 	plan->answer_timeout_ms = conf->sfu.call_timeout_ms;
