@@ -79,7 +79,7 @@ bool authority_valid(struct str text)
 {
 	struct url url = { 0 };
 
-	return parse_authority(text, &url);
+	return text.len && parse_authority(text, &url);
 }
 
 bool url_parse(const char *text, struct url *out, const char **why)

@@ -99,11 +99,10 @@ static int upgrade(struct request *rq)
 	static const char *const pass[] = { "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions" };
 	struct signaling *sg = rq->state;
 
-	for (size_t i = 0; i < sizeof(pass) / sizeof(*pass); i++) {
-		struct str value = answer_header(&sg->dial, pass[i]);
-		if (value.len)
-			exchange_add(rq->x, pass[i], value);
-	}
+	for (size_t i = 0; i < sg->dial.nheaders; i++)
+		for (size_t name = 0; name < sizeof(pass) / sizeof(*pass); name++)
+			if (str_is_nocase(sg->dial.headers[i].name, pass[name]))
+				exchange_add(rq->x, pass[name], sg->dial.headers[i].value);
 	exchange_add(rq->x, "Upgrade", STR("websocket"));
 	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
 	rq->status = 101;

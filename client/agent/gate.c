@@ -240,20 +240,11 @@ static struct carried *carried_new(struct passage *p)
 	return carried;
 }
 
-static struct str answer_header(const struct dial_answer *dial, const char *name)
-{
-	for (size_t i = 0; i < dial->nheaders; i++)
-		if (str_is_nocase(dial->headers[i].name, name))
-			return dial->headers[i].value;
-	return (struct str){ 0 };
-}
-
 static void pass_header(struct passage *p, const char *name)
 {
-	struct str value = answer_header(&p->dial, name);
-
-	if (value.len)
-		exchange_add(p->x, name, value);
+	for (size_t i = 0; i < p->dial.nheaders; i++)
+		if (str_is_nocase(p->dial.headers[i].name, name))
+			exchange_add(p->x, name, p->dial.headers[i].value);
 }
 
 static void upgrade(struct passage *p)

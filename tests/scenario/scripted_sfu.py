@@ -7,8 +7,11 @@ is what any server behind usher would count.
 import asyncio
 import base64
 import contextlib
+import fcntl
 import hashlib
 import re
+import struct
+import termios
 import threading
 
 CLOSE, RESET, STAY = "close", "reset", "stay"  # what becomes of the connection after an answer
@@ -39,12 +42,12 @@ def accept_key(seen):
 
 
 class ScriptedSFU:
-    """`script`: called with each request; gives (bytes, CLOSE | RESET | STAY)."""
+    """`script`: called with each request; gives (bytes, CLOSE | RESET | STAY), and maybe what it says once those have arrived."""
 
     OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nseen"
 
     def __init__(self):
-        self.requests, self.faults = [], []
+        self.requests, self.faults, self.turns = [], [], 0
         self.script = lambda seen: (self.OK, STAY)
         self.loop, ready = asyncio.new_event_loop(), threading.Event()
 
@@ -69,12 +72,25 @@ class ScriptedSFU:
     async def _turn(self, reader, writer):
         seen = await self._read(reader)
         self.requests.append(seen)
-        answer, after = self.script(seen)
+        answer, after, *later = self.script(seen)
         writer.write(answer)
         await writer.drain()
+        if later and later[0] is not None:
+            await self._taken(writer)
+            writer.write(later[0])
+            await self._taken(writer)
         if after == RESET:
             writer.transport.abort()
+        self.turns += 1
         return after
+
+    async def _taken(self, writer):
+        """Until the far side has acknowledged all: what comes then comes apart from it."""
+        left = struct.pack("i", 1)
+        while struct.unpack("i", left)[0]:
+            await asyncio.sleep(0.001)
+            left = fcntl.ioctl(writer.get_extra_info("socket").fileno(), termios.TIOCOUTQ, left)
+        await asyncio.sleep(0.01)  # read, too: it has a loop of its own and nothing else to do
 
     def _fault(self, what, text):
         self.faults.append((what, text))
