@@ -119,21 +119,12 @@ void forward_cancel(struct forward *f)
 }
 
 /* -- the head of the answer ---------------------------------------------------------------------------------------- */
-static void pass_headers(struct forward *f)
-{
-	for (size_t i = 0; i < f->head->n; i++) {
-		struct str name = f->head->headers[i].name;
-		if (forward_answer_header(name))
-			exchange_add(f->x, arena_copy(exchange_arena(f->x), name.at, name.len), f->head->headers[i].value);
-	}
-}
-
 static void pass_answer(struct forward *f)
 {
 	int status = f->head->status;
 	bool head_only = !strcmp(exchange_method(f->x), "HEAD");
 
-	pass_headers(f);
+	forward_answer_headers(f->x, f->head);
 	f->passed = true;
 	f->left = f->head->length;
 	f->bodiless = head_only || status == 204 || status == 304;

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/forward_private.h"
 
 /* Of participants, towards SFUs. */
@@ -41,11 +42,6 @@ bool forward_standard_header(struct str name)
 	return listed(of_requests, name);
 }
 
-bool forward_answer_header(struct str name)
-{
-	return listed(of_answers, name);
-}
-
 bool forward_hop_header(struct str name)
 {
 	return listed(of_hops, name);
@@ -66,12 +62,32 @@ static bool named_by_connection(const struct header *all, size_t n, struct str n
 	return false;
 }
 
-static bool replaced(const struct forward_to *to, struct str name)
+static bool replaced(const struct header *by, size_t n, struct str name)
 {
-	for (size_t i = 0; i < to->nheaders; i++)
-		if (same_name(to->headers[i].name, name))
+	for (size_t i = 0; i < n; i++)
+		if (same_name(by[i].name, name))
 			return true;
 	return false;
+}
+
+bool forward_handshake_headers(const struct exchange *x, bool (*pass)(struct str), struct header *out, size_t *n)
+{
+	const struct str own = STR("Sec-WebSocket-");
+	size_t all_n, added = *n;
+	const struct header *all = exchange_headers(x, &all_n);
+
+	for (size_t i = 0; i < all_n; i++) {
+		struct str name = all[i].name;
+		bool handshake = name.len > own.len && !strncasecmp(name.at, own.at, own.len);
+		if (!handshake && (!pass(name) || forward_hop_header(name) || named_by_connection(all, all_n, name)))
+			continue;
+		if (replaced(out, added, name))
+			continue;
+		if (*n == HTTP_HEADERS_MAX)
+			return false;
+		out[(*n)++] = all[i];
+	}
+	return true;
 }
 
 void forward_request_headers(struct transfer *t, const struct exchange *x, const struct forward_to *to)
@@ -84,7 +100,7 @@ void forward_request_headers(struct transfer *t, const struct exchange *x, const
 		transfer_header(t, to->headers[i].name, to->headers[i].value);
 	for (size_t i = 0; i < n; i++) {
 		struct str name = all[i].name;
-		if (!pass(name) || forward_hop_header(name) || replaced(to, name) || named_by_connection(all, n, name))
+		if (!pass(name) || forward_hop_header(name) || replaced(to->headers, to->nheaders, name) || named_by_connection(all, n, name))
 			continue;
 		accepts = accepts || str_is_nocase(name, "Accept");
 		typed = typed || str_is_nocase(name, "Content-Type");
@@ -92,10 +108,25 @@ void forward_request_headers(struct transfer *t, const struct exchange *x, const
 	}
 	/* What curl would add of its own. */
 	transfer_no_header(t, "Expect");
-	if (!accepts && !replaced(to, STR("Accept")))
+	if (!accepts && !replaced(to->headers, to->nheaders, STR("Accept")))
 		transfer_no_header(t, "Accept");
-	if (!typed && !replaced(to, STR("Content-Type")))
+	if (!typed && !replaced(to->headers, to->nheaders, STR("Content-Type")))
 		transfer_no_header(t, "Content-Type");
+}
+
+/* -- the answer ------------------------------------------------------------------------------------------------------ */
+static bool answer_header_crosses(const struct answer_head *h, struct str name)
+{
+	return listed(of_answers, name) && !named_by_connection(h->headers, h->n, name);
+}
+
+void forward_answer_headers(struct exchange *x, const struct answer_head *h)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		struct str name = h->headers[i].name;
+		if (answer_header_crosses(h, name))
+			exchange_add(x, arena_copy(exchange_arena(x), name.at, name.len), h->headers[i].value);
+	}
 }
 
 /* -- the head of the answer ---------------------------------------------------------------------------------------- */
@@ -107,7 +138,11 @@ static bool framing_clear(struct answer_head *h)
 
 	h->length = -1;
 	for (size_t i = 0; i < h->n; i++) {
-		chunks += str_is_nocase(h->headers[i].name, "Transfer-Encoding");
+		if (str_is_nocase(h->headers[i].name, "Transfer-Encoding")) {
+			chunks++;
+			if (!str_is_nocase(h->headers[i].value, "chunked") || h->http10)
+				return false;
+		}
 		if (!str_is_nocase(h->headers[i].name, "Content-Length"))
 			continue;
 		lengths++;
@@ -115,20 +150,33 @@ static bool framing_clear(struct answer_head *h)
 			return false;
 		h->length = (int64_t)length;
 	}
+	if (h->status < 200 || h->status == 204) /* has no body: what says one would be the next answer's beginning */
+		return !chunks && lengths <= 1 && h->length <= 0;
 	return lengths + chunks <= 1;
+}
+
+static bool headers_fit(const struct answer_head *h)
+{
+	size_t crossing = 0;
+
+	for (size_t i = 0; i < h->n; i++)
+		crossing += answer_header_crosses(h, h->headers[i].name);
+	return crossing <= CROSSING_MAX;
 }
 
 static bool end_of_head(struct answer_head *h)
 {
 	if (!h->status || h->status == 101)
 		return false; /* nobody asked to switch */
+	if (!framing_clear(h))
+		return false;
 	if (h->status < 200) {
 		h->n = h->used = 0;
 		h->status = 0;
 		return ++h->interims <= INTERIMS_MAX;
 	}
 	h->complete = true;
-	return h->status <= 599 && framing_clear(h);
+	return h->status <= 599 && headers_fit(h);
 }
 
 bool answer_head_line(struct answer_head *h, const char *line, size_t len)
@@ -137,10 +185,13 @@ bool answer_head_line(struct answer_head *h, const char *line, size_t len)
 
 	if (h->complete)
 		return true; /* trailers: they do not cross */
-	if (len <= 2 && (line[0] == '\r' || line[0] == '\n'))
+	if (!line_ends(line, len))
+		return false;
+	if (len == 2)
 		return end_of_head(h);
 	if (!h->status) {
 		h->status = status_line(line, len);
+		h->http10 = h->status && line[7] == '0';
 		return h->status >= 100;
 	}
 	if (h->n == HEAD_LINES || h->used + len > HEAD_BYTES)

@@ -13,13 +13,8 @@
 #include "base/wait.h"
 
 #define SPARE_MAX 64
+#define REUSABLE_SINCE 0x080100 /* of curl's versions */
 #define READ_BLOCK 65536L
-
-struct curl_socket {
-	struct pool *pool;
-	struct watch *watch;
-	curl_socket_t fd;
-};
 
 static void pool_free(struct pool *pool)
 {
@@ -32,6 +27,7 @@ static void pool_free(struct pool *pool)
 	curl_multi_cleanup(pool->multi);
 	timer_clear(http->loop, &pool->timer);
 	loop_later_drop(http->loop, &pool->collect);
+	free(pool->sockets);
 	free(pool);
 }
 
@@ -48,13 +44,14 @@ static void collect_done(struct later *later)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+		socket_kept(t);
 		t->done(t, code);
 	}
 	if (pool != pool->http->pools && !pool->transfers)
 		pool_free(pool);
 }
 
-static void act(struct pool *pool, curl_socket_t fd, int action)
+void pool_act(struct pool *pool, curl_socket_t fd, int action)
 {
 	int running;
 
@@ -62,55 +59,9 @@ static void act(struct pool *pool, curl_socket_t fd, int action)
 	collect_done(&pool->collect); /* now: an end is known before anybody acts on the last bytes */
 }
 
-static void socket_event(void *arg, int events)
-{
-	struct curl_socket *s = arg;
-
-	act(s->pool, s->fd, (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0) |
-	                            (events & LOOP_GONE ? CURL_CSELECT_ERR : 0));
-}
-
-static struct curl_socket *new_socket(struct pool *pool, curl_socket_t fd)
-{
-	struct curl_socket *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->pool = pool;
-	s->fd = fd;
-	s->watch = watch_new(pool->http->loop, fd, 0, socket_event, s);
-	if (!s->watch) {
-		free(s);
-		return NULL;
-	}
-	curl_multi_assign(pool->multi, fd, s);
-	return s;
-}
-
-static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_socket)
-{
-	struct pool *pool = arg;
-	struct curl_socket *s = of_socket;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (s)
-			watch_free(s->watch);
-		free(s);
-		curl_multi_assign(pool->multi, fd, NULL);
-		return 0;
-	}
-	if (!s)
-		s = new_socket(pool, fd);
-	if (!s)
-		return 0; /* -1 would end all transfers, also future ones: this one runs into its deadline */
-	watch_set(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
-	return 0;
-}
-
 static void timer_rings(struct timer *t)
 {
-	act(container_of(t, struct pool, timer), CURL_SOCKET_TIMEOUT, 0);
+	pool_act(container_of(t, struct pool, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int set_timer(CURLM *multi, long timeout_ms, void *arg)
@@ -152,7 +103,7 @@ static bool pool_new(struct http *http)
 		free(pool);
 		return false;
 	}
-	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, socket_watch);
 	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
@@ -163,6 +114,15 @@ static bool pool_new(struct http *http)
 	pool->next = http->pools;
 	http->pools = pool;
 	return true;
+}
+
+/*
+ * curl before 8.1.0 frees the lines of a head but not its pointer to the last of them, and a next head whose first line is folded
+ * is written through that (curl/curl#11101): an SFU could overwrite our memory. There each easy handle is used once.
+ */
+static size_t spare_handles(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->version_num >= REUSABLE_SINCE ? SPARE_MAX : 0;
 }
 
 struct http *http_new(struct loop *loop, const struct http_conf *conf)
@@ -177,6 +137,7 @@ struct http *http_new(struct loop *loop, const struct http_conf *conf)
 	http->loop = loop;
 	http->conf = *conf;
 	http->spare = calloc(SPARE_MAX, sizeof(CURL *));
+	http->spare_max = spare_handles();
 	if (http->spare && pool_new(http))
 		return http;
 	free(http->spare);
@@ -231,6 +192,7 @@ static void set_fixed(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_HTTP09_ALLOWED, 0L);
 	curl_easy_setopt(t->easy, CURLOPT_BUFFERSIZE, READ_BLOCK);
 	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(t->easy, CURLOPT_CLOSESOCKETFUNCTION, socket_close);
 	curl_easy_setopt(t->easy, CURLOPT_PREREQFUNCTION, about_to_send);
 }
 
@@ -245,6 +207,7 @@ bool transfer_init(struct transfer *t, struct http *http, const char *method, co
 	set_fixed(t);
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
 	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_CLOSESOCKETDATA, t->pool);
 	curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_URL, url);
 	curl_easy_setopt(t->easy, CURLOPT_NOBODY, !strcmp(method, "HEAD") ? 1L : 0L);
@@ -312,7 +275,7 @@ void transfer_end(struct transfer *t)
 	}
 	curl_slist_free_all(t->headers);
 	t->headers = NULL;
-	if (http->nspare < SPARE_MAX) {
+	if (http->nspare < http->spare_max) {
 		curl_easy_reset(t->easy);
 		http->spare[http->nspare++] = t->easy;
 	} else {

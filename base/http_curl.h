@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the adapter of libcurl: http_curl.c (the multi handle), http.c (collected calls), forward.c (streams). */
+/* Private to the adapter of libcurl: http_curl.c (the multi handle), http_sockets.c, http.c (collected calls), forward.c (streams). */
 #pragma once
 
 #include <curl/curl.h>
@@ -16,13 +16,15 @@ struct pool {
 	struct timer timer;
 	struct later collect;
 	struct transfer *transfers;
+	struct curl_socket **sockets; /* by descriptor */
+	size_t fds;
 };
 struct http {
 	struct loop *loop;
 	struct http_conf conf;
 	struct pool *pools; /* the first is for new transfers; others end with their last */
 	CURL **spare;       /* easy handles kept for reuse */
-	size_t nspare;
+	size_t nspare, spare_max;
 	bool closing;
 };
 struct transfer { /* one easy handle under way; embedded in a fetch or a forward, zero-initialized */
@@ -43,3 +45,9 @@ void transfer_no_header(struct transfer *, const char *name); /* one that curl w
 bool transfer_start(struct transfer *);
 void transfer_end(struct transfer *); /* takes it out; not from inside a callback of curl. Again: nothing */
 enum http_outcome transfer_outcome(const struct transfer *, CURLcode);
+void pool_act(struct pool *, curl_socket_t, int action); /* something happened to a socket of it */
+
+/* http_sockets.c: the first and last are curl's to call. */
+int socket_watch(CURL *, curl_socket_t, int what, void *pool, void *of_socket);
+void socket_kept(struct transfer *); /* it is done, and curl may keep its connection */
+int socket_close(void *pool, curl_socket_t);

@@ -4,7 +4,8 @@
 
 #include "base/httpd.h"
 
-int status_line(const char *line, size_t len); /* 0: it is none of HTTP/1 */
+int status_line(const char *line, size_t len); /* 0: it is none of HTTP/1.1 or 1.0. The minor version is line[7] */
+bool line_ends(const char *line, size_t len);  /* in CR LF */
 /* Parses "Name: value\r\n". False for the blank line and what is no header (RFC 9110, 5). */
 bool header_line(const char *line, size_t len, struct header *out);
 bool header_names(struct str list, struct str word); /* a comma-separated list holds the word, in any case */

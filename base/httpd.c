@@ -60,7 +60,9 @@ static void someone_left(void *arg, int events)
 	for (int i = 0; i < n; i++) {
 		struct conn *c = seen[i].data.ptr; /* still there: MHD, which lets go of it, does not run here */
 		c->gone = true;
-		if (c->x)
+		if (!c->x || !c->x->queued)
+			conn_cut(c); /* MHD misses a FIN that came with the last bytes it read */
+		else
 			exchange_resume(c->x);
 	}
 }

@@ -6,11 +6,12 @@
  * of all.
  *
  * What libmicrohttpd lets through is checked here before `begin` (RFC 9112): origin-form target, token header names,
- * no control bytes in values, exactly one Host on HTTP/1.1, never both or twice Content-Length and Transfer-Encoding,
- * limits of the head. Refusals are made by the `refuse` op so that they look like all other errors.
+ * no control bytes in values, exactly one valid Host on HTTP/1.1, never both or twice Content-Length and
+ * Transfer-Encoding, limits of the head. Refusals are made by the `refuse` op so that they look like all other errors.
  *
  * Limits: body collected at most conf.body_bytes; head conf.header_bytes and conf.headers; time to send a head or a
- * body, idle time between requests, time a client may not read: conf. Nothing waits in here.
+ * body, idle time between requests, time a client may not read: conf. The time for a body is the whole body's if it is
+ * collected; a stream may go on as long as it brings 500 bytes a second. Nothing waits in here.
  */
 #pragma once
 
@@ -65,6 +66,7 @@ const struct header *exchange_headers(const struct exchange *, size_t *count); /
 const struct sockaddr_storage *exchange_peer(const struct exchange *);
 int exchange_tag(const struct exchange *);          /* of the listener */
 bool exchange_http10(const struct exchange *);
+bool exchange_asks_websocket(const struct exchange *); /* GET with Upgrade and Connection */
 bool exchange_has_body(const struct exchange *);    /* a Content-Length over 0, or chunked */
 int64_t exchange_body_length(const struct exchange *); /* -1: chunked */
 struct str exchange_body(const struct exchange *);  /* collected */

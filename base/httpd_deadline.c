@@ -11,6 +11,8 @@
 #include "base/httpd_mhd.h"
 #include "base/wait.h"
 
+#define BODY_MS_A_BYTE 2   /* bought by each byte of a stream: 500 bytes a second may go on for ever (Apache: MinRate) */
+
 /* Offsets in the kernel's struct tcp_info, which is longer than the C library's. */
 enum { TCPI_BYTES_ACKED = 120, TCPI_BYTES_RECEIVED = 128 };
 
@@ -43,7 +45,10 @@ void conn_cut(struct conn *c)
 	httpd_dirty(c->httpd);
 }
 
-/* Silence may last idle_ms; a head that was seen to have begun has header_ms from then on. */
+/*
+ * Silence may last idle_ms, a head header_ms from its first byte on. Twice in that time it is looked whether one has begun;
+ * from then on it has the other half, so that none has more than the whole.
+ */
 static void head_late(struct conn *c)
 {
 	uint64_t now = loop_now_ms(c->httpd->loop), header_ms = c->httpd->conf.header_ms;
@@ -51,10 +56,10 @@ static void head_late(struct conn *c)
 
 	if (begun && !c->head_begun) {
 		c->head_begun = true;
-		conn_deadline(c, header_ms);
+		conn_deadline(c, header_ms / 2);
 	} else if (!begun && now < c->idle_until_ms) {
 		uint64_t left = c->idle_until_ms - now;
-		conn_deadline(c, left < header_ms ? left : header_ms);
+		conn_deadline(c, left < header_ms / 2 ? left : header_ms / 2);
 	} else {
 		if (begun)
 			conn_say(c, too_late);
@@ -112,5 +117,28 @@ void conn_await_request(struct conn *c, bool first)
 	c->head_begun = first;
 	c->bytes_before = first ? 0 : tcp_count(c->fd, TCPI_BYTES_RECEIVED);
 	c->idle_until_ms = loop_now_ms(h->loop) + idle_ms;
-	conn_deadline(c, idle_ms < header_ms ? idle_ms : header_ms);
+	conn_deadline(c, first || idle_ms < header_ms / 2 ? idle_ms : header_ms / 2);
+}
+
+void body_time_runs(struct exchange *x)
+{
+	x->body_since_ms = loop_now_ms(x->conn->httpd->loop);
+	conn_deadline(x->conn, x->body_left_ms);
+}
+
+/* Who sends steadily may go on; a byte now and then buys too little. A slow sink is not the client's fault. */
+void body_time_bought(struct exchange *x, size_t taken, bool sink_waits)
+{
+	uint64_t most = x->conn->httpd->conf.body_ms, now = loop_now_ms(x->conn->httpd->loop);
+	uint64_t spent = x->body_since_ms ? now - x->body_since_ms : 0;
+
+	x->body_left_ms = (x->body_left_ms > spent ? x->body_left_ms - spent : 1) + taken * BODY_MS_A_BYTE;
+	if (x->body_left_ms > most)
+		x->body_left_ms = most;
+	if (!sink_waits) {
+		body_time_runs(x);
+		return;
+	}
+	x->body_since_ms = 0;
+	conn_deadline(x->conn, 0);
 }

@@ -307,7 +307,9 @@ enum MHD_Result exchange_first(struct exchange *x, const char *method, const cha
 	x->inside = false;
 	bool waits = !err && (!exchange_has_body(x) || x->kind == ANSWER_UPGRADE); /* for the last call: it is free */
 	if (x->kind == ANSWER_NONE || (waits && x->kind != ANSWER_CUT)) {
-		conn_deadline(x->conn, exchange_has_body(x) ? h->conf.body_ms : 0);
+		x->body_left_ms = h->conf.body_ms;
+		if (exchange_has_body(x))
+			body_time_runs(x);
 		return MHD_YES;
 	}
 	x->conn->unread = exchange_has_body(x) && x->kind != ANSWER_CUT;
@@ -338,6 +340,8 @@ static enum MHD_Result swallow(struct exchange *x, size_t *len)
  */
 static enum MHD_Result give_to_sink(struct exchange *x, const char *data, size_t *len)
 {
+	size_t all = *len;
+
 	do {
 		x->more = false;
 		x->inside = true;
@@ -351,11 +355,7 @@ static enum MHD_Result give_to_sink(struct exchange *x, const char *data, size_t
 		return MHD_NO; /* now, not when the client says more */
 	if (*len && x->kind != ANSWER_NONE)
 		return swallow(x, len);
-	/*
-	 * Who gave all it had must go on giving; while the sink is slow there is no deadline: it is not the client's
-	 * fault.
-	 */
-	conn_deadline(x->conn, *len ? 0 : x->conn->httpd->conf.body_ms);
+	body_time_bought(x, all - *len, *len);
 	if (*len)
 		suspend(x);
 	return MHD_YES;

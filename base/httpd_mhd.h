@@ -45,6 +45,7 @@ struct exchange {
 	struct sink *sink;
 	struct buf body;
 	uint64_t swallowed;
+	uint64_t body_left_ms, body_since_ms; /* its time, and since when it runs; 0: it does not */
 	/* the answer */
 	enum answer_kind kind;
 	struct header out[HEADERS_OUT_MAX];
@@ -81,6 +82,8 @@ void conn_deadline(struct conn *, uint64_t after_ms); /* 0: none */
 void conn_await_request(struct conn *, bool first);
 void conn_say(const struct conn *, const char *answer); /* past MHD, before it has said anything to this request */
 void conn_cut(struct conn *);
+void body_time_runs(struct exchange *);
+void body_time_bought(struct exchange *, size_t taken, bool sink_waits);
 
 /* httpd_check.c: 0, or ERR_X with words. */
 int httpd_check_head(struct exchange *, const struct httpd_conf *, const char **detail);

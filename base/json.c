@@ -374,6 +374,32 @@ int json_read(struct str text, const struct json_shape *shape, struct arena *are
 	return err;
 }
 
+#define NAMES_MAX 64 /* each is held against each */
+
+static bool has_twins(const cJSON *value)
+{
+	int n = 0;
+
+	for (const cJSON *item = value->child; item; item = item->next) {
+		if (has_twins(item) || (cJSON_IsObject(value) && ++n > NAMES_MAX))
+			return true;
+		for (const cJSON *other = item->next; other && item->string; other = other->next)
+			if (!strcmp(item->string, other->string))
+				return true;
+	}
+	return false;
+}
+
+bool json_has_twins(struct str json, struct arena *arena)
+{
+	const char *fault;
+	cJSON *root = parse(json, arena, &fault);
+	bool twins = !root || has_twins(root);
+
+	cJSON_Delete(root);
+	return twins;
+}
+
 struct str json_member(struct str object, const char *name, struct arena *arena)
 {
 	const char *fault;

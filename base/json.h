@@ -72,5 +72,7 @@ void json_real(struct json_out *, const char *name, double value);      /* short
 void json_bool(struct json_out *, const char *name, bool value);
 void json_null(struct json_out *, const char *name);
 void json_raw(struct json_out *, const char *name, struct str json);    /* already JSON */
+/* Does any object in it, at any depth, have a name twice? Also if it is no JSON, or has over 64 names in one object. */
+bool json_has_twins(struct str json, struct arena *);
 /* The member `name` of an object, as JSON text in the arena; absent, or not an object: empty. For what is only passed on. */
 struct str json_member(struct str object, const char *name, struct arena *);

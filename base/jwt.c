@@ -154,7 +154,7 @@ bool jwt_read(struct str token, const struct jwt_rules *rules, struct arena *are
 	if (!split(token, &parts) || !decode(parts.head, arena, &head_text) || !decode(parts.claims, arena, &claims_text))
 		return false;
 	*why = "its header is not valid";
-	if (json_read(head_text, &head_shape, arena, &head, &fault) < 0)
+	if (json_has_twins(head_text, arena) || json_read(head_text, &head_shape, arena, &head, &fault) < 0)
 		return false;
 	*why = "its header has crit, and nothing critical is understood";
 	if (json_member(head_text, "crit", arena).len)
@@ -162,7 +162,7 @@ bool jwt_read(struct str token, const struct jwt_rules *rules, struct arena *are
 	if (!is_signed(&parts, &head, rules, arena, why))
 		return false;
 	*why = "a claim is not valid, or exp is missing";
-	if (json_read(claims_text, &claims_shape, arena, &claims, &fault) < 0)
+	if (json_has_twins(claims_text, arena) || json_read(claims_text, &claims_shape, arena, &claims, &fault) < 0)
 		return false;
 	*why = fault_in(&claims, claims_text, rules, arena);
 	if (*why)

@@ -29,14 +29,13 @@
 #define PAUSE_MS 100      /* without descriptors */
 #define SHED_SAID_MS 1000 /* logged at most so often */
 #define BUCKETS 4096      /* of addresses with connections */
-#define KEY_BYTES 9       /* of an address: its family and what counts of it */
 
 static const char full[] =
 	"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 
 struct origin { /* an address that has connections */
 	struct origin *next;
-	unsigned char key[KEY_BYTES];
+	unsigned char key[LISTEN_ORIGIN_BYTES];
 	uint64_t count;
 };
 struct listener {
@@ -60,11 +59,11 @@ struct listen_set {
 
 /* -- counts -------------------------------------------------------------------------------------------------------- */
 /* IPv4 whole, also where a socket for both families dresses it as IPv6; of IPv6 the /64 that one site has. */
-static void origin_key(const struct sockaddr_storage *peer, unsigned char key[KEY_BYTES])
+void listen_origin(const struct sockaddr_storage *peer, unsigned char key[static LISTEN_ORIGIN_BYTES])
 {
 	const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
 
-	memset(key, 0, KEY_BYTES);
+	memset(key, 0, LISTEN_ORIGIN_BYTES);
 	if (peer->ss_family == AF_INET) {
 		key[0] = 4;
 		memcpy(key + 1, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
@@ -77,25 +76,25 @@ static void origin_key(const struct sockaddr_storage *peer, unsigned char key[KE
 	}
 }
 
-static struct origin **origin_place(struct listen_set *set, const unsigned char key[KEY_BYTES])
+static struct origin **origin_place(struct listen_set *set, const unsigned char key[LISTEN_ORIGIN_BYTES])
 {
 	uint64_t hash = UINT64_C(14695981039346656037);
 
-	for (int i = 0; i < KEY_BYTES; i++)
+	for (int i = 0; i < LISTEN_ORIGIN_BYTES; i++)
 		hash = (hash ^ key[i]) * UINT64_C(1099511628211);
 	struct origin **at = &set->origins[hash % BUCKETS];
-	while (*at && memcmp((*at)->key, key, KEY_BYTES))
+	while (*at && memcmp((*at)->key, key, LISTEN_ORIGIN_BYTES))
 		at = &(*at)->next;
 	return at;
 }
 
-static bool add_to(struct listen_set *set, struct origin **at, const unsigned char key[KEY_BYTES])
+static bool add_to(struct listen_set *set, struct origin **at, const unsigned char key[LISTEN_ORIGIN_BYTES])
 {
 	if (!*at) {
 		*at = calloc(1, sizeof(**at));
 		if (!*at)
 			return false;
-		memcpy((*at)->key, key, KEY_BYTES);
+		memcpy((*at)->key, key, LISTEN_ORIGIN_BYTES);
 	}
 	(*at)->count++;
 	set->count++;
@@ -109,9 +108,9 @@ static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage
 
 static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	unsigned char key[KEY_BYTES];
+	unsigned char key[LISTEN_ORIGIN_BYTES];
 
-	origin_key(peer, key);
+	listen_origin(peer, key);
 	struct origin **at = origin_place(set, key);
 	if (set->count >= set->conf.connections)
 		return false;
@@ -122,17 +121,17 @@ static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
 
 void listen_held(struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	unsigned char key[KEY_BYTES];
+	unsigned char key[LISTEN_ORIGIN_BYTES];
 
-	origin_key(peer, key);
+	listen_origin(peer, key);
 	add_to(set, origin_place(set, key), key);
 }
 
 void listen_released(struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	unsigned char key[KEY_BYTES];
+	unsigned char key[LISTEN_ORIGIN_BYTES];
 
-	origin_key(peer, key);
+	listen_origin(peer, key);
 	struct origin **at = origin_place(set, key), *origin = *at;
 	if (!origin)
 		return;

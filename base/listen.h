@@ -47,5 +47,8 @@ void listen_set_free(struct listen_set *);
 uint64_t listen_raise_descriptors(void);
 /* Sockets passed by systemd (LISTEN_FDS, LISTEN_PID): how many, from descriptor 3. Clears the environment. */
 int listen_systemd_fds(void);
+/* What counts as one address: IPv4, also written as IPv6, and the /64 of any other. */
+#define LISTEN_ORIGIN_BYTES 9
+void listen_origin(const struct sockaddr_storage *peer, unsigned char key[static LISTEN_ORIGIN_BYTES]);
 /* Parses "host:port" for bind; true if loopback. */
 bool listen_is_loopback(const char *address);

@@ -14,6 +14,8 @@ static const char *unfit(const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode))
 		return "is not a file";
+	if (st->st_uid != geteuid() && st->st_uid)
+		return "belongs to another user";
 	if (st->st_mode & (S_IRWXG | S_IRWXO))
 		return "may be read by others: its mode must be 0600 (or 0400)";
 	return st->st_size > SECRET_FILE_MAX ? "is over 256 KiB" : NULL;
@@ -56,10 +58,15 @@ char *secret_read(const char *path, size_t *len, const char **why)
 	return text;
 }
 
+void secret_wipe(void *bytes, size_t len)
+{
+	OPENSSL_cleanse(bytes, len);
+}
+
 void secret_free(char *text, size_t len)
 {
 	if (text)
-		OPENSSL_cleanse(text, len);
+		secret_wipe(text, len);
 	free(text);
 }
 

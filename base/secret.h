@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files with secrets: a regular file that nobody but its owner may read or write (or a systemd credential, which is such a one). */
+/* Files with secrets: a regular file, ours or root's, that nobody but its owner may read or write. */
 #pragma once
 
 #include <stddef.h>
@@ -13,6 +13,7 @@
 /* The whole file, NUL-terminated; the caller frees with secret_free(). NULL: *why says it in words, static. */
 char *secret_read(const char *path, size_t *len, const char **why);
 void secret_free(char *text, size_t len); /* wiped first */
+void secret_wipe(void *bytes, size_t len); /* as no compiler leaves out */
 
 /* Keys for HMAC, one a line in base64url; the first signs, all are accepted; lines that begin with '#' are comments. */
 struct secret_keys {

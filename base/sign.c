@@ -22,6 +22,7 @@
 #define KID_MAX 128
 #define PART_MAX 1024 /* characters of a number in a JWK: RSA of 4096 bits has 683 */
 #define RSA_BITS_MIN 2048
+#define RSA_EXPONENT_BITS_MIN 17 /* 65537 and above: NIST SP 800-56B, 6.2 */
 #define P256_BYTES 32
 #define ED25519_BYTES 32
 
@@ -46,9 +47,10 @@ static const struct json_member jwk_members[] = {
 const struct json_shape jwk_shape = { jwk_members, sizeof(jwk_members) / sizeof(*jwk_members), sizeof(struct jwk) };
 
 /* -- from a JWK ------------------------------------------------------------------------------------------------------------ */
-static bool bytes_of(const char *text, size_t want, unsigned char *out, size_t *len)
+/* `size` bytes of room; exactly `want` bytes, 0: however many. */
+static bool bytes_of(const char *text, size_t want, unsigned char *out, size_t size, size_t *len)
 {
-	return text && base64url_read(str_of(text), out, len) && (!want || *len == want);
+	return text && strlen(text) * 3 / 4 <= size && base64url_read(str_of(text), out, len) && (!want || *len == want);
 }
 
 static BIGNUM *number_of(const char *text)
@@ -56,7 +58,7 @@ static BIGNUM *number_of(const char *text)
 	unsigned char bytes[PART_MAX];
 	size_t len;
 
-	return bytes_of(text, 0, bytes, &len) ? BN_bin2bn(bytes, (int)len, NULL) : NULL;
+	return bytes_of(text, 0, bytes, sizeof(bytes), &len) ? BN_bin2bn(bytes, (int)len, NULL) : NULL;
 }
 
 static EVP_PKEY *from_params(const char *type, OSSL_PARAM_BLD *build, int selection)
@@ -78,7 +80,7 @@ static EVP_PKEY *rsa_key(const struct jwk *jwk)
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
 	EVP_PKEY *pkey = NULL;
 
-	if (n && e && build && BN_num_bits(n) >= RSA_BITS_MIN && BN_is_odd(e) && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n) &&
+	if (n && e && build && BN_num_bits(n) >= RSA_BITS_MIN && BN_is_odd(e) && BN_num_bits(e) >= RSA_EXPONENT_BITS_MIN && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n) &&
 	    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, e))
 		pkey = from_params("RSA", build, EVP_PKEY_PUBLIC_KEY);
 	OSSL_PARAM_BLD_free(build);
@@ -98,14 +100,14 @@ static bool on_curve(EVP_PKEY *pkey)
 
 static EVP_PKEY *ec_key(const struct jwk *jwk)
 {
-	unsigned char point[1 + 2 * P256_BYTES + 16] = { POINT_CONVERSION_UNCOMPRESSED };
+	unsigned char point[1 + 2 * P256_BYTES] = { POINT_CONVERSION_UNCOMPRESSED };
 	size_t x, y;
 	BIGNUM *d = jwk->d ? number_of(jwk->d) : NULL;
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
 	EVP_PKEY *pkey = NULL;
 
-	if (build && jwk->crv && !strcmp(jwk->crv, "P-256") && bytes_of(jwk->x, P256_BYTES, point + 1, &x) &&
-	    bytes_of(jwk->y, P256_BYTES, point + 1 + P256_BYTES, &y) && !jwk->d == !d &&
+	if (build && jwk->crv && !strcmp(jwk->crv, "P-256") && bytes_of(jwk->x, P256_BYTES, point + 1, P256_BYTES, &x) &&
+	    bytes_of(jwk->y, P256_BYTES, point + 1 + P256_BYTES, P256_BYTES, &y) && !jwk->d == !d &&
 	    OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) &&
 	    OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * P256_BYTES) &&
 	    (!d || OSSL_PARAM_BLD_push_BN_pad(build, OSSL_PKEY_PARAM_PRIV_KEY, d, P256_BYTES)))
@@ -121,10 +123,10 @@ static EVP_PKEY *ec_key(const struct jwk *jwk)
 
 static EVP_PKEY *okp_key(const struct jwk *jwk)
 {
-	unsigned char bytes[ED25519_BYTES + 16];
+	unsigned char bytes[ED25519_BYTES];
 	size_t len;
 
-	if (!jwk->crv || strcmp(jwk->crv, "Ed25519") != 0 || !bytes_of(jwk->d ? jwk->d : jwk->x, ED25519_BYTES, bytes, &len))
+	if (!jwk->crv || strcmp(jwk->crv, "Ed25519") != 0 || !bytes_of(jwk->d ? jwk->d : jwk->x, ED25519_BYTES, bytes, sizeof(bytes), &len))
 		return NULL;
 	return jwk->d ? EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, bytes, len) :
 			EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes, len);
@@ -135,9 +137,9 @@ static bool fill(struct sign_key *key, const struct jwk *jwk, const char **why)
 	switch (key->alg) {
 	case SIGN_HS256:
 		*why = "k: must be base64url of 32 bytes or more";
-		return bytes_of(jwk->k, 0, key->secret, &key->secret_len) && key->secret_len >= MAC_BYTES;
+		return bytes_of(jwk->k, 0, key->secret, sizeof(key->secret), &key->secret_len) && key->secret_len >= MAC_BYTES;
 	case SIGN_RS256:
-		*why = "n, e: must be an RSA key of at least 2048 bits";
+		*why = "n, e: must be an RSA key of at least 2048 bits, with 65537 or more";
 		return (key->pkey = rsa_key(jwk)) != NULL;
 	case SIGN_ES256:
 		*why = "crv, x, y, d: must be a key of P-256";

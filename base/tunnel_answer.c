@@ -20,6 +20,7 @@ struct head {
 	struct header headers[LINES_MAX];
 	size_t n, size;
 	int status;
+	bool http10;
 };
 
 /* 0: incomplete, 1: read, -1: garbage */
@@ -33,11 +34,14 @@ static int read_head(struct str bytes, struct head *h)
 		return -1;
 	if (!end || (size_t)(end - bytes.at) > HEAD_MAX)
 		return end || bytes.len > HEAD_MAX ? -1 : 0;
+	h->http10 = bytes.at[7] == '0';
 	h->size = (size_t)(end - bytes.at) + 4;
-	line = memchr(bytes.at, '\n', h->size);
-	for (line++; line < end + 2; line = next) {
-		next = memchr(line, '\n', (size_t)(end + 2 - line));
-		if (!next++ || h->n == LINES_MAX || !header_line(line, (size_t)(next - line), &h->headers[h->n++]))
+	line = (const char *)memchr(bytes.at, '\n', h->size) + 1;
+	if (!line_ends(bytes.at, (size_t)(line - bytes.at)))
+		return -1;
+	for (; line < end + 2; line = next) {
+		next = (const char *)memchr(line, '\n', (size_t)(end + 2 - line)) + 1;
+		if (h->n == LINES_MAX || !line_ends(line, (size_t)(next - line)) || !header_line(line, (size_t)(next - line), &h->headers[h->n++]))
 			return -1;
 	}
 	return 1;
@@ -65,7 +69,50 @@ static bool has(const struct head *h, const char *name)
 	return false;
 }
 
-static bool switched(const struct head *h, struct str key)
+static bool offered(struct str list, struct str one, bool exact)
+{
+	struct str piece, name;
+
+	while (str_cut(&list, ',', &piece)) {
+		piece = str_trim(piece);
+		if (!exact && str_cut(&piece, ';', &name))
+			piece = str_trim(name);
+		if (one.len && (exact ? str_eq(piece, one) : piece.len == one.len && !strncasecmp(piece.at, one.at, one.len)))
+			return true;
+	}
+	return false;
+}
+
+/* A client that meets what it has not offered must fail (RFC 6455, 4.1): better here, and the node is to blame. */
+static bool agreed(const struct head *h, const struct offer *offer)
+{
+	struct str piece, name, list;
+	unsigned protocols = 0;
+
+	for (size_t i = 0; i < h->n; i++) {
+		list = h->headers[i].value;
+		if (str_is_nocase(h->headers[i].name, "Sec-WebSocket-Protocol") && (protocols++ || !offered(offer->protocols, list, true)))
+			return false;
+		if (!str_is_nocase(h->headers[i].name, "Sec-WebSocket-Extensions"))
+			continue;
+		while (str_cut(&list, ',', &piece))
+			if (!str_cut(&piece, ';', &name) || !offered(offer->extensions, str_trim(name), false))
+				return false;
+	}
+	return true;
+}
+
+/* A 101 has no body, so its framing can only lie; a length of 0 is what some servers say anyway. */
+static bool bodiless(const struct head *h)
+{
+	uint64_t length = 0;
+
+	if (has(h, "Transfer-Encoding"))
+		return false;
+	return !has(h, "Content-Length") || (parse_u64(only(h, "Content-Length"), &length) && !length);
+}
+
+static bool switched(const struct head *h, const struct offer *offer)
 {
 	char accept[29];
 	bool connection = false;
@@ -73,7 +120,9 @@ static bool switched(const struct head *h, struct str key)
 	for (size_t i = 0; i < h->n; i++)
 		if (str_is_nocase(h->headers[i].name, "Connection"))
 			connection = connection || header_names(h->headers[i].value, STR("upgrade"));
-	ws_accept_key(key, accept);
+	ws_accept_key(offer->key, accept);
+	if (h->http10 || !bodiless(h) || !agreed(h, offer))
+		return false;
 	return connection && str_is_nocase(only(h, "Upgrade"), "websocket") && str_is(only(h, "Sec-WebSocket-Accept"), accept);
 }
 
@@ -108,7 +157,7 @@ static long chunk_line(struct str s, uint64_t *size)
 			break;
 		*size = *size * 16 + (uint64_t)value;
 	}
-	if (!digits || !strchr("\r; ", s.at[digits]))
+	if (!digits || (s.at + digits != end && s.at[digits] != ';'))
 		return -1;
 	return end + 2 - s.at;
 }
@@ -143,8 +192,10 @@ static int read_body(const struct head *h, struct str rest, bool ended, struct b
 
 	if (h->status == 204 || h->status == 304)
 		return 1;
-	if (has(h, "Transfer-Encoding"))
-		return has(h, "Content-Length") ? -1 : read_chunks(rest, body);
+	if (has(h, "Transfer-Encoding")) {
+		bool clear = str_is_nocase(only(h, "Transfer-Encoding"), "chunked") && !has(h, "Content-Length") && !h->http10;
+		return clear ? read_chunks(rest, body) : -1;
+	}
 	if (has(h, "Content-Length") && !parse_u64(only(h, "Content-Length"), &length))
 		return -1;
 	uint64_t wanted = length < BODY_MAX ? length : BODY_MAX;
@@ -152,7 +203,7 @@ static int read_body(const struct head *h, struct str rest, bool ended, struct b
 	return body->len == wanted || (ended && length == UINT64_MAX);
 }
 
-int dial_answer_read(struct str bytes, bool ended, struct str key, struct arena *arena, struct dial_answer *out, size_t *used)
+int dial_answer_read(struct str bytes, bool ended, const struct offer *offer, struct arena *arena, struct dial_answer *out, size_t *used)
 {
 	struct head head;
 	struct buf body = { 0 };
@@ -168,7 +219,7 @@ int dial_answer_read(struct str bytes, bool ended, struct str key, struct arena 
 	if (head.status < 200 && head.status != 101)
 		return -1; /* 100 Continue without end */
 	*used = at;
-	if (head.status > 599 || (head.status == 101 && !switched(&head, key)))
+	if (head.status > 599 || (head.status == 101 && !switched(&head, offer)))
 		return -1;
 	got = head.status == 101 ? 1 : read_body(&head, (struct str){ bytes.at + at, bytes.len - at }, ended, &body);
 	if (got == 0 && bytes.len > ALL_MAX)

@@ -43,7 +43,7 @@ struct dial {
 	uint16_t port;
 	char key[64];
 	size_t key_len;
-	struct buf request, in;
+	struct buf request, in, protocols, extensions; /* the latter two as offered */
 	size_t sent;
 	struct arena *arena;
 	struct dial_answer *out;
@@ -70,6 +70,8 @@ static void free_dial(struct dial *d)
 		d->next->at = d->at;
 	buf_free(&d->request);
 	buf_free(&d->in);
+	buf_free(&d->protocols);
+	buf_free(&d->extensions);
 	free(d);
 }
 
@@ -141,8 +143,9 @@ static void read_answer(struct dial *d)
 		return;
 	if (n > 0)
 		buf_add(&d->in, bytes, (size_t)n);
-	struct str in = { d->in.at, d->in.len }, key = { d->key, d->key_len };
-	int got = in.len ? dial_answer_read(in, n <= 0, key, d->arena, &answer, &used) : 0;
+	struct str in = { d->in.at, d->in.len };
+	struct offer offer = { { d->key, d->key_len }, { d->protocols.at, d->protocols.len }, { d->extensions.at, d->extensions.len } };
+	int got = in.len ? dial_answer_read(in, n <= 0, &offer, d->arena, &answer, &used) : 0;
 	if (got > 0)
 		succeed(d, &answer, used);
 	else if (got < 0)
@@ -327,6 +330,10 @@ static void write_request(struct dial *d, const struct dial_plan *plan, const st
 	for (size_t i = 0; i < plan->nheaders; i++) {
 		const struct header *h = &plan->headers[i];
 		buf_printf(&d->request, "%.*s: %.*s\r\n", STR_ARG(h->name), STR_ARG(h->value));
+		if (str_is_nocase(h->name, "Sec-WebSocket-Protocol"))
+			buf_printf(&d->protocols, "%.*s,", STR_ARG(h->value));
+		if (str_is_nocase(h->name, "Sec-WebSocket-Extensions"))
+			buf_printf(&d->extensions, "%.*s,", STR_ARG(h->value));
 		if (!str_is_nocase(h->name, "Sec-WebSocket-Key"))
 			continue;
 		memcpy(d->key, h->value.at, KEY_LEN); /* keys_clear */

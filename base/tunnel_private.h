@@ -98,5 +98,9 @@ void tunnel_list(struct tunnel *);
 /* tunnel_dial.c */
 void dials_cancel(struct tunnels *);
 
-/* tunnel_answer.c: 0: more bytes are needed; 1: whole, `used` bytes of them; -1: garbage */
-int dial_answer_read(struct str bytes, bool ended, struct str key, struct arena *, struct dial_answer *out, size_t *used);
+/* tunnel_answer.c */
+struct offer { /* what the far side may agree to */
+	struct str key, protocols, extensions; /* the latter two: comma-separated lists */
+};
+/* 0: more bytes are needed; 1: whole, `used` bytes of them; -1: garbage */
+int dial_answer_read(struct str bytes, bool ended, const struct offer *, struct arena *, struct dial_answer *out, size_t *used);

@@ -102,6 +102,13 @@ static bool parse_authority(struct str text, struct url *url)
 	return host_valid(url->host, bracketed);
 }
 
+bool authority_valid(struct str text)
+{
+	struct url url = { 0 };
+
+	return text.len && parse_authority(text, &url);
+}
+
 bool url_parse(const char *text, struct url *out, const char **why)
 {
 	struct str rest = str_of(text);

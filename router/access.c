@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/jwt.h"
+#include "base/log.h"
 #include "base/wait.h"
 #include "router/access.h"
 #include "router/access_rules.h"
@@ -147,6 +148,7 @@ static int token_rights(struct request *rq, struct str token, struct rights *out
 	if (token.len > JWT_MAX)
 		return -ERR_UNAUTHORIZED;
 	hash_sha256(token, hash);
+	rq->credential = (struct str){ arena_copy(request_arena(rq), hash, sizeof(hash)), sizeof(hash) };
 	known = access_rules_token(rules, hash);
 	if (!known)
 		known = remembered(rq->worker, hash, rules->version, wall_ms());
@@ -158,8 +160,10 @@ static int token_rights(struct request *rq, struct str token, struct rights *out
 	if (err)
 		return err;
 	*why = "the token is not known";
-	if (rq->worker->router->conf.auth.mode != AUTH_JWT || !jwt_looks_so(token) || !read_jwt(rq, token, rules, out, why))
+	if (rq->worker->router->conf.auth.mode != AUTH_JWT || !jwt_looks_so(token) || !read_jwt(rq, token, rules, out, why)) {
+		limits_guessed_wrong(rq);
 		return -ERR_UNAUTHORIZED;
+	}
 	remember(rq->worker, hash, rules->version, out);
 	return 0;
 }
@@ -255,6 +259,14 @@ static int told(struct request *rq, const char *outcome, int err, const char *de
 	return request_fail(rq, err, "%s", detail);
 }
 
+/* Browsers leave Origin out of some requests, and say where those come from. */
+static bool comes_from_elsewhere(const struct request *rq)
+{
+	struct str site = exchange_header(rq->x, "Sec-Fetch-Site");
+
+	return !exchange_header(rq->x, "Origin").at && site.at && !str_is(site, "same-origin") && !str_is(site, "none");
+}
+
 /* 0, or -ERR_X with *why: NULL if there was no credential at all. */
 static int find_rights(struct request *rq, const struct route *route, struct rights *out, const char **why)
 {
@@ -271,8 +283,8 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 		return ticket_rights(rq, text, TICKET_JOIN, SCOPE_JOIN, out, why);
 	if (!route->tickets || !session_cookie(rq, &text))
 		return -ERR_UNAUTHORIZED;
-	*why = "Origin: not in server.origins";
-	return edge_origin_allowed(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
+	*why = "Origin, Sec-Fetch-Site: the request comes from another site";
+	return edge_origin_allowed(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
 }
 
 static int refuse_credential(struct request *rq, int err, const char *why)
@@ -283,7 +295,6 @@ static int refuse_credential(struct request *rq, int err, const char *why)
 	}
 	if (!why)
 		return told(rq, "missing", ERR_UNAUTHORIZED, "a credential is required: Authorization: Bearer …");
-	limits_guessed_wrong(rq);
 	return told(rq, "invalid", ERR_UNAUTHORIZED, why);
 }
 
@@ -293,7 +304,7 @@ int access_admit(struct request *rq, const struct route *route)
 	const char *why;
 
 	rq->may = UINT_MAX;
-	rq->who = "";
+	rq->who = rq->only_room = "";
 	if (!route->scopes || rq->worker->router->conf.auth.mode == AUTH_NONE)
 		return 0;
 	rq->may = 0;
@@ -306,7 +317,17 @@ int access_admit(struct request *rq, const struct route *route)
 		return told(rq, "forbidden", ERR_FORBIDDEN, why);
 	rq->may = rights.scopes;
 	rq->who = arena_copy(request_arena(rq), rights.who, strlen(rights.who));
+	rq->only_room = arena_copy(request_arena(rq), rights.room, strlen(rights.room));
+	if ((by & SCOPE_ADMIN) && strcmp(exchange_method(rq->x), "GET") != 0)
+		log_info("operator", "request", LOG_S(rq->id), "who", LOG_S(rq->who), "method", LOG_S(exchange_method(rq->x)), "route",
+		         LOG_S(route->name), "room", LOG_B(rq->names[NAME_ROOM].at, rq->names[NAME_ROOM].len), "node",
+		         LOG_B(rq->names[NAME_NODE].at, rq->names[NAME_NODE].len));
 	return told(rq, "good", 0, NULL);
+}
+
+bool access_covers(const struct request *rq, struct str room)
+{
+	return !*rq->only_room || same_or_begins(rq->only_room, room);
 }
 
 bool access_is_admin(const struct request *rq)

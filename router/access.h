@@ -32,6 +32,7 @@ void access_memory_free(struct access_memory *);
 
 /* 0, or -ERR_UNAUTHORIZED, -ERR_FORBIDDEN with detail. Sets rq->may, rq->who and rq->let_in_by. */
 int access_admit(struct request *, const struct route *);
+bool access_covers(const struct request *, struct str room); /* may the credential know of this room? */
 bool access_is_admin(const struct request *); /* or nobody is asked who they are */
 /* A ticket of ours for this room and holder, in the arena; empty with auth.mode none. */
 struct str access_ticket(struct request *, enum ticket_kind, struct str room, struct str holder, uint64_t valid_ms);

@@ -112,6 +112,9 @@ static int take_tokens(struct access_rules *rules, const struct file *file, cons
 			faults++, fprintf(err, "auth.keys: %s: tokens[%zu] (%s): %s\n", path, i, lines[i].name, why);
 	}
 	qsort(rules->tokens, rules->ntokens, sizeof(*rules->tokens), by_hash);
+	for (size_t i = 1; i < rules->ntokens; i++)
+		if (!by_hash(&rules->tokens[i - 1], &rules->tokens[i]))
+			faults++, fprintf(err, "auth.keys: %s: %s and %s have one token\n", path, rules->tokens[i - 1].rights.who, rules->tokens[i].rights.who);
 	return faults;
 }
 
@@ -209,6 +212,7 @@ void access_rules_free(struct access_rules *rules)
 		sign_key_free(rules->keys[i]);
 	free(rules->keys);
 	free(rules->tokens);
+	secret_wipe(&rules->tickets, sizeof(rules->tickets));
 	free(rules);
 }
 

@@ -49,13 +49,22 @@ struct str address_signal(struct request *rq, struct str room)
 	return take(rq, &out);
 }
 
-/* The raw query without the ticket, which is for us alone. */
+static bool is_ticket(struct str piece)
+{
+	const char *equals = memchr(piece.at, '=', piece.len);
+	struct str name = { piece.at, equals ? (size_t)(equals - piece.at) : piece.len };
+	char text[18]; /* each letter encoded */
+
+	return name.len <= sizeof(text) && percent_decode(name, text) == 6 && !memcmp(text, "ticket", 6);
+}
+
+/* The raw query without the ticket, which is for us alone, however its name is written. */
 static void add_query(struct buf *out, struct str query, char separator)
 {
 	struct str rest = query, piece;
 
 	while (str_cut(&rest, '&', &piece)) {
-		if (!piece.len || (piece.len >= 7 && !memcmp(piece.at, "ticket=", 7)) || str_is(piece, "ticket"))
+		if (!piece.len || is_ticket(piece))
 			continue;
 		buf_add(out, &separator, 1);
 		buf_add(out, piece.at, piece.len);

@@ -26,11 +26,6 @@
 #define EXPOSED "Location, Link, Retry-After, X-Request-Id"
 
 /* -- what is believed ------------------------------------------------------------------------------------------------------ */
-bool edge_is_websocket(const struct exchange *x)
-{
-	return !strcmp(exchange_method(x), "GET") && str_is_nocase(exchange_header(x, "Upgrade"), "websocket");
-}
-
 bool edge_trusts_peer(const struct request *rq)
 {
 	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
@@ -51,13 +46,41 @@ static const char *peer_address(struct request *rq)
 	return arena_copy(request_arena(rq), text, strlen(text));
 }
 
+/* All lines are one list (RFC 9110, 5.3): proxies that append a line leave the client's own, which then stands first. */
 struct str edge_forwarded_for(struct request *rq)
 {
-	struct str before = edge_trusts_peer(rq) ? exchange_header(rq->x, "X-Forwarded-For") : (struct str){ 0 };
-	const char *peer = peer_address(rq);
-	const char *all = before.len ? arena_printf(request_arena(rq), "%.*s, %s", STR_ARG(before), peer) : peer;
+	size_t n;
+	const struct header *headers = exchange_headers(rq->x, &n);
+	const char *all = "";
 
-	return str_of(all);
+	for (size_t i = 0; edge_trusts_peer(rq) && i < n; i++)
+		if (str_is_nocase(headers[i].name, "X-Forwarded-For") && headers[i].value.len)
+			all = arena_printf(request_arena(rq), "%s%.*s, ", all, STR_ARG(headers[i].value));
+	return str_of(arena_printf(request_arena(rq), "%s%s", all, peer_address(rq)));
+}
+
+/* The last of a name is the word of the proxy that asks us, as far as there are more. */
+static struct str proxys_word(const struct request *rq, const char *name)
+{
+	size_t n;
+	const struct header *headers = exchange_headers(rq->x, &n);
+
+	for (; n && edge_trusts_peer(rq); n--)
+		if (str_is_nocase(headers[n - 1].name, name))
+			return headers[n - 1].value;
+	return (struct str){ 0 };
+}
+
+struct str edge_forwarded_proto(struct request *rq)
+{
+	return str_is_nocase(proxys_word(rq, "X-Forwarded-Proto"), "https") ? STR("https") : STR("http");
+}
+
+struct str edge_forwarded_host(struct request *rq)
+{
+	struct str said = proxys_word(rq, "X-Forwarded-Host");
+
+	return authority_valid(said) ? said : exchange_header(rq->x, "Host");
 }
 
 static bool address_parse(struct str text, struct sockaddr_storage *out)
@@ -93,17 +116,17 @@ static struct str cut_last(struct str *list)
 	return piece;
 }
 
-void edge_client(const struct request *rq, struct sockaddr_storage *out)
+void edge_client(struct request *rq, struct sockaddr_storage *out)
 {
 	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
-	struct str before = exchange_header(rq->x, "X-Forwarded-For");
+	struct str hops = edge_forwarded_for(rq);
 	struct sockaddr_storage hop;
 
 	*out = *exchange_peer(rq->x);
-	while (*proxies && before.len && cidr_contains(proxies, out)) {
-		if (!address_parse(cut_last(&before), &hop))
-			return;
+	while (hops.len && address_parse(cut_last(&hops), &hop)) {
 		*out = hop;
+		if (!*proxies || !cidr_contains(proxies, &hop))
+			return;
 	}
 }
 
@@ -339,7 +362,7 @@ static void begin(void *arg, struct exchange *x)
 	if (rq->refusal && exchange_has_body(x)) {
 		rq->route = route;
 		request_refuse(rq, rq->refusal);
-	} else if (route && route->body == BODY_STREAM && exchange_has_body(x)) {
+	} else if (route && route->body == BODY_STREAM && exchange_has_body(x) && !is_preflight(rq)) {
 		rq->in_begin = true;
 		request_start(rq, route);
 		rq->in_begin = false;

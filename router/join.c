@@ -56,7 +56,10 @@ static void join_leave(struct request *rq)
 static int read_wish(struct request *rq)
 {
 	struct join *join = rq->state;
+	const struct join_body *body = rq->body;
 
+	if (body && body->colocate_with && !access_covers(rq, str_of(body->colocate_with)))
+		return request_fail(rq, ERR_FORBIDDEN, "colocate_with: the credential is for another room");
 	resolve_begin(rq, true, check_node);
 	rq->leave = join_leave;
 	join->resolve.wants_hints = true;

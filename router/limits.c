@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A wrong credential costs its address a share of few; where that is used up, only credentials that were right before are looked
- * at, so that a neighbour behind the same address who is known goes on. IPv6 addresses count by their /64: one host has them all.
+ * A wrong token costs its address a share of few; where that is used up, only tokens that this worker knows are looked at, so that a
+ * neighbour behind the same address who is known goes on. Tickets cost nothing: nobody guesses 128 bits, and one that is over is no
+ * guess. IPv6 addresses count by their /64: one host has them all.
  */
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/arena.h"
+#include "base/listen.h"
+#include "base/wire/ticket.h"
 #include "router/conf.h"
 #include "router/edge.h"
 #include "router/limits.h"
+#include "router/peer_room.h"
 #include "router/rate.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -52,12 +55,15 @@ static const struct limits *limits_of(const struct request *rq)
 	return rq->worker->router->limits;
 }
 
-/* View into `peer`. */
-static struct str address_of(const struct sockaddr_storage *peer)
+/* In the request's arena. */
+static struct str address_of(struct request *rq)
 {
-	if (peer->ss_family == AF_INET)
-		return (struct str){ (const char *)&((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4 };
-	return (struct str){ (const char *)&((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8 };
+	struct sockaddr_storage client;
+	unsigned char *key = arena_alloc(request_arena(rq), LISTEN_ORIGIN_BYTES);
+
+	edge_client(rq, &client);
+	listen_origin(&client, key);
+	return (struct str){ (const char *)key, LISTEN_ORIGIN_BYTES };
 }
 
 static bool counts(const struct route *route)
@@ -74,42 +80,33 @@ static int take(struct request *rq, struct rate *rate, struct str name, const ch
 
 int limits_address(struct request *rq, const struct route *route)
 {
-	struct sockaddr_storage peer;
-
-	if (!limits_of(rq)->addresses || !counts(route))
+	if (!limits_of(rq)->addresses || !counts(route) || peer_room_claims(rq))
 		return 0;
-	edge_client(rq, &peer);
-	return take(rq, limits_of(rq)->addresses, address_of(&peer), "from this address");
+	return take(rq, limits_of(rq)->addresses, address_of(rq), "from this address");
 }
 
 int limits_share(struct request *rq, const struct route *route)
 {
 	int err = 0;
 
-	if (!counts(route))
+	if (!counts(route) || rq->let_in_by == TICKET_ROUTER)
 		return 0;
-	if (*rq->who)
-		err = take(rq, limits_of(rq)->credentials, str_of(rq->who), "with this credential");
+	if (rq->credential.len)
+		err = take(rq, limits_of(rq)->credentials, rq->credential, "with this credential");
 	return err ? err : take(rq, limits_of(rq)->rooms, rq->names[NAME_ROOM], "for this room");
 }
 
 int limits_guess(struct request *rq)
 {
-	struct sockaddr_storage peer;
-
-	if (!limits_of(rq)->guesses)
-		return 0;
-	edge_client(rq, &peer);
-	if (rate_allows(limits_of(rq)->guesses, address_of(&peer), request_now(rq), &rq->retry_ms))
+	if (!limits_of(rq)->guesses || rate_allows(limits_of(rq)->guesses, address_of(rq), request_now(rq), &rq->retry_ms))
 		return 0;
 	return request_fail(rq, ERR_RATE_LIMITED, "too many wrong credentials from this address");
 }
 
 void limits_guessed_wrong(struct request *rq)
 {
-	struct sockaddr_storage peer;
 	uint64_t ignored;
 
-	edge_client(rq, &peer);
-	rate_take(limits_of(rq)->guesses, address_of(&peer), request_now(rq), &ignored);
+	if (limits_of(rq)->guesses)
+		rate_take(limits_of(rq)->guesses, address_of(rq), request_now(rq), &ignored);
 }

@@ -17,5 +17,5 @@ void limits_free(struct limits *);
 /* Each 0, or -ERR_RATE_LIMITED with detail and rq->retry_ms. */
 int limits_address(struct request *, const struct route *); /* before anything is read of the request */
 int limits_share(struct request *, const struct route *);   /* once it is known who asks: the credential, and the room */
-int limits_guess(struct request *);                         /* before a credential is checked that nobody knows */
-void limits_guessed_wrong(struct request *);
+int limits_guess(struct request *);                         /* before a token is checked that nobody knows */
+void limits_guessed_wrong(struct request *);                /* a token; tickets are not guessed */

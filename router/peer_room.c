@@ -148,5 +148,12 @@ bool peer_room_asks(struct request *rq)
 bool peer_room_ticket(const struct request *rq, struct str *ticket)
 {
 	*ticket = exchange_header(rq->x, TICKET);
-	return ticket->at != NULL;
+	return ticket->at && exchange_header(rq->x, MARK).at && !exchange_header(rq->x, "Authorization").at;
+}
+
+bool peer_room_claims(const struct request *rq)
+{
+	struct str ticket;
+
+	return rq->worker->router->conf.auth.mode == AUTH_NONE ? exchange_header(rq->x, MARK).at != NULL : peer_room_ticket(rq, &ticket);
 }

@@ -26,4 +26,5 @@ struct peer_room {
  * epoch 0 where there is nobody to ask, or too much is being asked already. Dropping the wait cancels. */
 int peer_room_ask(struct worker *, struct str room, struct arena *, struct peer_room *out, struct wait *);
 bool peer_room_ticket(const struct request *, struct str *ticket); /* what shows that a router asks */
+bool peer_room_claims(const struct request *);                     /* it says so, which is to be shown yet */
 bool peer_room_asks(struct request *); /* this request is such a question: nobody is asked on its behalf */

@@ -9,6 +9,7 @@
 #include "router/edge.h"
 #include "router/problem.h"
 #include "router/router.h"
+#include "router/session.h"
 #include "router/signal.h"
 #include "router/worker.h"
 
@@ -49,6 +50,7 @@ static enum forward_verdict head(void *arg, const struct forward_head *answer)
 	if (answer->outcome != HTTP_ANSWERED || sg->refused.len)
 		return FORWARD_DISCARD;
 	sg->passed = true;
+	session_begin(rq);
 	add_headers(rq, answer);
 	rq->status = answer->status;
 	return FORWARD_PASS;
@@ -73,12 +75,6 @@ static void dropped(struct op *op)
 	sg->forward = NULL;
 }
 
-/* What showed us who it is would let a node ask as that one. */
-static bool is_for_nodes(struct str name)
-{
-	return forward_standard_header(name) && !str_is_nocase(name, "Authorization");
-}
-
 int forward_request(struct request *rq)
 {
 	static const struct forward_ops ops = { .head = head, .end = end };
@@ -87,7 +83,7 @@ int forward_request(struct request *rq)
 	struct forward_to *to = arena_alloc(request_arena(rq), sizeof(*to));
 
 	to->url = sg->url;
-	to->pass = conf->auth.mode == AUTH_NONE ? NULL : is_for_nodes;
+	to->pass = signal_passes(rq);
 	to->connect_timeout_ms = conf->sfu.connect_timeout_ms;
 	to->response_timeout_ms = conf->sfu.response_timeout_ms;
 	to->stream_idle_ms = conf->sfu.stream_idle_ms;

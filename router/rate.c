@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -6,6 +7,7 @@
 #include "router/rate.h"
 
 #define ROWS 2
+#define RATE_MIN 0.001 /* one in a quarter of an hour */
 #define SLOTS 16384 /* in a row: 256 KiB in all; a thousand busy names make a quiet one share both slots once in 270 */
 
 struct rate {
@@ -20,13 +22,14 @@ struct slots {
 struct rate *rate_new(double per_s, double burst)
 {
 	struct rate *rate = per_s > 0 ? calloc(1, sizeof(*rate)) : NULL;
+	double every_us = 1e6 / fmax(per_s, RATE_MIN);
 
 	if (per_s > 0 && !rate)
 		abort();
 	if (rate) {
 		rate->key = hash_key_new();
-		rate->every_us = (uint64_t)(1e6 / per_s);
-		rate->burst_us = (uint64_t)((burst - 1) * 1e6 / per_s);
+		rate->every_us = (uint64_t)ceil(every_us);
+		rate->burst_us = (uint64_t)(fmax(burst - 1, 0) * every_us);
 	}
 	return rate;
 }

@@ -45,6 +45,8 @@ struct request {
 	const char *id;      /* X-Request-Id */
 	unsigned may;        /* scopes of its credential; all with auth.mode none */
 	const char *who;     /* whose credential, for the log; "": nobody said */
+	const char *only_room; /* that it is bound to, or rooms by prefix*; "": any */
+	struct str credential; /* stands for the token itself; empty: none */
 	int let_in_by;       /* enum ticket_kind; 0: no ticket */
 	const char *detail;  /* of an error: names the fault */
 	uint64_t retry_ms;   /* of an error: when trying again can help */

@@ -96,6 +96,24 @@ static int decode_name(struct request *rq, int which, struct str raw)
 	return 0;
 }
 
+/* Appended raw to the node's URL, so it must not lead out of it, however the node decodes it; nor hold what no path does. */
+static int check_rest(struct request *rq, struct str rest)
+{
+	char *plain = arena_alloc(request_arena(rq), rest.len + 1);
+	long n = percent_decode(rest, plain);
+	struct str left = { plain, n < 0 ? 0 : (size_t)n }, piece;
+
+	for (size_t i = 0; i < left.len; i++) {
+		if ((unsigned char)plain[i] < ' ' || plain[i] == 0x7f)
+			n = -1;
+		plain[i] = plain[i] == '\\' ? '/' : plain[i];
+	}
+	while (n >= 0 && str_cut(&left, '/', &piece))
+		if (str_is(piece, ".") || str_is(piece, ".."))
+			n = -1;
+	return n < 0 ? request_fail(rq, ERR_BAD_REQUEST, "the path must not have . or .. as a name, control characters, or a bad %%XX") : 0;
+}
+
 static bool method_fits(const struct route *row, const char *method)
 {
 	static const char *const any[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", NULL };
@@ -145,6 +163,8 @@ int routes_match(struct request *rq, const char *method, struct str path, const 
 			if (found.raw[which].at)
 				err = decode_name(rq, which, found.raw[which]);
 		rq->rest = found.rest;
+		if (!err)
+			err = check_rest(rq, found.rest);
 		*route = row;
 		return err;
 	}

@@ -12,7 +12,6 @@
 #include "router/edge.h"
 #include "router/resolve.h"
 #include "router/router.h"
-#include "router/session.h"
 #include "router/signal.h"
 #include "router/verbs.h"
 #include "router/worker.h"
@@ -42,15 +41,44 @@ static void signal_leave(struct request *rq)
 	carried_drop(sg->carried);
 }
 
+static bool has_one(const struct request *rq, const char *name)
+{
+	size_t n, found = 0;
+	const struct header *headers = exchange_headers(rq->x, &n);
+
+	for (size_t i = 0; i < n; i++)
+		found += str_is_nocase(headers[i].name, name);
+	return found == 1;
+}
+
+/* "/../" and its kind, also encoded: behind the node's own path it would lead to what is not its signaling. */
+static bool climbs(struct str rest)
+{
+	struct str piece;
+	char text[6]; /* "%2e%2e" */
+
+	while (str_cut(&rest, '/', &piece)) {
+		long len = piece.len <= sizeof(text) ? percent_decode(piece, text) : 0;
+		if ((len == 1 || len == 2) && text[0] == '.' && text[len - 1] == '.')
+			return true;
+	}
+	return false;
+}
+
 static int begin(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 
-	sg->websocket = edge_is_websocket(rq->x);
+	if (climbs(rq->rest))
+		return request_fail(rq, ERR_BAD_REQUEST, "the path has '.' or '..' among its pieces");
+
+	sg->websocket = exchange_asks_websocket(rq->x);
 	if (sg->websocket && !edge_origin_allowed(rq))
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
-	if (!sg->websocket)
-		session_begin(rq);
+	if (sg->websocket && exchange_has_body(rq->x))
+		return request_fail(rq, ERR_BAD_REQUEST, "a WebSocket handshake has no body");
+	if (sg->websocket && (!has_one(rq, "Sec-WebSocket-Key") || !has_one(rq, "Sec-WebSocket-Version")))
+		return request_fail(rq, ERR_BAD_REQUEST, "Sec-WebSocket-Key, Sec-WebSocket-Version: exactly one of each");
 	resolve_begin(rq, true, enter_node);
 	rq->leave = signal_leave;
 	return NEXT;
@@ -90,12 +118,15 @@ static void add(struct header *headers, size_t *n, const char *name, struct str 
 	headers[(*n)++] = (struct header){ str_of(name), value };
 }
 
-/* From a trusted proxy its own word, else what we see ourselves. */
-static struct str forwarded(struct request *rq, const char *name, struct str seen)
+/* What showed us who it is would let a node ask as that one; a Referer may have the ticket in its query. */
+static bool is_for_nodes(struct str name)
 {
-	struct str said = edge_trusts_peer(rq) ? exchange_header(rq->x, name) : (struct str){ 0 };
+	return forward_standard_header(name) && !str_is_nocase(name, "Authorization") && !str_is_nocase(name, "Referer");
+}
 
-	return said.len ? said : seen;
+bool (*signal_passes(const struct request *rq))(struct str)
+{
+	return rq->worker->router->conf.auth.mode == AUTH_NONE ? forward_standard_header : is_for_nodes;
 }
 
 void signal_headers(struct request *rq, struct header *headers, size_t *n)
@@ -106,8 +137,8 @@ void signal_headers(struct request *rq, struct header *headers, size_t *n)
 	add(headers, n, "X-Usher-Room", address_room(rq, rs->name));
 	add(headers, n, "X-Usher-Epoch", str_of(arena_printf(request_arena(rq), "%llu", (unsigned long long)rs->room.epoch)));
 	add(headers, n, "X-Forwarded-For", edge_forwarded_for(rq));
-	add(headers, n, "X-Forwarded-Proto", forwarded(rq, "X-Forwarded-Proto", STR("http")));
-	add(headers, n, "X-Forwarded-Host", forwarded(rq, "X-Forwarded-Host", exchange_header(rq->x, "Host")));
+	add(headers, n, "X-Forwarded-Proto", edge_forwarded_proto(rq));
+	add(headers, n, "X-Forwarded-Host", edge_forwarded_host(rq));
 	add(headers, n, "X-Request-Id", str_of(rq->id));
 	if (traceparent.len)
 		add(headers, n, "traceparent", traceparent);

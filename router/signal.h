@@ -33,4 +33,5 @@ int forwarded_request(struct request *);
 
 int signal_refused(struct request *, struct str why); /* the gate refused: look again, while time lasts */
 /* Adds what the node is told of the request. At most 8 headers. */
+bool (*signal_passes(const struct request *))(struct str name); /* which of the participant's headers cross */
 void signal_headers(struct request *, struct header *, size_t *n);

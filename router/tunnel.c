@@ -15,26 +15,20 @@
 #include "router/tunnel.h"
 #include "router/worker.h"
 
-/* A credential for us never does, nor what we write anew. */
-static bool crosses(const struct request *rq, struct str name)
+/* A ticket that stands among the offered subprotocols is for us. */
+static void hide_ticket(struct request *rq, struct dial_plan *plan)
 {
-	if (str_is_nocase(name, "traceparent") || str_is_nocase(name, "Sec-WebSocket-Protocol"))
-		return false;
-	if (str_is_nocase(name, "Authorization") && rq->worker->router->conf.auth.mode != AUTH_NONE)
-		return false;
-	return (name.len > 14 && str_is_nocase((struct str){ name.at, 14 }, "Sec-WebSocket-")) || forward_standard_header(name);
-}
+	size_t kept = 0;
 
-/* All lines of it, each without a ticket that stands among them. */
-static void offer_protocols(struct request *rq, struct dial_plan *plan, const struct header *headers, size_t n)
-{
-	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++) {
-		if (!str_is_nocase(headers[i].name, "Sec-WebSocket-Protocol"))
-			continue;
-		struct str left = session_protocols(rq, headers[i].value);
-		if (left.len)
-			plan->headers[plan->nheaders++] = (struct header){ headers[i].name, left };
+	for (size_t i = 0; i < plan->nheaders; i++) {
+		struct header *header = &plan->headers[i];
+		bool offers = str_is_nocase(header->name, "Sec-WebSocket-Protocol");
+		if (offers)
+			header->value = session_protocols(rq, header->value);
+		if (!offers || header->value.len)
+			plan->headers[kept++] = *header;
 	}
+	plan->nheaders = kept;
 }
 
 int dial_node(struct request *rq)
@@ -42,14 +36,11 @@ int dial_node(struct request *rq)
 	struct signaling *sg = rq->state;
 	const struct router_conf *conf = &rq->worker->router->conf;
 	struct dial_plan *plan = arena_alloc(request_arena(rq), sizeof(*plan));
-	size_t n;
-	const struct header *headers = exchange_headers(rq->x, &n);
 
 	signal_headers(rq, plan->headers, &plan->nheaders);
-	offer_protocols(rq, plan, headers, n);
-	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++)
-		if (crosses(rq, headers[i].name))
-			plan->headers[plan->nheaders++] = headers[i];
+	if (!forward_handshake_headers(rq->x, signal_passes(rq), plan->headers, &plan->nheaders))
+		return request_fail(rq, ERR_HEADERS_TOO_LARGE, "more headers than may cross with a WebSocket handshake");
+	hide_ticket(rq, plan);
 	plan->url = sg->url;
 	plan->connect_timeout_ms = conf->sfu.connect_timeout_ms;
 	plan->answer_timeout_ms = conf->sfu.call_timeout_ms;
@@ -126,11 +117,10 @@ static int upgrade(struct request *rq)
 	static const char *const pass[] = { "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions" };
 	struct signaling *sg = rq->state;
 
-	for (size_t i = 0; i < sizeof(pass) / sizeof(*pass); i++) {
-		struct str value = answer_header(&sg->dial, pass[i]);
-		if (value.len)
-			exchange_add(rq->x, pass[i], value);
-	}
+	for (size_t i = 0; i < sg->dial.nheaders; i++)
+		for (size_t name = 0; name < sizeof(pass) / sizeof(*pass); name++)
+			if (str_is_nocase(sg->dial.headers[i].name, pass[name]))
+				exchange_add(rq->x, pass[name], sg->dial.headers[i].value);
 	/* Browsers insist that one of those offered is taken; where it was the ticket alone, that one. */
 	struct str ticket = session_protocol(rq);
 	if (ticket.at && !answer_header(&sg->dial, "Sec-WebSocket-Protocol").len)

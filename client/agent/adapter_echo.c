@@ -290,7 +290,7 @@ static void ready(void *arg, struct exchange *x)
 	(void)arg;
 	if (exchange_answered(x))
 		return;
-	if (str_is_nocase(exchange_header(x, "Upgrade"), "websocket"))
+	if (exchange_asks_websocket(x))
 		upgrade(rq);
 	else if (rq->hash)
 		answer_hash(rq);

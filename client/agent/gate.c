@@ -162,11 +162,6 @@ static bool crosses(struct str name)
 	return said_by_router(name) || forward_standard_header(name);
 }
 
-static bool crosses_handshake(struct str name)
-{
-	return (name.len > 14 && str_is_nocase((struct str){ name.at, 14 }, "Sec-WebSocket-")) || crosses(name);
-}
-
 /* -- HTTP: streamed -------------------------------------------------------------------------------------------------------------- */
 static enum forward_verdict forward_head(void *arg, const struct forward_head *answer)
 {
@@ -245,20 +240,11 @@ static struct carried *carried_new(struct passage *p)
 	return carried;
 }
 
-static struct str answer_header(const struct dial_answer *dial, const char *name)
-{
-	for (size_t i = 0; i < dial->nheaders; i++)
-		if (str_is_nocase(dial->headers[i].name, name))
-			return dial->headers[i].value;
-	return (struct str){ 0 };
-}
-
 static void pass_header(struct passage *p, const char *name)
 {
-	struct str value = answer_header(&p->dial, name);
-
-	if (value.len)
-		exchange_add(p->x, name, value);
+	for (size_t i = 0; i < p->dial.nheaders; i++)
+		if (str_is_nocase(p->dial.headers[i].name, name))
+			exchange_add(p->x, name, p->dial.headers[i].value);
 }
 
 static void upgrade(struct passage *p)
@@ -302,12 +288,11 @@ static void dial(struct passage *p)
 	const struct agent_conf *settings = p->gate->conf.settings;
 	struct dial_plan *plan = arena_alloc(exchange_arena(p->x), sizeof(*plan));
 	struct refusal full = { ERR_NO_CAPACITY, NULL, "agent.connections: so many tunnels are open" };
-	size_t n;
-	const struct header *headers = exchange_headers(p->x, &n);
 
-	for (size_t i = 0; i < n && plan->nheaders < HTTP_HEADERS_MAX; i++)
-		if (crosses_handshake(headers[i].name))
-			plan->headers[plan->nheaders++] = headers[i];
+	if (!forward_handshake_headers(p->x, crosses, plan->headers, &plan->nheaders)) {
+		answer_problem(p->x, ERR_HEADERS_TOO_LARGE, "more headers than may cross with a WebSocket handshake");
+		return;
+	}
 	plan->url = sfu_url(p, p->gate->conf.signal_url);
 	plan->connect_timeout_ms = settings->connect_timeout_ms;
 	plan->answer_timeout_ms = settings->call_timeout_ms;
@@ -339,7 +324,7 @@ static void begin(void *arg, struct exchange *x)
 
 	p->gate = gate;
 	p->x = x;
-	p->websocket = !strcmp(exchange_method(x), "GET") && str_is_nocase(exchange_header(x, "Upgrade"), "websocket");
+	p->websocket = exchange_asks_websocket(x);
 	p->next = gate->passages;
 	p->at = &gate->passages;
 	if (p->next)

@@ -103,7 +103,8 @@ def routes():
         path = path.replace("{room}", "r").replace("{node}", "n1").replace("*", "x")
         words = set(re.split(r" or |, ", scopes.strip()))
         assert words <= {*SCOPES, "everyone", "", "a join's ticket", "or a join's ticket"}, scopes
-        yield "GET" if method == "ANY" else method, path, words & {*SCOPES, "everyone"}
+        for one in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD") if method == "ANY" else (method,):
+            yield one, path, words & {*SCOPES, "everyone"}
 
 
 @pytest.mark.parametrize("method,path,scopes", routes())
@@ -132,6 +133,16 @@ def test_each_route_lets_in_its_scopes_and_no_other(house, method, path, scopes)
             assert (got not in (401, 403)) == bool(scopes & {scope, "everyone"}), (scope, got)
     house.router.delete("/v1/nodes/n1/cordon")
     assert owner(house.router.join("r")) == house.room, "the matrix has changed something"
+
+
+@pytest.mark.parametrize("method,path,scopes", routes())
+def test_a_preflight_opens_nothing(house, method, path, scopes):
+    """It comes without a credential, so it must not get further than itself, with a body or without."""
+    asked = len(house.node.asked)
+    for body in (None, b"{}"):
+        answer = house.ask("OPTIONS", path, None, body, Origin="https://evil.example", **{"Access-Control-Request-Method": method, "Content-Type": "application/json"})
+        assert answer.status in (403, 404, 405), answer
+    assert [a for a in house.node.asked[asked:] if a[1] != "/"] == []
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------------------------
@@ -197,6 +208,9 @@ def test_a_token_for_a_room_is_for_no_other(house):
         assert house.ask("POST", f"/v1/rooms/{room}/join", prefix).code() == "forbidden", room
     assert house.ask("GET", "/v1/rooms/r/signal", exact).status == 200
     assert house.ask("GET", "/v1/rooms/team-a/signal", exact).code() == "forbidden"
+    answer = house.ask("POST", "/v1/rooms/team-b/join", prefix, {"colocate_with": "r"})
+    assert answer.code() == "forbidden" and "colocate_with" in answer.json()["detail"]
+    assert house.ask("POST", "/v1/rooms/team-b/join", prefix, {"colocate_with": "team-a"}).status == 200
     bound = make("admin", room="r")
     assert house.ask("GET", "/v1/rooms/r", bound).status == 200
     assert house.ask("GET", "/v1/rooms/team-a", bound).code() == "forbidden"
@@ -217,6 +231,10 @@ def test_a_node_is_itself_and_no_operator(house):
     assert house.ask("PUT", "/v1/nodes/n1/drain", token, {"policy": "wait", "incarnation": house.node.incarnation}).status == 204
     until("it drains itself", lambda: house.router.node("n1")["wish"] == "draining")
     assert house.ask("DELETE", f"/v1/nodes/n1/drain?incarnation={house.node.incarnation}", token).status == 204
+    house.router.put("/v1/nodes/n1/cordon")
+    house.router.delete("/v1/nodes/n1/cordon")
+    told = until("what operators do is told", lambda: house.router.events("operator"))[-1]
+    assert (told["who"], told["method"], told["route"], told["node"]) == ("operator", "DELETE", "uncordon", "n1")
     until("and is back", lambda: house.router.node("n1")["placeable"])
 
 
@@ -243,9 +261,15 @@ def test_a_ticket_opens_its_room_and_a_session_goes_on(house):
     assert house.ask("GET", f"{path}?ticket={session.split('=')[1]}", None).code() == "unauthorized"
     assert house.ask("POST", "/v1/rooms/r/join", None, None, Cookie=session).code() == "unauthorized"
     assert house.ask("GET", path, None, None, Cookie=session, Origin="https://elsewhere.example").status == 401
+    assert house.ask("GET", path, None, None, Cookie=session, **{"Sec-Fetch-Site": "cross-site"}).status == 401
+    assert house.ask("GET", path, None, None, Cookie=session, **{"Sec-Fetch-Site": "same-origin"}).status == 200
+    assert house.ask("GET", f"{path}?t%69cket={ticket}&c=3", house.tokens["join"], None, Referer=f"https://x.example/?ticket={ticket}").status == 200
+    for rest in ("/../../admin", "/a/%2e%2E/b", "/.", "/a/%2e"):
+        assert house.ask("GET", path + rest, house.tokens["join"]).code() == "bad_request", rest
     asked = [(target, headers) for _, target, headers in house.node.asked if target.startswith("/signal")]
-    assert asked and all("ticket" not in target and "cookie" not in headers and "authorization" not in headers for target, headers in asked)
-    assert any(target == "/signal/more?a=1&b=2" for target, _ in asked)
+    assert asked and all("ticket" not in target and not {"cookie", "authorization", "referer"} & headers.keys() for target, headers in asked)
+    assert not any(ticket in target or ".." in target for target, _ in asked)
+    assert any(target == "/signal/more?a=1&b=2" for target, _ in asked) and any(target == "/signal?c=3" for target, _ in asked)
     log = house.router.log.read_text()
     assert ticket not in log and session.split("=")[1] not in log and not any(t in log for t in house.tokens.values())
 
@@ -349,12 +373,19 @@ def test_who_guesses_is_slowed_down_and_his_neighbour_is_not(stage, tmp_path):
     assert int(answers[-1].headers["retry-after"]) > 10
     assert ask(new, "192.0.2.7").code() == "rate_limited", "a signature that nobody has checked is not checked now"
     assert ask(seen, "192.0.2.7").status == 200 and ask(house.tokens["route"], "192.0.2.7").status == 200
+    assert ask(new, "::ffff:192.0.2.7").code() == "rate_limited", "the same address, written as IPv6"
     assert ask(new, "192.0.2.8").status == 200
+    lines = f"GET /v1/rooms/r/route HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {wrong}\r\n"
+    forged = [asyncio.run(raw(house.router.url[7:], f"{lines}X-Forwarded-For: 9.9.9.{i}\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n".encode())) for i in range(21)]
+    assert [a.status for a in forged] == [401] * 20 + [429], "a proxy's own line comes after its client's"
+    for _ in range(30):
+        assert house.ask("GET", "/v1/rooms/r/signal?ticket=nonsense", None, None, **{"X-Forwarded-For": "192.0.2.10"}).status == 401
+    assert ask(house.keys.make("route", "EdDSA"), "192.0.2.10").status == 200, "a ticket that is over is no guess"
     for host in range(20):
         assert ask(wrong, f"2001:db8:0:1::{host:x}").status == 401
     assert ask(wrong, "2001:db8:0:1:ffff::").code() == "rate_limited", "one /64 is one host"
     assert ask(wrong, "2001:db8:0:2::").status == 401
-    assert house.router.metric('usher_credentials_total{outcome="limited"}') == 4
+    assert house.router.metric('usher_credentials_total{outcome="limited"}') == 6
 
 
 @pytest.mark.parametrize("what,other", [("address", {"X-Forwarded-For": "192.0.2.2"}), ("room", {}), ("credential", {})])
@@ -387,6 +418,8 @@ def test_too_many_requests_are_429_and_what_keeps_the_fleet_alive_goes_on(stage,
     (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[{"name":"a","sha256":"XYZ","scope":"join"}]}', "sha256"),
     (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[{"name":"a","sha256":"%s","scope":"root"}]}' % ("0" * 64), "scope"),
     (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[{"name":"a","sha256":"%s","scope":"node"}]}' % ("0" * 64), "node"),
+    (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[%s,%s]}' % ((json.dumps(static_line("a", "t", "join")),) * 2), "one token"),
+    (["auth.mode=jwt", "auth.keys=FILE"], json.dumps({"keys": [{**Keys().jwks[1], "e": "AQ"}]}), "65537"),
     (["auth.mode=jwt", "auth.keys=FILE", "auth.ticket_keys=FILE"], "good", "auth.ticket_keys"),
     (["auth.mode=jwt", "auth.keys=FILE", "auth.max_skew_ms=60000"], "good", "auth.max_skew_ms"),
 ])

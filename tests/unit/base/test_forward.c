@@ -297,6 +297,12 @@ static const struct {
 	{ GET, "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", false, BAD, HTTP_GARBAGE },
 	{ GET, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false,
 	  BAD, HTTP_GARBAGE },
+	{ GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", false, BAD, HTTP_GARBAGE },
+	{ GET, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, BAD, HTTP_GARBAGE },
+	{ GET, "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil", false, BAD, HTTP_GARBAGE },
+	{ GET, "HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\nevil", false, BAD, HTTP_GARBAGE },
+	{ GET, "HTTP/1.1 200 OK\r\nX: a\nY: b\r\n\r\n", false, BAD, HTTP_GARBAGE },
+	{ GET, "HTTP/1.1 200 OK\r\nConnection: ETag\r\nETag: evil\r\nAge: 1\r\n\r\n", true, "\r\nAge: 1\r\n", HTTP_ANSWERED },
 	{ GET, "HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", false, BAD, HTTP_GARBAGE },
 };
 
@@ -305,6 +311,7 @@ START_TEST(outcomes_of_all_kinds)
 	struct peer_conn *client = ask(outcomes[_i].request, outcomes[_i].answer, outcomes[_i].cut);
 
 	UNTIL(loop, has(&client->in, outcomes[_i].got) && seen.ends);
+	ck_assert(!has(&client->in, "evil"));
 	ck_assert_msg(seen.outcome == outcomes[_i].outcome, "%d: %s", _i, http_outcome_name(seen.outcome));
 	ck_assert_int_eq(seen.head.outcome, seen.outcome);
 	ck_assert_uint_eq(seen.heads, 1);

@@ -279,6 +279,47 @@ START_TEST(connections_are_reused_until_the_pool_is_dropped)
 }
 END_TEST
 
+/* An answer that nobody asked for must not become the next caller's. */
+START_TEST(what_comes_on_an_idle_connection_is_nobodys)
+{
+	struct call call;
+
+	peer.got = answer_ok;
+	fetch_at(&call, "GET", "/", peer.port, false);
+	UNTIL(loop, call.done);
+	peer.got = NULL;
+	peer_says(peer.conns, "HTTP/1.1 500 Evil\r\nContent-Length: 4\r\n\r\nevil");
+	UNTIL(loop, peer.conns->eof);
+	peer.got = answer_ok;
+	fetch_at(&call, "GET", "/", peer.port, false);
+	UNTIL(loop, call.done);
+	ck_assert_int_eq(call.answer.status, 200);
+	ck_assert_uint_eq(peer.accepted, 2);
+}
+END_TEST
+
+static void answer_folded(struct peer_conn *c)
+{
+	if (c->in.len && strstr(c->in.at, "\r\n\r\n") && !c->state++)
+		peer_says(c, "HTTP/1.1 200 OK\r\n first: line\r\nContent-Length: 2\r\n\r\nhi");
+}
+
+/* curl/curl#11101: it writes through a pointer to the line that it has freed with the answer before. ASan sees it, or malloc. */
+START_TEST(a_folded_first_line_harms_nobody)
+{
+	struct call call;
+
+	for (int i = 0; i < 4; i++) {
+		peer.got = i ? answer_folded : answer_ok;
+		if (i)
+			http_drop_pool(http); /* the next one meets a new connection, and maybe a used handle */
+		fetch_at(&call, "GET", "/", peer.port, false);
+		UNTIL(loop, call.done);
+	}
+	ck_assert_int_ne(call.answer.outcome, HTTP_TIMEOUT);
+}
+END_TEST
+
 static void woken_to_drop(struct wait *w, int err)
 {
 	http_drop_pool(http);
@@ -352,6 +393,8 @@ int main(void)
 	tcase_add_test(c, idempotent_call_on_a_stale_connection_is_sent_again);
 	tcase_add_test(c, connections_are_reused_until_the_pool_is_dropped);
 	tcase_add_test(c, the_pool_may_be_dropped_by_whoever_was_woken);
+	tcase_add_test(c, what_comes_on_an_idle_connection_is_nobodys);
+	tcase_add_test(c, a_folded_first_line_harms_nobody);
 	tcase_add_test(c, asker_leaves);
 	tcase_add_test(c, client_is_freed_under_calls);
 	suite_add_tcase(suite, c);

@@ -10,7 +10,7 @@ START_TEST(status_lines_are_http_1)
 {
 	static const char *const bad[] = { "", "HTTP/1.1", "HTTP/1.1 20", "HTTP/2.0 200 OK", "HTTP/1.x 200 OK",
 	                                   "HTTP/1.1  200 OK", "HTTP/1.1 2x0 OK",
-		                           "HTTP/1.1 2000 OK", "http/1.1 200 OK", "HTTP/1.1200 OK", "ICY 200 OK    ",
+		                           "HTTP/1.1 2000 OK", "http/1.1 200 OK", "HTTP/1.1200 OK", "HTTP/1.2 200 OK", "HTTP/1.1 200 O\x01K", "HTTP/1.1 200 OK\x7f\r\n", "ICY 200 OK    ",
 		        "HTTP/1.1 -20 OK" };
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
@@ -33,6 +33,7 @@ static const struct {
 	{ "A : b\r\n", NULL, NULL },
 	{ " A: b\r\n", NULL, NULL }, { "A(: b\r\n", NULL, NULL }, { "A\x01: b\r\n", NULL, NULL },
 	{ "A: b\x01\r\n", NULL, NULL },
+	{ "A: b\r\r\n", NULL, NULL }, { "A: b\n\r\n", NULL, NULL },
 	{ "A: b\x7f\r\n", NULL, NULL }, { "A: b\rc\r\n", NULL, NULL }, { "\xc3\xbc: b\r\n", NULL, NULL },
 };
 

@@ -170,6 +170,9 @@ static const struct {
 	{ OK_LINE H "host: s\r\n\r\n", ERR_BAD_REQUEST },
 	{ OK_LINE "\r\n", ERR_BAD_REQUEST },
 	{ OK_LINE "Host:\r\n\r\n", ERR_BAD_REQUEST },
+	{ OK_LINE "Host: r:80@evil\r\n\r\n", ERR_BAD_REQUEST },
+	{ OK_LINE "Host: [::1]evil\r\n\r\n", ERR_BAD_REQUEST },
+	{ OK_LINE "Host: r:x\r\n\r\n", ERR_BAD_REQUEST },
 	{ "GET http://r/ HTTP/1.1\r\n" H "\r\n", ERR_BAD_REQUEST },
 	{ "OPTIONS * HTTP/1.1\r\n" H "\r\n", ERR_BAD_REQUEST },
 	{ "GET r:80 HTTP/1.1\r\n" H "\r\n", ERR_BAD_REQUEST },
@@ -196,6 +199,8 @@ static const struct {
 	{ "POST / HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n", ERR_BAD_REQUEST },
 	{ "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chunked \r\n\r\n0\r\n\r\n", ERR_BAD_REQUEST }, /* MHD: until it closes */
 	{ "POST / HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", ERR_BAD_REQUEST },
+	{ "POST / HTTP/1.1\r\n" H "Content-Length:\r\n 3\r\n\r\nabc", ERR_BAD_REQUEST }, /* no length to MHD */
+	{ "POST / HTTP/1.1\r\n" H "Transfer-Encoding: chu\r\n\tnked\r\n\r\n0\r\n\r\n", ERR_BAD_REQUEST },
 	{ "POST / HTTP/1.1\r\n" H "Content-Length: 99999999\r\n\r\n", ERR_PAYLOAD_TOO_LARGE },
 	{ OK_LINE H "1:\r\n2:\r\n3:\r\n4:\r\n5:\r\n6:\r\n7:\r\n8:\r\n9:\r\na:\r\nb:\r\nc:\r\nd:\r\ne:\r\nf:\r\ng:\r\n\r\n",
 	  ERR_HEADERS_TOO_LARGE },
@@ -247,6 +252,47 @@ START_TEST(large_heads_are_refused)
 	UNTIL(loop, c->eof);
 	ck_assert(has(c, "HTTP/1.1 431 "));
 	ck_assert_uint_eq(seen.begins, 0);
+}
+END_TEST
+
+START_TEST(long_targets_are_refused)
+{
+	struct peer_conn *c = client_new();
+	struct buf head = { 0 };
+
+	buf_adds(&head, "GET /");
+	while (head.len < 4200)
+		buf_adds(&head, "0123456789");
+	buf_adds(&head, " HTTP/1.1\r\n" H "\r\n");
+	peer_send(c, head.at, head.len);
+	buf_free(&head);
+	UNTIL(loop, c->eof);
+	ck_assert_int_eq(seen.err, ERR_URI_TOO_LONG);
+}
+END_TEST
+
+static const struct {
+	const char *request;
+	bool asks;
+} upgrades[] = {
+	{ "GET / HTTP/1.1\r\n" H "Upgrade: WebSocket\r\nConnection: keep-alive, upgrade\r\n\r\n", true },
+	{ "GET / HTTP/1.1\r\n" H "Upgrade: websocket\r\nConnection: a\r\nConnection: Upgrade\r\n\r\n", true },
+	{ "GET / HTTP/1.1\r\n" H "Upgrade: websocket\r\nConnection: close\r\n\r\n", false },
+	{ "GET / HTTP/1.1\r\n" H "Upgrade: websocket\r\n\r\n", false },
+	{ "GET / HTTP/1.1\r\n" H "Connection: Upgrade\r\n\r\n", false },
+	{ "GET / HTTP/1.1\r\n" H "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n\r\n", false },
+	{ "POST / HTTP/1.1\r\n" H "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", false },
+	{ "GET / HTTP/1.0\r\n" H "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", false },
+};
+
+START_TEST(websocket_is_asked_for_by_both_headers)
+{
+	seen.play = PLAY_WAIT;
+	ask(upgrades[_i].request);
+	UNTIL(loop, seen.readies == 1);
+	ck_assert_msg(exchange_asks_websocket(seen.x) == upgrades[_i].asks, "%s", upgrades[_i].request);
+	exchange_answer(seen.x, 200, STR(""));
+	UNTIL(loop, seen.sent == 1);
 }
 END_TEST
 
@@ -451,6 +497,8 @@ int main(void)
 	tcase_add_test(t, the_handler_may_close);
 	tcase_add_loop_test(t, malformed_heads_are_refused, 0, (int)(sizeof(malformed) / sizeof(*malformed)));
 	tcase_add_loop_test(t, large_heads_are_refused, 0, 2);
+	tcase_add_test(t, long_targets_are_refused);
+	tcase_add_loop_test(t, websocket_is_asked_for_by_both_headers, 0, (int)(sizeof(upgrades) / sizeof(*upgrades)));
 	tcase_add_test(t, chunked_bodies_over_the_limit_are_read_and_refused);
 	tcase_add_test(t, endless_bodies_are_cut);
 	tcase_add_test(t, refused_uploads_can_read_their_refusal);

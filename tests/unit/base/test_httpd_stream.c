@@ -136,6 +136,25 @@ START_TEST(a_client_that_leaves_is_noticed_mid_upload)
 }
 END_TEST
 
+/* Its FIN comes with its last bytes, so that who reads those is told of nothing more. */
+START_TEST(a_client_that_leaves_with_half_a_request_is_noticed)
+{
+	static const char *const halves[] = {
+		"GET / HT", "GET / HTTP/1.1\r\nHost: r\r\n", "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: 7\r\n\r\nabcdef",
+		"PUT / HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n",
+	};
+
+	seen.play = _i & 1 ? PLAY_SINK : PLAY_ECHO;
+	seen.room = SIZE_MAX;
+	struct peer_conn *c = client_new();
+	c->finish = true;
+	peer_says(c, halves[_i / 2]);
+	UNTIL(loop, seen.closed == 1);
+	ck_assert_uint_eq(seen.gone, seen.begins);
+	ck_assert_uint_eq(seen.readies, 0);
+}
+END_TEST
+
 START_TEST(a_client_that_leaves_is_noticed_mid_answer)
 {
 	seen.play = PLAY_SOURCE;
@@ -280,6 +299,7 @@ int main(void)
 	tcase_add_test(t, head_of_a_stream_asks_it_for_nothing);
 	tcase_add_loop_test(t, a_client_that_leaves_is_noticed_while_it_waits, 0, 3);
 	tcase_add_loop_test(t, a_client_that_leaves_is_noticed_mid_upload, 0, 3);
+	tcase_add_loop_test(t, a_client_that_leaves_with_half_a_request_is_noticed, 0, 8);
 	tcase_add_loop_test(t, a_client_that_leaves_is_noticed_mid_answer, 0, 2);
 	tcase_add_test(t, a_client_that_leaves_at_once_is_forgotten);
 	tcase_add_test(t, an_upgrade_gives_the_socket_away);

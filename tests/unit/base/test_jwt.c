@@ -128,6 +128,10 @@ START_TEST(what_is_refused)
 		{ "[]", CLAIMS, "header" },
 		{ "{\"alg\":\"HS256\",\"alg\":\"none\"}", CLAIMS, "header" },
 		{ "{\"alg\":\"none\",\"alg\":\"HS256\"}", CLAIMS, "header" },
+		{ "{\"alg\":\"HS256\",\"crit\":[\"x\"],\"crit\":[\"x\"]}", CLAIMS, "header" },
+		{ "{\"alg\":\"HS256\",\"x\":{\"y\":1,\"y\":2}}", CLAIMS, "header" },
+		{ HEAD, "{\"exp\":1300819380,\"aud\":\"other\",\"aud\":\"other\"}", "claim" },
+		{ HEAD, "{\"exp\":1300819380,\"unknown\":1,\"unknown\":1}", "claim" },
 		{ "{\"alg\":\"HS256\",\"kid\":\"other\"}", CLAIMS, "kid" },
 		{ "{\"alg\":\"HS256\",\"kid\":\"../h\"}", CLAIMS, "kid" },
 		{ "{\"alg\":\"HS256\",\"kid\":\"h' OR 1=1\"}", CLAIMS, "kid" },
@@ -236,6 +240,7 @@ START_TEST(what_we_make_we_take)
 }
 END_TEST
 
+#define A64 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 START_TEST(bad_keys_are_named)
 {
 	static const struct {
@@ -250,6 +255,7 @@ START_TEST(bad_keys_are_named)
 		{ "{\"kty\":\"RSA\",\"alg\":\"RS256\",\"e\":\"AQAB\"}", "2048" },
 		{ "{\"kty\":\"OKP\",\"alg\":\"EdDSA\",\"crv\":\"X25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}", "Ed25519" },
 		{ "{\"kty\":\"OKP\",\"alg\":\"EdDSA\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}", "Ed25519" },
+		{ "{\"kty\":\"OKP\",\"alg\":\"EdDSA\",\"crv\":\"Ed25519\",\"x\":\"AAAA\",\"d\":\"" A64 A64 A64 A64 "\"}", "Ed25519" },
 		{ "{\"kty\":\"oct\",\"alg\":\"none\",\"k\":\"\"}", "alg" },
 		{ "{\"kty\":\"oct\"}", "alg" },
 	};

@@ -21,7 +21,7 @@ static struct tunnels *set;
 static struct peer server, clients;
 static struct arena arena;
 static const char *words;   /* the server's answer to a handshake */
-static bool cut_after_words;
+static bool cut_after_words, offers;
 static uint64_t clock_ms;
 
 struct dialing {
@@ -72,7 +72,7 @@ static void setup(void)
 	peer_open(&server, loop, answer_handshake);
 	clients = (struct peer){ .loop = loop };
 	words = UPGRADED ACCEPT "\r\n\r\n";
-	cut_after_words = false;
+	cut_after_words = offers = false;
 }
 
 static void teardown(void)
@@ -92,8 +92,10 @@ static void woken(struct wait *w, int err)
 
 static int dial_url(struct dialing *d, const char *url)
 {
-	struct dial_plan plan = { .url = url, .nheaders = 2, .connect_timeout_ms = 300, .answer_timeout_ms = 300,
-		                  .headers = { { STR("Sec-WebSocket-Key"), STR(KEY) }, { STR("Sec-WebSocket-Version"), STR("13") } } };
+	struct dial_plan plan = { .url = url, .nheaders = offers ? 4 : 2, .connect_timeout_ms = 300, .answer_timeout_ms = 300,
+		                  .headers = { { STR("Sec-WebSocket-Key"), STR(KEY) }, { STR("Sec-WebSocket-Version"), STR("13") },
+		                               { STR("Sec-WebSocket-Protocol"), STR("a, b") },
+		                               { STR("Sec-WebSocket-Extensions"), STR("x-one; q, x-two") } } };
 
 	*d = (struct dialing){ .wait.wake = woken };
 	return tunnel_dial(set, &plan, &arena, &d->answer, &d->wait);
@@ -143,6 +145,19 @@ static const struct {
 	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Accept: " ACCEPT "\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " ACCEPT "\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " ACCEPT "\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Protocol: b\r\n\r\n", false, HTTP_ANSWERED, 101, "", 0 },
+	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Protocol: B\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Protocol: a, b\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Extensions: X-One; p=1, x-two\r\n\r\n", false, HTTP_ANSWERED, 101, "", 0 },
+	{ UPGRADED ACCEPT "\r\nSec-WebSocket-Extensions: x-one, x-three\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ UPGRADED ACCEPT "\r\nContent-Length: 1\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ UPGRADED ACCEPT "\r\nContent-Length: 0\r\n\r\n", false, HTTP_ANSWERED, 101, "", 0 },
+	{ UPGRADED ACCEPT "\r\nTransfer-Encoding: chunked\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1 2\r\na\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "HTTP/1.1 404 No\nContent-Length: 4\r\n\r\nnope", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nnope", false, HTTP_ANSWERED, 404, "nope", 0 },
 	{ "HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nno", true, HTTP_RESET, 0, "", 0 },
 	{ "HTTP/1.1 403 No\r\n\r\nuntil the end", true, HTTP_ANSWERED, 403, "until the end", 0 },
@@ -164,6 +179,7 @@ START_TEST(answers_are_told_apart)
 
 	words = answers[_i].words;
 	cut_after_words = answers[_i].cut;
+	offers = true;
 	dial(&d);
 	ck_assert_int_eq(d.answer.outcome, answers[_i].outcome);
 	ck_assert_int_eq(d.answer.status, answers[_i].status);

@@ -82,6 +82,19 @@ static struct sockaddr_storage address(const char *text)
 	return out;
 }
 
+START_TEST(authorities_are_hosts_with_or_without_a_port)
+{
+	static const char *const valid[] = { "a", "a.b-c_d", "a:1", "a:65535", "1.2.3.4:80", "[::1]", "[::1]:80" };
+	static const char *const refused[] = { "", ":80", "a:", "a:0", "a:65536", "a:x", "a:80:80", "a b", "a,b", "u@a", "a:80@b", "a/b", "a?b",
+		                           "[::1", "[::1]x", "[]", "%61", "\xc3\xa4" };
+
+	for (size_t i = 0; i < sizeof(valid) / sizeof(*valid); i++)
+		ck_assert_msg(authority_valid(str_of(valid[i])), "%s", valid[i]);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+		ck_assert_msg(!authority_valid(str_of(refused[i])), "%s", refused[i]);
+}
+END_TEST
+
 static const struct {
 	const char *list, *address;
 	bool contains;
@@ -143,6 +156,7 @@ int main(void)
 	TCase *t = tcase_create("url");
 
 	tcase_add_test(t, urls_are_taken_apart);
+	tcase_add_test(t, authorities_are_hosts_with_or_without_a_port);
 	tcase_add_test(t, what_is_no_url_is_refused_with_words);
 	tcase_add_test(t, networks_contain_addresses);
 	tcase_add_test(t, an_entry_inside_a_network_may_be_asked_for);

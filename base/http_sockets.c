@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * curl's sockets on our loop. Those in use curl has watched; those it keeps for a next request we watch ourselves: nobody was
+ * asked on them, so what comes is the end, or an answer that the next request would take for its own, and curl before 8.1 looks
+ * for the end only.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/http_curl.h"
+
+#define UNASKED_BLOCK 4096
+#define UNASKED_BLOCKS 64
+
+struct curl_socket {
+	struct pool *pool;
+	struct watch *watch;
+	curl_socket_t fd;
+	bool kept;
+};
+
+static struct curl_socket *find(const struct pool *pool, curl_socket_t fd)
+{
+	return fd >= 0 && (size_t)fd < pool->fds ? pool->sockets[fd] : NULL;
+}
+
+static bool remember(struct pool *pool, struct curl_socket *s)
+{
+	if ((size_t)s->fd >= pool->fds) {
+		size_t more = ((size_t)s->fd + 1) * 2;
+		struct curl_socket **sockets = realloc(pool->sockets, more * sizeof(struct curl_socket *));
+		if (!sockets)
+			return false;
+		memset(sockets + pool->fds, 0, (more - pool->fds) * sizeof(struct curl_socket *));
+		pool->sockets = sockets;
+		pool->fds = more;
+	}
+	pool->sockets[s->fd] = s;
+	return true;
+}
+
+static void forget(struct curl_socket *s)
+{
+	s->pool->sockets[s->fd] = NULL;
+	watch_free(s->watch);
+	free(s);
+}
+
+/* What has come is read away: it would stand before the end that curl looks for. */
+static void unasked(struct curl_socket *s)
+{
+	char bytes[UNASKED_BLOCK];
+
+	for (int i = 0; i < UNASKED_BLOCKS && recv(s->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
+		;
+	shutdown(s->fd, SHUT_RDWR);
+	watch_set(s->watch, 0);
+}
+
+static void event(void *arg, int events)
+{
+	struct curl_socket *s = arg;
+
+	if (s->kept)
+		unasked(s);
+	else
+		pool_act(s->pool, s->fd, (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0) |
+		                                 (events & LOOP_GONE ? CURL_CSELECT_ERR : 0));
+}
+
+static struct curl_socket *new(struct pool *pool, curl_socket_t fd)
+{
+	struct curl_socket *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->pool = pool;
+	s->fd = fd;
+	s->watch = watch_new(pool->http->loop, fd, 0, event, s);
+	if (s->watch && remember(pool, s))
+		return s;
+	watch_free(s->watch);
+	free(s);
+	return NULL;
+}
+
+int socket_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_socket)
+{
+	struct pool *pool = arg;
+	struct curl_socket *s = of_socket ? of_socket : find(pool, fd);
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) { /* over, paused, or about to be closed */
+		if (s)
+			forget(s);
+		curl_multi_assign(pool->multi, fd, NULL);
+		return 0;
+	}
+	if (!s)
+		s = new(pool, fd);
+	if (!s)
+		return 0; /* -1 would end all transfers, also future ones: this one runs into its deadline */
+	s->kept = false;
+	curl_multi_assign(pool->multi, fd, s);
+	watch_set(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
+	return 0;
+}
+
+void socket_kept(struct transfer *t)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
+	if (fd == CURL_SOCKET_BAD || find(t->pool, fd)) /* closed; or another has taken it over already */
+		return;
+	struct curl_socket *s = new(t->pool, fd);
+	if (!s)
+		return;
+	s->kept = true;
+	watch_set(s->watch, LOOP_READ);
+}
+
+/* Of a kept one: those in use curl takes out first, and those that never connected it closes without a word. */
+int socket_close(void *arg, curl_socket_t fd)
+{
+	struct curl_socket *s = find(arg, fd);
+
+	if (s)
+		forget(s);
+	return close(fd);
+}
