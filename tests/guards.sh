@@ -21,6 +21,9 @@ git ls-files -co --exclude-standard | while read -r file; do
 	[ -f "$file" ] || continue
 	cmp -s "$file" "$copy/tree/$file" || { mkdir -p "$copy/tree/$(dirname "$file")" && cp -p "$file" "$copy/tree/$file" && touch "$copy/tree/$file"; }
 done
+(cd "$copy/tree" && find . -type f ! -name '*.pyc') | sed 's|^\./||' | while read -r file; do
+	[ -f "$file" ] || rm "$copy/tree/$file" # gone since the run before
+done
 [ -f "$copy/build/build.ninja" ] || meson setup "$copy/build" "$copy/tree" -Dfault_points=true >"$log" 2>&1 || fail "meson"
 patch -d "$copy/tree" -p1 --no-backup-if-mismatch -s <"$patch" >"$log" 2>&1 || fail "does not apply"
 case $kind in

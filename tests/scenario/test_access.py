@@ -419,13 +419,14 @@ def test_too_many_requests_are_429_and_what_keeps_the_fleet_alive_goes_on(stage,
     (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[{"name":"a","sha256":"%s","scope":"root"}]}' % ("0" * 64), "scope"),
     (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[{"name":"a","sha256":"%s","scope":"node"}]}' % ("0" * 64), "node"),
     (["auth.mode=token", "auth.keys=FILE"], '{"tokens":[%s,%s]}' % ((json.dumps(static_line("a", "t", "join")),) * 2), "one token"),
-    (["auth.mode=jwt", "auth.keys=FILE"], json.dumps({"keys": [{**Keys().jwks[1], "e": "AQ"}]}), "65537"),
+    (["auth.mode=jwt", "auth.keys=FILE"], "exponent 1", "65537"),
     (["auth.mode=jwt", "auth.keys=FILE", "auth.ticket_keys=FILE"], "good", "auth.ticket_keys"),
     (["auth.mode=jwt", "auth.keys=FILE", "auth.max_skew_ms=60000"], "good", "auth.max_skew_ms"),
 ])
 def test_what_does_not_fit_is_refused_at_the_start_in_words(tmp_path, sets, text, named):
-    good = json.dumps({"keys": Keys().jwks})
-    file = write_secret(tmp_path / "keys.json", good if text in ("good", "open") else text or "")
+    jwks = Keys().jwks
+    made = {"good": jwks, "open": jwks, "exponent 1": [{**jwks[1], "e": "AQ"}]}
+    file = write_secret(tmp_path / "keys.json", json.dumps({"keys": made[text]}) if text in made else text or "")
     if text == "open":
         file.chmod(0o640)
     words = [word for s in sets for word in ("--set", s.replace("FILE", str(file)))]
