@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files with secrets: a regular file, ours or root's, that nobody but its owner may read or write. */
+/* Files with secrets: a regular file, ours or root's, that nobody but its owner may read or write; or one in
+ * $CREDENTIALS_DIRECTORY, which systemd guards. */
 #pragma once
 
 #include <stddef.h>

@@ -51,26 +51,9 @@ static bool has_one(const struct request *rq, const char *name)
 	return found == 1;
 }
 
-/* "/../" and its kind, also encoded: behind the node's own path it would lead to what is not its signaling. */
-static bool climbs(struct str rest)
-{
-	struct str piece;
-	char text[6]; /* "%2e%2e" */
-
-	while (str_cut(&rest, '/', &piece)) {
-		long len = piece.len <= sizeof(text) ? percent_decode(piece, text) : 0;
-		if ((len == 1 || len == 2) && text[0] == '.' && text[len - 1] == '.')
-			return true;
-	}
-	return false;
-}
-
 static int begin(struct request *rq)
 {
 	struct signaling *sg = rq->state;
-
-	if (climbs(rq->rest))
-		return request_fail(rq, ERR_BAD_REQUEST, "the path has '.' or '..' among its pieces");
 
 	sg->websocket = exchange_asks_websocket(rq->x);
 	if (sg->websocket && !edge_origin_allowed(rq))

@@ -77,6 +77,12 @@ START_TEST(files_are_read_only_if_nobody_else_can)
 		ck_assert(!secret_keys_read(path, &keys, &why));
 		ck_assert(strstr(why, "0600") != NULL);
 	}
+	fchmod(fd, 0440);
+	setenv("CREDENTIALS_DIRECTORY", "/tmp", 1);
+	ck_assert_msg(secret_keys_read(path, &keys, &why), "%s", why);
+	setenv("CREDENTIALS_DIRECTORY", "/tm", 1);
+	ck_assert(!secret_keys_read(path, &keys, &why));
+	unsetenv("CREDENTIALS_DIRECTORY");
 	close(fd);
 	unlink(path);
 	ck_assert(!secret_keys_read(path, &keys, &why) && strstr(why, "opened"));
