@@ -103,7 +103,8 @@ static void note_eviction(struct request *rq, const struct reported_room *report
 	                                                 .epoch = reported->epoch, .detail = why });
 }
 
-/* Hints that this process knows by chance; else the node is asked for them when somebody joins. */
+/* Hints that this process knows by chance; else the node is asked for them when somebody joins. One that we have not read of yet,
+ * as it has just registered, may have some as well. */
 static struct str hints_for(struct request *rq, const struct reported_room *reported)
 {
 	struct room *known = arena_alloc(request_arena(rq), sizeof(*known));
@@ -112,7 +113,7 @@ static struct str hints_for(struct request *rq, const struct reported_room *repo
 	if (table_find(registry_table(rq->worker->router->registry), str_of(reported->room), known) != TABLE_MISS &&
 	    known->epoch == reported->epoch)
 		return str_of(known->hints);
-	return node && node->info.control_url && *node->info.control_url ? STR(HINTS_LOST) : STR("");
+	return node && !(node->info.control_url && *node->info.control_url) ? STR("") : STR(HINTS_LOST);
 }
 
 static void note_lost(struct request *rq, const struct reported_room *reported, bool rebuilding)
