@@ -153,6 +153,7 @@ def bearer(token):
 
 class Router(Process):
     count = 0
+    token = None
 
     def __init__(self, directory, *sets, build=BUILD, env=None, token=None):
         Router.count += 1
@@ -206,7 +207,7 @@ class FakeNode:
     """
 
     def __init__(self, name, routers, signal_url=None, control=True, heartbeat=True, token=None, **info):
-        self.name, self.routers, self.info, self.token, self.asked = name, list(routers), info, token, []
+        self.name, self.routers, self.info, self.token, self.requests = name, list(routers), info, token, []
         self.mode, self.rooms, self.opens, self.evicted, self.calls = "ok", {}, [], [], 0
         self.load, self.state, self.seq, self.registration = {"cpu": 0.1}, "ready", 0, None
         self.incarnation = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
@@ -260,7 +261,7 @@ class FakeNode:
 
     async def _answer(self, method, target, headers, body, writer):
         self.calls += 1
-        self.asked.append((method, target, headers))
+        self.requests.append((method, target, headers))
         if self.mode == "hang":
             await asyncio.sleep(3600)
         if self.mode == "reset":

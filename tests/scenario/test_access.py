@@ -138,11 +138,11 @@ def test_each_route_lets_in_its_scopes_and_no_other(house, method, path, scopes)
 @pytest.mark.parametrize("method,path,scopes", routes())
 def test_a_preflight_opens_nothing(house, method, path, scopes):
     """It comes without a credential, so it must not get further than itself, with a body or without."""
-    asked = len(house.node.asked)
+    asked = len(house.node.requests)
     for body in (None, b"{}"):
         answer = house.ask("OPTIONS", path, None, body, Origin="https://evil.example", **{"Access-Control-Request-Method": method, "Content-Type": "application/json"})
         assert answer.status in (403, 404, 405), answer
-    assert [a for a in house.node.asked[asked:] if a[1] != "/"] == []
+    assert [a for a in house.node.requests[asked:] if a[1] != "/"] == []
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_a_ticket_opens_its_room_and_a_session_goes_on(house):
     assert house.ask("GET", f"{path}?t%69cket={ticket}&c=3", house.tokens["join"], None, Referer=f"https://x.example/?ticket={ticket}").status == 200
     for rest in ("/../../admin", "/a/%2e%2E/b", "/.", "/a/%2e"):
         assert house.ask("GET", path + rest, house.tokens["join"]).code() == "bad_request", rest
-    asked = [(target, headers) for _, target, headers in house.node.asked if target.startswith("/signal")]
+    asked = [(target, headers) for _, target, headers in house.node.requests if target.startswith("/signal")]
     assert asked and all("ticket" not in target and not {"cookie", "authorization", "referer"} & headers.keys() for target, headers in asked)
     assert not any(ticket in target or ".." in target for target, _ in asked)
     assert any(target == "/signal/more?a=1&b=2" for target, _ in asked) and any(target == "/signal?c=3" for target, _ in asked)
