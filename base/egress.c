@@ -37,22 +37,6 @@ bool egress_port_allowed(uint16_t port)
 	return port;
 }
 
-static bool parse_address(struct str text, struct sockaddr_storage *out)
-{
-	char z[INET6_ADDRSTRLEN];
-
-	*out = (struct sockaddr_storage){ 0 };
-	if (text.len >= sizeof(z))
-		return false;
-	memcpy(z, text.at, text.len);
-	z[text.len] = '\0';
-	if (inet_pton(AF_INET, z, &((struct sockaddr_in *)(void *)out)->sin_addr) == 1)
-		out->ss_family = AF_INET;
-	else if (inet_pton(AF_INET6, z, &((struct sockaddr_in6 *)(void *)out)->sin6_addr) == 1)
-		out->ss_family = AF_INET6;
-	return out->ss_family;
-}
-
 static void say_denied(const struct sockaddr_storage *to, uint16_t port)
 {
 	char text[INET6_ADDRSTRLEN] = "";
@@ -88,5 +72,5 @@ bool egress_host_allowed(const char *list, struct str host)
 {
 	struct sockaddr_storage address;
 
-	return !parse_address(host, &address) || address_allowed(list, &address);
+	return !address_parse(host, &address) || address_allowed(list, &address);
 }

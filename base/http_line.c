@@ -56,14 +56,6 @@ bool header_line(const char *line, size_t len, struct header *out)
 	return true;
 }
 
-struct str str_trim(struct str s)
-{
-	while (s.len && (s.at[0] == ' ' || s.at[0] == '\t'))
-		s.at++, s.len--;
-	while (s.len && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
 
 bool header_names(struct str list, struct str word)
 {

@@ -9,5 +9,4 @@ bool line_ends(const char *line, size_t len);  /* in CR LF */
 /* Parses "Name: value\r\n". False for the blank line and what is no header (RFC 9110, 5). */
 bool header_line(const char *line, size_t len, struct header *out);
 bool header_names(struct str list, struct str word); /* a comma-separated list holds the word, in any case */
-struct str str_trim(struct str);                     /* without blanks around */
 uint64_t retry_after_ms(struct str value);           /* seconds or a date; at most an hour. In http.c, for its dates */

@@ -31,6 +31,15 @@ bool str_is_nocase(struct str s, const char *z)
 	return s.len == strlen(z) && (!s.len || !strncasecmp(s.at, z, s.len));
 }
 
+struct str str_trim(struct str s)
+{
+	while (s.len && (s.at[0] == ' ' || s.at[0] == '\t'))
+		s.at++, s.len--;
+	while (s.len && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
 bool str_cut(struct str *rest, char sep, struct str *piece)
 {
 	if (!rest->at || !rest->len)

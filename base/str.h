@@ -16,6 +16,7 @@ struct str str_of(const char *z); /* NULL gives an empty view */
 bool str_eq(struct str, struct str);
 bool str_is(struct str, const char *z);
 bool str_is_nocase(struct str, const char *z);
+struct str str_trim(struct str); /* without blanks and tabs around */
 bool str_cut(struct str *rest, char sep, struct str *piece); /* next piece; false when nothing is left */
 
 struct buf { /* grows; free with buf_free(); zero-initialized is empty. at[len] is NUL once anything was added */

@@ -102,6 +102,22 @@ static bool parse_authority(struct str text, struct url *url)
 	return host_valid(url->host, bracketed);
 }
 
+bool address_parse(struct str text, struct sockaddr_storage *out)
+{
+	char z[INET6_ADDRSTRLEN];
+
+	*out = (struct sockaddr_storage){ 0 };
+	if (text.len >= sizeof(z))
+		return false;
+	memcpy(z, text.at, text.len);
+	z[text.len] = '\0';
+	if (inet_pton(AF_INET, z, &((struct sockaddr_in *)(void *)out)->sin_addr) == 1)
+		out->ss_family = AF_INET;
+	else if (inet_pton(AF_INET6, z, &((struct sockaddr_in6 *)(void *)out)->sin6_addr) == 1)
+		out->ss_family = AF_INET6;
+	return out->ss_family;
+}
+
 bool authority_valid(struct str text)
 {
 	struct url url = { 0 };
@@ -209,15 +225,6 @@ static bool covers(const struct bytes *net, size_t bits, const struct bytes *add
 	return !(bits % 8) || !((net->at[bits / 8] ^ address->at[bits / 8]) & mask);
 }
 
-static struct str trimmed(struct str s)
-{
-	while (s.len && s.at[0] == ' ')
-		s.at++, s.len--;
-	while (s.len && s.at[s.len - 1] == ' ')
-		s.len--;
-	return s;
-}
-
 bool cidr_valid(const char *list)
 {
 	struct str rest = str_of(list), piece;
@@ -225,7 +232,7 @@ bool cidr_valid(const char *list)
 	size_t bits, count = 0;
 
 	while (str_cut(&rest, ',', &piece)) {
-		if (!parse_network(trimmed(piece), &net, &bits))
+		if (!parse_network(str_trim(piece), &net, &bits))
 			return false;
 		count++;
 	}
@@ -239,7 +246,7 @@ static bool list_covers(const char *list, const char *inside, const struct bytes
 	size_t bits;
 
 	while (str_cut(&rest, ',', &piece))
-		if (parse_network(trimmed(piece), &net, &bits) && covers(&net, bits, address) &&
+		if (parse_network(str_trim(piece), &net, &bits) && covers(&net, bits, address) &&
 		    (!inside || list_covers(inside, NULL, &net)))
 			return true;
 	return false;

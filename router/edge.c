@@ -83,23 +83,6 @@ struct str edge_forwarded_host(struct request *rq)
 	return authority_valid(said) ? said : exchange_header(rq->x, "Host");
 }
 
-static bool address_parse(struct str text, struct sockaddr_storage *out)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
-	char z[INET6_ADDRSTRLEN];
-
-	if (text.len >= sizeof(z))
-		return false;
-	memcpy(z, text.at, text.len);
-	z[text.len] = '\0';
-	*out = (struct sockaddr_storage){ .ss_family = AF_INET };
-	if (inet_pton(AF_INET, z, &v4->sin_addr) == 1)
-		return true;
-	out->ss_family = AF_INET6;
-	return inet_pton(AF_INET6, z, &v6->sin6_addr) == 1;
-}
-
 /* The last piece of a list, and what is before it. */
 static struct str cut_last(struct str *list)
 {
@@ -109,11 +92,7 @@ static struct str cut_last(struct str *list)
 		from--;
 	struct str piece = { list->at + from, list->len - from };
 	list->len = from ? from - 1 : 0;
-	while (piece.len && *piece.at == ' ')
-		piece.at++, piece.len--;
-	while (piece.len && piece.at[piece.len - 1] == ' ')
-		piece.len--;
-	return piece;
+	return str_trim(piece);
 }
 
 void edge_client(struct request *rq, struct sockaddr_storage *out)

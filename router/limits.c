@@ -80,7 +80,7 @@ static int take(struct request *rq, struct rate *rate, struct str name, const ch
 
 int limits_address(struct request *rq, const struct route *route)
 {
-	if (!limits_of(rq)->addresses || !counts(route) || peer_room_claims(rq))
+	if (!limits_of(rq)->addresses || !counts(route) || ((route->scopes & SCOPE_ROUTE) && peer_room_claims(rq)))
 		return 0;
 	return take(rq, limits_of(rq)->addresses, address_of(rq), "from this address");
 }

@@ -62,9 +62,9 @@ int main(int argc, char **argv)
 		router.limits = limits_new(&router.conf);
 		faults += !router.access;
 	}
-	if (faults)
+	if (faults) {
 		fprintf(stderr, "usherd: %d fault%s in the configuration\n", faults, faults == 1 ? "" : "s");
-	else if (cli.check) {
+	} else if (cli.check) {
 		printf("configuration is good\n");
 		checklist_print(&router.conf, stdout);
 	}

@@ -19,15 +19,6 @@
 #define COOKIE "usher_session"
 #define PROTOCOL "usher.ticket."
 
-static struct str trimmed(struct str text)
-{
-	while (text.len && (*text.at == ' ' || *text.at == '\t'))
-		text.at++, text.len--;
-	while (text.len && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t'))
-		text.len--;
-	return text;
-}
-
 static bool begins(struct str text, struct str with)
 {
 	return text.len > with.len && !memcmp(text.at, with.at, with.len);
@@ -42,8 +33,8 @@ static struct str find_piece(const struct request *rq, const char *header, char 
 	for (size_t i = 0; i < n; i++) {
 		struct str rest = all[i].value, piece;
 		while (str_is_nocase(all[i].name, header) && str_cut(&rest, separator, &piece))
-			if (begins(trimmed(piece), with))
-				return trimmed(piece);
+			if (begins(str_trim(piece), with))
+				return str_trim(piece);
 	}
 	return (struct str){ 0 };
 }
@@ -110,7 +101,7 @@ struct str session_protocols(struct request *rq, struct str offered)
 	size_t len = 0;
 
 	while (str_cut(&rest, ',', &piece)) {
-		piece = trimmed(piece);
+		piece = str_trim(piece);
 		if (!piece.len || begins(piece, STR(PROTOCOL)))
 			continue;
 		if (len)

@@ -227,14 +227,14 @@ def test_a_node_is_itself_and_no_operator(house):
     assert house.ask("PUT", "/v1/nodes/n1/drain", token, {"policy": "wait"}).code() == "forbidden"
     assert house.ask("DELETE", "/v1/nodes/n1/drain", token).code() == "forbidden"
     assert house.ask("PUT", "/v1/nodes/n1/cordon", token).code() == "forbidden"
-    assert house.router.node("n1")["wish"] == "enabled"
+    until("nothing was wished", lambda: house.router.node("n1")["wish"] == "enabled")
     assert house.ask("PUT", "/v1/nodes/n1/drain", token, {"policy": "wait", "incarnation": house.node.incarnation}).status == 204
     until("it drains itself", lambda: house.router.node("n1")["wish"] == "draining")
     assert house.ask("DELETE", f"/v1/nodes/n1/drain?incarnation={house.node.incarnation}", token).status == 204
-    house.router.put("/v1/nodes/n1/cordon")
-    house.router.delete("/v1/nodes/n1/cordon")
-    told = until("what operators do is told", lambda: house.router.events("operator"))[-1]
-    assert (told["who"], told["method"], told["route"], told["node"]) == ("operator", "DELETE", "uncordon", "n1")
+    for method, route in (("PUT", "cordon"), ("DELETE", "uncordon")):
+        request = house.router.call(method, "/v1/nodes/n1/cordon").headers["x-request-id"]
+        told = until("what operators do is told", lambda: [row for row in house.router.events("operator") if row["request"] == request])[0]
+        assert (told["who"], told["method"], told["route"], told["node"]) == ("operator", method, route, "n1")
     until("and is back", lambda: house.router.node("n1")["placeable"])
 
 
@@ -398,6 +398,10 @@ def test_too_many_requests_are_429_and_what_keeps_the_fleet_alive_goes_on(stage,
     answers = [join(first) for _ in range(4)]
     assert [a.status for a in answers] == [200, 200, 429, 429] and answers[-1].code() == "rate_limited"
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 4
+    if what == "address":
+        url = answers[0].json()["signal"]["url"].replace("ws://", "http://")
+        claims = {"X-Usher-Asked-By": "a-router", "X-Usher-Ticket": "of-one", "X-Forwarded-For": "192.0.2.1"}
+        assert call("GET", url, headers=claims).code() == "rate_limited", "who says to be a router is one at the routers' question alone"
     assert join(second if what == "credential" else first, "another" if what == "room" else "r", **other).status == 200
     assert all(house.node.beat().status == 200 for _ in range(10)), "nodes are not counted"
     assert all(house.router.get("/v1/nodes").status == 200 for _ in range(10)), "nor operators"
