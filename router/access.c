@@ -18,6 +18,7 @@
 #include "router/edge.h"
 #include "router/limits.h"
 #include "router/metrics.h"
+#include "router/once.h"
 #include "router/peer_room.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -298,6 +299,14 @@ static int refuse_credential(struct request *rq, int err, const char *why)
 	return told(rq, "invalid", ERR_UNAUTHORIZED, why);
 }
 
+/* Operators come with tokens alone. */
+static const char *hold_token(struct request *rq, const struct rights *rights)
+{
+	struct str token = { 0 };
+
+	return bearer_of(rq, &token) ? token_hold(rq, token, rights->ends_ms) : NULL;
+}
+
 int access_admit(struct request *rq, const struct route *route)
 {
 	struct rights rights;
@@ -315,6 +324,9 @@ int access_admit(struct request *rq, const struct route *route)
 	why = by ? out_of_bounds(rq, &rights, by) : "the credential lacks the scope of this route";
 	if (why)
 		return told(rq, "forbidden", ERR_FORBIDDEN, why);
+	why = by & SCOPE_ADMIN ? hold_token(rq, &rights) : NULL;
+	if (why)
+		return told(rq, "invalid", ERR_UNAUTHORIZED, why);
 	rq->may = rights.scopes;
 	rq->who = arena_copy(request_arena(rq), rights.who, strlen(rights.who));
 	rq->only_room = arena_copy(request_arena(rq), rights.room, strlen(rights.room));

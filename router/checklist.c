@@ -46,12 +46,18 @@ static bool tickets_kept(const struct router_conf *conf)
 	return *conf->auth.ticket_keys && secret_keys_read(conf->auth.ticket_keys, &keys, &why);
 }
 
+static bool changes_once(const struct router_conf *conf)
+{
+	return conf->auth.admin_once;
+}
+
 static const struct {
 	bool (*good)(const struct router_conf *);
 	const char *what;
 } rows[] = {
 	{ asks, "auth.mode is token or jwt: with none, whoever reaches a listener may register nodes and close rooms" },
 	{ tickets_kept, "auth.ticket_keys is a file: without one a restart ends all sessions, and two routers cannot share a registry" },
+	{ changes_once, "auth.admin_once is true, with auth.mode jwt: who overhears an operator can change things with that token otherwise" },
 	{ admin_apart, "server.admin_listen is set: nodes, operators and metrics on an address that participants do not reach" },
 	{ encrypted, "server.public_url is https: tokens and tickets pass in clear text otherwise" },
 	{ hosts_named, "server.hosts names its hosts: with * a page elsewhere may reach us by DNS rebinding" },
