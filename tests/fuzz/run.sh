@@ -45,7 +45,7 @@ run_one() { # target, seconds
 	[ "$mode" = long ] && into=$found/$target
 	mkdir -p "$into"
 	if timeout -k 5 $(($2 + 120)) "build-fuzz/tests/fuzz/fuzz_$target" $(options "$target") -seed=$seed -max_total_time="$2" \
-		"$into" "tests/fuzz/corpus/$target" >"$log"2>&1; then
+		"$into" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
 		echo "$target: $(sed -nE 's/^stat::number_of_executed_units: *//p' "$log") inputs in $((SECONDS - begun)) s, seed $seed" >"$results/$target.line"
 	else
 		{
