@@ -35,6 +35,19 @@ static inline uint8_t feed_byte(struct str *in)
 	return c;
 }
 
+/* hiredis makes room for as many items as a list says to have, and the store is one of ours: such lists are no finding. */
+static inline bool says_a_long_list(struct str in)
+{
+	size_t digits = 0;
+
+	for (size_t i = 0; i < in.len; i++) {
+		digits = in.at[i] == '*' ? 1 : digits && in.at[i] >= '0' && in.at[i] <= '9' ? digits + 1 : 0;
+		if (digits > 6)
+			return true;
+	}
+	return false;
+}
+
 /* A copy of its own, so that a sanitizer sees the first byte read beyond it; with a NUL only if `ended`. */
 static inline char *copy_of(struct str s, bool ended)
 {
