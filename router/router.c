@@ -233,9 +233,6 @@ static bool build_workers(struct router *router)
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (!(router->workers[i] = worker_new(router, (unsigned)i)))
 			return false;
-	for (size_t i = 0; i < router->nworkers; i++)
-		if (!worker_start(router->workers[i]))
-			return false;
 	return true;
 }
 
@@ -252,7 +249,7 @@ static void tell_breakers(void *arg, struct metric_out *out)
 			            (double)breaker_state(view->nodes[i].breakers[class], now, &retry_ms));
 }
 
-static bool build(struct router *router)
+bool router_build(struct router *router)
 {
 	router->loop = loop_new();
 	router->metrics = metrics_new(router_metrics, M_COUNT);
@@ -393,7 +390,7 @@ static void settle_messages(struct router *router)
 	}
 }
 
-static void take_apart(struct router *router)
+void router_take_apart(struct router *router)
 {
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
@@ -449,15 +446,16 @@ static void raise_descriptors(const struct router *router)
 		         LOG_S("limits.connections tunnels need two each"));
 }
 
-int router_run(struct router *router)
+static bool start_workers(struct router *router)
 {
-	raise_descriptors(router);
-	if (!build(router))
-		return 1; /* said why; the process ends, so nothing half built is taken apart */
-	loop_on_signal(router->loop, SIGTERM, on_stop, router);
-	loop_on_signal(router->loop, SIGINT, on_stop, router);
-	reload_on_signal(router);
-	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < router->nworkers; i++)
+		if (!worker_start(router->workers[i]))
+			return false;
+	return true;
+}
+
+void router_begin(struct router *router)
+{
 	fleet_start(router->fleet);
 	peers_start(router->peers);
 	sweep_start(router->sweep);
@@ -466,12 +464,24 @@ int router_run(struct router *router)
 	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
+	atomic_store(&router->phase, PHASE_SERVING);
+}
+
+int router_run(struct router *router)
+{
+	raise_descriptors(router);
+	if (!router_build(router) || !start_workers(router))
+		return 1; /* said why; the process ends, so nothing half built is taken apart */
+	loop_on_signal(router->loop, SIGTERM, on_stop, router);
+	loop_on_signal(router->loop, SIGINT, on_stop, router);
+	reload_on_signal(router);
+	signal(SIGPIPE, SIG_IGN);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
 	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",
 	         LOG_S(registry_kind(router->registry)), "router", LOG_S(router->id));
-	atomic_store(&router->phase, PHASE_SERVING);
+	router_begin(router);
 	loop_run(router->loop);
-	take_apart(router);
+	router_take_apart(router);
 	log_info("stopped");
 	return router->exit_code;
 }

@@ -82,3 +82,8 @@ struct router {
 
 /* Builds everything and serves until stopped. Returns the exit code. */
 int router_run(struct router *);
+
+/* -- its parts, for who turns the loops himself ------------------------------------------------------------------------------ */
+bool router_build(struct router *); /* all of it; the workers have no threads yet. False: said why */
+void router_begin(struct router *); /* the keeper's work */
+void router_take_apart(struct router *);

@@ -62,13 +62,16 @@ static uint64_t take_number(const char **at, unsigned bytes)
 	return n;
 }
 
-static struct str take_text(const char **at, const char *end)
+static bool take_text(const char **at, const char *end, struct str *out)
 {
-	size_t len = end - *at >= 2 ? take_number(at, 2) : 0;
-	struct str text = { *at, len <= (size_t)(end - *at) ? len : 0 };
-
-	*at += text.len;
-	return text;
+	if (end - *at < 2)
+		return false;
+	size_t len = (size_t)take_number(at, 2);
+	*out = (struct str){ *at, len };
+	if (len > (size_t)(end - *at))
+		return false;
+	*at += len;
+	return true;
 }
 
 bool ticket_read(struct str text, enum ticket_kind kind, const struct secret_keys *keys, uint64_t now_ms, struct arena *arena,
@@ -88,8 +91,9 @@ bool ticket_read(struct str text, enum ticket_kind kind, const struct secret_key
 		return false;
 	const char *at = bytes.at + 2, *end = bytes.at + bytes.len - TAG_BYTES;
 	struct ticket ticket = { .kind = kind, .ends_ms = take_number(&at, 8) };
-	ticket.room = take_text(&at, end);
-	ticket.holder = take_text(&at, end);
+	*why = "the ticket is malformed";
+	if (!take_text(&at, end, &ticket.room) || !take_text(&at, end, &ticket.holder) || at != end)
+		return false;
 	*why = "the ticket is over: join again";
 	if (ticket.ends_ms <= now_ms)
 		return false;

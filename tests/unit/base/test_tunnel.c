@@ -166,6 +166,8 @@ static const struct {
 	{ "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 200 OK\r\n folded: yes\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "HTTP/1.1\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "SSH-2.0-OpenSSH_9.2\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "", true, HTTP_RESET, 0, "", 0 },
 	{ "HTTP/1.1 101 Switching", true, HTTP_RESET, 0, "", 0 },
