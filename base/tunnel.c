@@ -288,6 +288,12 @@ void tunnels_free(struct tunnels *set)
 	free(set);
 }
 
+void tunnels_drop_trust(struct tunnels *set)
+{
+	SSL_CTX_free(set->tls); /* open links hold it, too */
+	set->tls = NULL;
+}
+
 size_t tunnels_count(const struct tunnels *set)
 {
 	return set->ntunnels;

@@ -18,6 +18,7 @@ struct loop;
 struct tunnels;
 struct tunnel;
 struct dialed;
+struct trust;
 struct wait;
 
 struct tunnels_conf {
@@ -27,9 +28,11 @@ struct tunnels_conf {
 	uint64_t max;          /* tunnels at once */
 	bool (*allowed)(void *arg, const struct sockaddr_storage *);
 	void *arg;
+	const struct trust *trust; /* of wss; NULL: the system's CAs. Outlives the set */
 };
 struct tunnels *tunnels_new(struct loop *, const struct tunnels_conf *);
 void tunnels_free(struct tunnels *); /* cuts what is left */
+void tunnels_drop_trust(struct tunnels *); /* after the files of `trust` changed: read anew for the next dial */
 size_t tunnels_count(const struct tunnels *);
 
 /* -- dialing ----------------------------------------------------------------------------------------------------------- */

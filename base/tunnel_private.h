@@ -23,7 +23,6 @@ ssize_t link_read(struct link *, char *out, size_t max); /* bytes, or LINK_… *
 ssize_t link_write(struct link *, const char *bytes, size_t len);
 void link_finish(struct link *); /* FIN: nothing more is written */
 void link_close(struct link *);  /* after reading away what is there: unread bytes would make it a RST */
-SSL_CTX *link_tls_new(void);
 /* The handshake, again and again until it is not LINK_AGAIN(_WRITE): 0 done, LINK_BROKEN with the reason. */
 bool link_tls_start(struct link *, SSL_CTX *, const char *host, bool numeric);
 int link_tls_shake(struct link *, const char **why);

@@ -10,7 +10,7 @@ enum auth_mode { AUTH_NONE, AUTH_TOKEN, AUTH_JWT };
 
 struct router_conf {
 	struct {
-		const char *listen, *admin_listen, *public_url, *advertise_url, *region, *trusted_proxies, *origins, *hosts;
+		const char *listen, *admin_listen, *public_url, *advertise_url, *peer_ca, *region, *trusted_proxies, *origins, *hosts;
 		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
 		bool core_dumps;
 	} server;
@@ -45,6 +45,7 @@ struct router_conf {
 	} probe;
 	struct {
 		uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms;
+		const char *tls_ca, *tls_pins;
 	} sfu;
 	struct {
 		uint64_t idle_ms;

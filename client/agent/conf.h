@@ -20,6 +20,7 @@ struct agent_conf {
 	const char *advertise_url;  /* public_signal_url, "": none */
 	bool gate;
 	const char *token_file;
+	const char *tls_ca, *tls_cert, *tls_key, *sfu_ca;
 	const char *pool, *region, *zone;
 	struct conf_map labels;
 	uint64_t capacity_rooms, capacity_participants, capacity_bandwidth_mbps; /* 0: not said */

@@ -481,7 +481,7 @@ struct gate *gate_new(const struct gate_conf *conf)
 {
 	const struct agent_conf *settings = conf->settings;
 	struct tunnels_conf tunnels = { .buffer_bytes = settings->tunnel_buffer_bytes, .idle_ms = settings->tunnel_idle_ms,
-		                        .close_ms = CLOSE_MS, .max = settings->connections };
+		                        .close_ms = CLOSE_MS, .max = settings->connections, .trust = conf->trust };
 	struct gate *gate = calloc(1, sizeof(*gate));
 
 	if (!gate)
