@@ -4,17 +4,23 @@
 An SFU shows a certificate; each path (a control call, a probe, a proxied request, a tunnel) must take it or leave it, and say why.
 """
 import asyncio
+import concurrent.futures
+import contextlib
 import datetime
 import json
+import os
+import select
+import socket
 import ssl
+import subprocess
+import threading
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from authority import Authority, NAMES
-from harness import BUILD, Process, until
-from http1 import read_answer
+from authority import Authority
+from harness import BUILD, free_port, until
 from scripted_sfu import CLOSE, RESET, STAY, ScriptedSFU, accept_key
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -211,3 +217,237 @@ def test_ca_is_read_anew_by_sighup(stage, tmp_path):
     play.router.event("reloaded")
     until("requests pass", lambda: play.router.get("/v1/rooms/proxied/signal/x").status == 200)
     until("tunnels pass", lambda: play.router.get("/v1/rooms/tunnel/signal/t", headers=UPGRADE).status == 101)
+
+
+# -- streams that end, drip or turn ---------------------------------------------------------------------------------------------
+def cut_answer(status):
+    return f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{{}}".encode()
+
+
+@pytest.mark.parametrize("after", [CLOSE, RESET], ids=["close_notify", "cut"])
+def test_body_short_of_its_length_is_a_failure(stage, tmp_path, after):
+    ca = Authority(tmp_path, "ca")
+    play = Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={ca.file}", "breaker.failures=1000")
+    play.placed("proxied")
+    play.placed("tunnel")
+    play.sfu.script = lambda seen: (cut_answer(200 if not seen.all("upgrade") else 403), after)
+    play.node("control", control_url=f"https://{play.at}/control")
+    assert play.router.join("c", {"pool": "control"}).status in (502, 503)
+    with pytest.raises((asyncio.IncompleteReadError, AssertionError)):
+        assert play.router.get("/v1/rooms/proxied/signal/x").status == 200
+    assert play.router.get("/v1/rooms/tunnel/signal/t", headers=UPGRADE).status == 502
+    failures = {n: {b["class"]: b["failures"] for b in play.router.node(n)["breakers"]} for n in ("control", "tunnel")}
+    assert failures["control"]["control"] >= 1 and failures["tunnel"]["signal"] >= 1  # a proxied answer is judged by its head
+
+
+class Dripping(ScriptedSFU):
+    """Each byte of an answer is a TLS record of its own."""
+
+    async def _turn(self, reader, writer):
+        seen = await self._read(reader)
+        self.requests.append(seen)
+        answer, after = self.script(seen)
+        for i in range(len(answer)):
+            writer.write(answer[i:i + 1])
+            await writer.drain()
+        return after
+
+
+def test_records_of_one_byte(stage, tmp_path):
+    ca = Authority(tmp_path, "ca")
+    play = Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={ca.file}")
+    play.sfu = stage.add(Dripping(ca.server(ca.issue("drip"))))
+    play.sfu.script, play.at = answers, f"127.0.0.1:{play.sfu.port}"
+    for path in PATHS:
+        assert getattr(play, path)()[0], path
+
+
+def test_large_bodies_both_ways(stage, tmp_path):
+    ca = Authority(tmp_path, "ca")
+    play = Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={ca.file}")
+    play.placed("proxied")
+    body = bytes(range(256)) * 12000
+    play.sfu.script = lambda seen: (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(seen.body) + seen.body, STAY)
+    answer = play.router.post("/v1/rooms/proxied/signal/x", body, headers={"Content-Type": "application/octet-stream"})
+    assert answer.body == body
+
+
+class HandFed:
+    """openssl's own server, told by hand: it prints what it reads, and sends what it is given. R asks for a new handshake."""
+
+    def __init__(self, leaf):
+        self.port = free_port()
+        self.child = subprocess.Popen(["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", leaf.cert, "-key", leaf.key, "-tls1_2"],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
+        self.until(b"ACCEPT")
+
+    def until(self, words):
+        read = b""
+        while words not in read:
+            more = self.child.stdout.read(1)
+            assert more, read
+            read += more
+
+    def say(self, text):
+        self.child.stdin.write(text)
+
+    def close(self):
+        self.child.kill()
+        self.child.wait()
+
+
+@pytest.mark.parametrize("path,headers", [("x", {}), ("t", UPGRADE)], ids=["proxied", "tunnel"])
+def test_new_handshake_is_refused(stage, tmp_path, path, headers):
+    """TLS 1.2 lets a server begin anew in the middle, with another certificate."""
+    ca = Authority(tmp_path, "ca")
+    play = Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={ca.file}", "sfu.response_timeout_ms=3000")
+    by_hand = HandFed(ca.issue("hand"))
+    try:
+        play.at = f"127.0.0.1:{by_hand.port}"
+        play.placed("proxied")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(play.router.get, f"/v1/rooms/proxied/signal/{path}", headers=headers)
+            by_hand.until(b"X-Usher-Room")
+            by_hand.say(b"R\n")
+            by_hand.until(b"SSL_do_handshake -> ")
+            by_hand.say(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n")
+            assert asked.result().status in (502, 504)
+    finally:
+        by_hand.close()
+
+
+# -- agents, and routers behind TLS ---------------------------------------------------------------------------------------------
+class Front:
+    """TLS in front of a router, as a proxy would be: what comes in goes on in the clear."""
+
+    def __init__(self, context, port):
+        self.context, self.to, self.listener = context, port, socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._carry, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def _carry(self, near):
+        near.settimeout(10)
+        with contextlib.suppress(OSError), self.context.wrap_socket(near, server_side=True, do_handshake_on_connect=False) as near:
+            try:
+                near.do_handshake()
+            except ssl.SSLError:
+                socket.socket.shutdown(near, socket.SHUT_WR)  # behind the alert, which a reset would destroy
+                while socket.socket.recv(near, 4096):
+                    pass
+                return
+            with socket.create_connection(("127.0.0.1", self.to)) as far:
+                self._pump(near, far)
+
+    def _pump(self, near, far):
+        while True:
+            ready = [near] if near.pending() else select.select([near, far], [], [])[0]
+            for end, other in ((near, far), (far, near)):
+                if end in ready:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    other.sendall(data)
+
+    def close(self):
+        self.listener.close()
+
+
+# how the agent is set up (of ca, its own certificate, a stranger's), whether the front asks for certificates, what becomes of it
+AGENTS = {
+    "own CA": (lambda ca, own, other: [f"agent.tls_ca={ca.file}"], False, None),
+    "no CA": (lambda ca, own, other: [], False, "unable to get local issuer certificate"),
+    "a certificate that is asked for": (lambda ca, own, other: [f"agent.tls_ca={ca.file}", f"agent.tls_cert={own.cert}", f"agent.tls_key={own.key}"], True, None),
+    "no certificate where one is asked for": (lambda ca, own, other: [f"agent.tls_ca={ca.file}"], True, "certificate required"),
+    "a stranger's certificate": (lambda ca, own, other: [f"agent.tls_ca={ca.file}", f"agent.tls_cert={other.cert}", f"agent.tls_key={other.key}"], True, "unknown ca"),
+}
+
+
+@pytest.mark.parametrize("how", list(AGENTS))
+def test_agent_behind_tls(stage, tmp_path, how):
+    sets, asks, why = AGENTS[how]
+    ca, strangers = Authority(tmp_path, "ca"), Authority(tmp_path, "strangers")
+    own, other = ca.client("sfu-1"), strangers.client("sfu-1-of-others")
+    router = stage.router()
+    front = stage.add(Front(ca.server(ca.issue("front"), clients=ca if asks else None), int(router.url.rsplit(":", 1)[1])))
+    agent = stage.agent("sfu-1", [front], *sets(ca, own, other))
+    if why:
+        told = lambda: [e for e in agent.events("node_phase") if why in (e.get("detail") or "")]
+        until("the agent says why", told)
+        assert router.node("sfu-1") is None
+    else:
+        router.wait_placeable("sfu-1")
+        assert router.join("r").status == 200
+
+
+def agent_checks(stage, *sets):
+    words = [w for s in sets for w in ("--set", s)]
+    checked = stage.process("check", [BUILD / "client" / "agent" / "usher-agent", "--check", *words])
+    return checked.child.wait(10), checked.log.read_text()
+
+
+def test_key_that_others_may_read_is_refused(stage, tmp_path):
+    leaf = Authority(tmp_path, "ca").client("sfu-1")
+    assert agent_checks(stage, f"agent.tls_cert={leaf.cert}", f"agent.tls_key={leaf.key}")[0] == 0
+    leaf.key.chmod(0o640)
+    code, words = agent_checks(stage, f"agent.tls_cert={leaf.cert}", f"agent.tls_key={leaf.key}")
+    assert code == 1 and "agent.tls_key" in words and "0600" in words
+
+
+def test_certificate_and_key_belong_together(stage, tmp_path):
+    ca = Authority(tmp_path, "ca")
+    one, two = ca.client("one"), ca.client("two")
+    for sets in ([f"agent.tls_cert={one.cert}"], [f"agent.tls_key={one.key}"], [f"agent.tls_cert={one.cert}", f"agent.tls_key={two.key}"]):
+        code, words = agent_checks(stage, *sets)
+        assert code == 1 and "agent.tls_key" in words
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_sfu_of_an_agent_speaks_tls(stage, tmp_path, believed):
+    """The gate, too, asks for a certificate: Janus may be on another machine after all."""
+    ca = Authority(tmp_path, "ca")
+    sfu = stage.add(ScriptedSFU(ca.server(ca.issue("sfu"))))
+    at = f"127.0.0.1:{sfu.port}"
+    sfu.script = janus_answers
+    router = stage.router()
+    agent = stage.agent("sfu-1", [router], f"agent.sfu_url=wss://{at}/ws", f"agent.sfu_http_url=https://{at}/janus",
+                        f"agent.sfu_admin_url=https://{at}/admin", "agent.admin_secret=x", "agent.admin_key=y",
+                        *([f"agent.sfu_ca={ca.file}"] if believed else []), adapter="janus")
+    if believed:
+        until("the SFU is asked", lambda: sfu.requests)
+    else:
+        assert "certificate" in agent.event("call_tls_failed")["why"]
+        assert sfu.requests == []
+
+
+def janus_answers(seen):
+    body = json.dumps({"janus": "server_info", "transaction": "x"}).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body, STAY
+
+
+def ctl(stage, *words, **env):
+    run = subprocess.run([BUILD / "client" / "ctl" / "usherctl", *words], capture_output=True, text=True, env={**os.environ, **env}, timeout=20)
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_usherctl_behind_tls(stage, tmp_path):
+    ca = Authority(tmp_path, "ca")
+    own = ca.client("ops")
+    router = stage.router()
+    stage.node("sfu-1", router)
+    front = stage.add(Front(ca.server(ca.issue("front"), clients=ca), int(router.url.rsplit(":", 1)[1])))
+    code, words = ctl(stage, "--url", front.url, "nodes")
+    assert code == 5 and "self-signed certificate in certificate chain" in words
+    code, words = ctl(stage, "--url", front.url, "--ca", str(ca.file), "nodes")
+    assert code == 5 and "certificate required" in words
+    shown = ["--ca", str(ca.file), "--cert", str(own.cert), "--cert-key", str(own.key)]
+    code, words = ctl(stage, "--url", front.url, *shown, "nodes")
+    assert code == 0 and "sfu-1" in words
+    code, words = ctl(stage, "nodes", USHER_URL=front.url, USHER_CA_FILE=str(ca.file), USHER_CERT_FILE=str(own.cert), USHER_CERT_KEY_FILE=str(own.key))
+    assert code == 0 and "sfu-1" in words
+    code, words = ctl(stage, "--url", front.url, "--ca", "/nonexistent", "nodes")
+    assert code == 2 and "/nonexistent" in words
