@@ -119,14 +119,24 @@ static struct dialed *make_peer(struct dial *d, size_t used)
 	return peer;
 }
 
+static bool has_extensions(const struct dial_answer *answer)
+{
+	for (size_t i = 0; i < answer->nheaders; i++)
+		if (str_is_nocase(answer->headers[i].name, "Sec-WebSocket-Extensions") && answer->headers[i].value.len)
+			return true;
+	return false;
+}
+
 static void succeed(struct dial *d, struct dial_answer *answer, size_t used)
 {
 	struct wait *waiter = op_detach(&d->op);
 
-	if (answer->status == 101)
+	if (answer->status == 101) {
 		answer->peer = make_peer(d, used);
-	else
+		answer->peer->extended = has_extensions(answer);
+	} else {
 		d->set->npeers--;
+	}
 	*d->out = *answer;
 	free_dial(d);
 	wait_wake(waiter, 0);

@@ -158,6 +158,8 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
 	{ "limits.connections_per_address", CONF_INT, AT(limits.connections_per_address), 1, 1e7, .def = "1000", .help = "connections at once from one address (IPv6: one /64)" },
 	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
+	{ "limits.frame_bytes", CONF_INT, AT(limits.frame_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket frame either way, as sent: SDP of a large room with simulcast is some 100 KB" },
+	{ "limits.message_bytes", CONF_INT, AT(limits.message_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket message, the sum of its frames; who sends more is closed with 1009" },
 	{ "limits.parked", CONF_INT, AT(limits.parked), 0, 1e6, .def = "10000", .help = "requests that wait for time at once" },
 
 	{ "limits.address_rate", CONF_REAL, AT(limits.address_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "requests of scopes join and route in a second from one address (IPv6: one /64), to this router; two seconds' worth at once; then 429" },

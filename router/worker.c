@@ -87,7 +87,8 @@ static bool build(struct worker *w)
 		                    .headers = conf->limits.headers, .connections = conf->limits.connections, .header_ms = HEAD_MS,
 		                    .body_ms = HEAD_MS, .idle_ms = IDLE_MS, .write_stall_ms = WRITE_STALL_MS };
 	struct tunnels_conf tunnels = { .buffer_bytes = conf->limits.tunnel_buffer_bytes, .idle_ms = conf->tunnel.idle_ms,
-		                        .close_ms = CLOSE_MS, .max = conf->limits.connections, .allowed = worker_address_allowed,
+		                        .close_ms = CLOSE_MS, .max = conf->limits.connections,
+		                        .frame_bytes = conf->limits.frame_bytes, .message_bytes = conf->limits.message_bytes, .allowed = worker_address_allowed,
 		                        .arg = router, .trust = &router->sfu_trust };
 	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms,
 		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet };

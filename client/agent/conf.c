@@ -139,6 +139,8 @@ const struct conf_key agent_conf_keys[] = {
 	{ "agent.tunnel_idle_ms", CONF_INT, AT(tunnel_idle_ms), 1000, 24 * HOUR, .def = "130000", .help = "the same for tunnels; a little over tunnel.idle_ms of the routers, whose close says more" },
 	{ "agent.connections", CONF_INT, AT(connections), 1, 1e6, .def = "20000", .help = "connections at once, and tunnels at once" },
 	{ "agent.tunnel_buffer_bytes", CONF_INT, AT(tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
+	{ "agent.frame_bytes", CONF_INT, AT(frame_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket frame either way; as limits.frame_bytes of the routers" },
+	{ "agent.message_bytes", CONF_INT, AT(message_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket message, the sum of its frames; as limits.message_bytes of the routers" },
 	{ "agent.drain_ms", CONF_INT, AT(drain_ms), 0, HOUR, .def = "5000", .help = "after SIGTERM tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "log.level", CONF_WORD, AT(log_level), .words = level_words, .def = "info", .help = "least level that is written" },
 	{ "log.format", CONF_WORD, AT(log_format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
