@@ -20,7 +20,7 @@
 /* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void free_tunnel(struct tunnel *t)
 {
-	struct tunnel_end end = { t->why, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
+	struct tunnel_end end = { t->why, t->offender, t->fault, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
 	void (*ended)(void *, const struct tunnel_end *) = t->ended;
 	void *arg = t->arg;
 
@@ -217,7 +217,7 @@ struct tunnel *tunnel_join(struct tunnels *set, struct dialed *peer, int client_
 		abort();
 	client = &t->sides[TUNNEL_CLIENT];
 	server = &t->sides[TUNNEL_SERVER];
-	*t = (struct tunnel){ .set = set, .ended = ended, .arg = arg, .since_ms = loop_now_ms(set->loop) };
+	*t = (struct tunnel){ .set = set, .ended = ended, .arg = arg, .since_ms = loop_now_ms(set->loop), .extended = peer->extended };
 	*client = (struct side){ .link = { .fd = client_fd }, .client = true };
 	*server = (struct side){ .link = peer->link };
 	struct buf early = peer->extra;
@@ -286,6 +286,12 @@ void tunnels_free(struct tunnels *set)
 	SSL_CTX_free(set->tls);
 	free(set->block);
 	free(set);
+}
+
+void tunnels_drop_trust(struct tunnels *set)
+{
+	SSL_CTX_free(set->tls); /* open links hold it, too */
+	set->tls = NULL;
 }
 
 size_t tunnels_count(const struct tunnels *set)

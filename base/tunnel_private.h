@@ -23,7 +23,6 @@ ssize_t link_read(struct link *, char *out, size_t max); /* bytes, or LINK_… *
 ssize_t link_write(struct link *, const char *bytes, size_t len);
 void link_finish(struct link *); /* FIN: nothing more is written */
 void link_close(struct link *);  /* after reading away what is there: unread bytes would make it a RST */
-SSL_CTX *link_tls_new(void);
 /* The handshake, again and again until it is not LINK_AGAIN(_WRITE): 0 done, LINK_BROKEN with the reason. */
 bool link_tls_start(struct link *, SSL_CTX *, const char *host, bool numeric);
 int link_tls_shake(struct link *, const char **why);
@@ -31,10 +30,12 @@ int link_tls_shake(struct link *, const char **why);
 /* -- tunnels ------------------------------------------------------------------------------------------------------- */
 struct side {
 	struct link link;
-	struct ws_track track; /* of what went towards it */
+	struct ws_track track; /* of what goes towards it */
 	struct buf out;        /* stuck: what it did not take yet, from out_at on */
 	size_t out_at;
 	uint32_t events; /* registered; 0: not in the set */
+	uint16_t code;      /* of its Close frame, where it is not the tunnel's */
+	const char *reason; /* static; the same */
 	bool client;
 	bool ended;  /* its FIN was read */
 	bool sealed; /* nothing of the other side goes there any more */
@@ -47,6 +48,8 @@ struct tunnel {
 	struct side sides[2];         /* enum tunnel_side */
 	uint64_t moved_ms, since_ms, bytes_up, bytes_down;
 	const char *why; /* the first cause of its end */
+	const char *offender, *fault; /* NULL, or who broke which rule */
+	bool extended; /* an extension was agreed on */
 	bool closing, dead;
 	unsigned code; /* of the Close frame */
 	char *reason;
@@ -72,6 +75,7 @@ struct dialed {
 	struct tunnels *set;
 	struct link link;
 	struct buf extra; /* came behind the answer's head */
+	bool extended;
 };
 
 /* tunnel.c */

@@ -16,6 +16,7 @@
 
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/trust.h"
 #include "base/url.h"
 #include "registry/registry.h"
 #include "router/conf.h"
@@ -86,6 +87,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.workers", CONF_INT, AT(server.workers), 0, 256, .def = "0", .def_words = "number of cores", .help = "threads that serve requests; 0 means one for each core" },
 	{ "server.public_url", CONF_TEXT, AT(server.public_url), .def = "", .def_words = "derived from the request on loopback", .help = "how participants reach usher; required on a listener that is not loopback, as the Host header cannot be trusted for it", .check = is_http_url },
 	{ "server.advertise_url", CONF_TEXT, AT(server.advertise_url), .def = "", .def_words = "http://listen", .help = "how nodes and other routers reach this router", .check = is_http_url },
+	{ "server.peer_ca", CONF_TEXT, AT(server.peer_ca), .def = "", .def_words = "the system's", .help = "file of PEM certificates: what sfu.tls_ca is to nodes, to other routers with an https server.advertise_url", .check = trust_ca_valid },
 	{ "server.region", CONF_TEXT, AT(server.region), .def = "", .def_words = "none", .help = "the region wished for by joins that name none" },
 	{ "server.trusted_proxies", CONF_TEXT, AT(server.trusted_proxies), .def = "", .def_words = "none", .help = "networks whose X-Forwarded-* headers are believed and passed on", .check = is_optional_cidr_list },
 	{ "server.origins", CONF_TEXT, AT(server.origins), .def = "", .def_words = "none", .help = "origins (comma-separated, or *) allowed by CORS and for WebSocket upgrades from browsers", .reloadable = true },
@@ -145,6 +147,8 @@ const struct conf_key router_conf_keys[] = {
 	{ "sfu.call_timeout_ms", CONF_INT, AT(sfu.call_timeout_ms), 10, 60000, .def = "2000", .help = "deadline of usher's own calls" },
 	{ "sfu.response_timeout_ms", CONF_INT, AT(sfu.response_timeout_ms), 100, HOUR, .def = "60000", .help = "first byte of the answer to a participant's request; Janus's long poll is silent for 30 s" },
 	{ "sfu.stream_idle_ms", CONF_INT, AT(sfu.stream_idle_ms), 100, HOUR, .def = "60000", .help = "a stream without a byte either way for so long is cut" },
+	{ "sfu.tls_ca", CONF_TEXT, AT(sfu.tls_ca), .def = "", .def_words = "the system's", .help = "file of PEM certificates: https and wss nodes must show one that chains to these CAs; read anew by SIGHUP", .check = trust_ca_valid },
+	{ "sfu.tls_pins", CONF_TEXT, AT(sfu.tls_pins), .def = "", .def_words = "none", .help = "sha256//BASE64 of public keys, comma-separated: a node's certificate must have one of these, too", .check = trust_pins_valid },
 	{ "tunnel.idle_ms", CONF_INT, AT(tunnel.idle_ms), 1000, 24 * HOUR, .def = "120000", .help = "a tunnel without a byte either way for so long is closed; clients ping more often" },
 
 	{ "limits.body_bytes", CONF_INT, AT(limits.body_bytes), 1024, 1e9, .def = "65536", .help = "largest body of usher's own requests" },
@@ -154,6 +158,8 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
 	{ "limits.connections_per_address", CONF_INT, AT(limits.connections_per_address), 1, 1e7, .def = "1000", .help = "connections at once from one address (IPv6: one /64)" },
 	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
+	{ "limits.frame_bytes", CONF_INT, AT(limits.frame_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket frame either way, as sent: SDP of a large room with simulcast is some 100 KB" },
+	{ "limits.message_bytes", CONF_INT, AT(limits.message_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket message, the sum of its frames; who sends more is closed with 1009" },
 	{ "limits.parked", CONF_INT, AT(limits.parked), 0, 1e6, .def = "10000", .help = "requests that wait for time at once" },
 
 	{ "limits.address_rate", CONF_REAL, AT(limits.address_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "requests of scopes join and route in a second from one address (IPv6: one /64), to this router; two seconds' worth at once; then 429" },

@@ -10,7 +10,7 @@ enum auth_mode { AUTH_NONE, AUTH_TOKEN, AUTH_JWT };
 
 struct router_conf {
 	struct {
-		const char *listen, *admin_listen, *public_url, *advertise_url, *region, *trusted_proxies, *origins, *hosts;
+		const char *listen, *admin_listen, *public_url, *advertise_url, *peer_ca, *region, *trusted_proxies, *origins, *hosts;
 		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
 		bool core_dumps;
 	} server;
@@ -45,13 +45,14 @@ struct router_conf {
 	} probe;
 	struct {
 		uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms;
+		const char *tls_ca, *tls_pins;
 	} sfu;
 	struct {
 		uint64_t idle_ms;
 	} tunnel;
 	struct {
 		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address;
-		uint64_t tunnel_buffer_bytes, parked;
+		uint64_t tunnel_buffer_bytes, frame_bytes, message_bytes, parked;
 		double address_rate, credential_rate, room_rate;
 	} limits;
 	struct {

@@ -15,6 +15,7 @@
 	X(ROOMS, "usher_rooms", GAUGE, NULL, NULL, "rooms this process remembers") \
 	X(TUNNELS, "usher_tunnels", GAUGE, NULL, NULL, "open tunnels") \
 	X(TUNNEL_BYTES, "usher_tunnel_bytes_total", COUNTER, "direction", NULL, "bytes carried by tunnels that have ended") \
+	X(TUNNEL_FAULTS, "usher_tunnel_faults_total", COUNTER, "offender", "fault", "tunnels ended because a side (client, server) sent a frame or message over the limit (too_big) or broke the protocol") \
 	X(CONNECTIONS, "usher_connections", GAUGE, NULL, NULL, "HTTP connections held; tunnels are not among them") \
 	X(BALANCE, "usher_balance_max_over_mean", GAUGE, NULL, NULL, "fullest ready node's score over the mean score") \
 	X(LOAD_AGE, "usher_load_age_seconds", GAUGE, NULL, NULL, "age of the oldest load report of a ready node") \

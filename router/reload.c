@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/http.h"
 #include "base/log.h"
 #include "base/retire.h"
 #include "base/wait.h"
@@ -64,6 +65,8 @@ static void publish(struct router *router, struct reloaded *r)
 	router->reloaded = r;
 	log_set_level((enum log_level)r->values.log.level);
 	atomic_store(&router->origins, r->values.server.origins);
+	atomic_fetch_add(&router->trust_read, 1); /* workers follow with their next tick */
+	http_drop_pool(router->http);
 	if (old)
 		retire_later(router->retire, &old->retired, free_reloaded);
 }

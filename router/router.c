@@ -161,8 +161,11 @@ static void build_health(struct router *router)
 	struct probes_conf probes = { .interval_ms = conf->probe.interval_ms, .timeout_ms = conf->probe.timeout_ms,
 		                      .allow_cidr = conf->nodes.allow_cidr };
 	struct http_conf http = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .connections_per_host = 16,
-		                  .idle_connections = 256, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router };
+		                  .idle_connections = 256, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router,
+		                  .trust = &router->sfu_trust };
 
+	router->sfu_trust = (struct trust){ .ca = conf->sfu.tls_ca, .pins = conf->sfu.tls_pins };
+	router->peer_trust = (struct trust){ .ca = conf->server.peer_ca };
 	router->fleet = fleet_new(router->loop, router->store, router->retire, &fleet);
 	router->place = place_new(router->fleet, &place);
 	router->http = http_new(router->loop, &http);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "base/loop.h"
+#include "base/trust.h"
 #include "router/conf.h"
 
 struct access;
@@ -43,6 +44,8 @@ struct router {
 	const struct conf_cli *cli;     /* where the settings came from, for reading them again */
 	_Atomic(const char *) origins;  /* server.origins, as last reloaded */
 	struct reloaded *reloaded;      /* reload.c */
+	struct trust sfu_trust, peer_trust; /* whom TLS believes */
+	_Atomic unsigned trust_read;        /* how often their files were to be read anew */
 	char id[65];             /* host:pid:random, for records and the list of routers */
 	const char *public_url;  /* NULL: derived from each request */
 	const char *advertise_url;

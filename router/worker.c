@@ -50,11 +50,24 @@ static void publish_counts(struct worker *w)
 	atomic_store(&w->open_tunnels, tunnels_count(w->tunnels));
 }
 
+static void follow_trust(struct worker *w)
+{
+	unsigned now = atomic_load(&w->router->trust_read);
+
+	if (now == w->trust_read)
+		return;
+	w->trust_read = now;
+	http_drop_pool(w->http);
+	http_drop_pool(w->peers_http);
+	tunnels_drop_trust(w->tunnels);
+}
+
 static void tick(struct timer *t)
 {
 	struct worker *w = container_of(t, struct worker, tick);
 
 	publish_counts(w);
+	follow_trust(w);
 	metric_set(w->sheet, M_TUNNELS, NULL, NULL, (double)tunnels_count(w->tunnels));
 	metric_set(w->sheet, M_CONNECTIONS, NULL, NULL, (double)httpd_connections(w->httpd));
 	metric_set(w->sheet, M_LOOP_STALL, w->name, NULL, (double)loop_stalled_ms(w->loop) / 1000);
@@ -66,15 +79,17 @@ static bool build(struct worker *w)
 	struct router *router = w->router;
 	const struct router_conf *conf = &router->conf;
 	struct http_conf http = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .connections_per_host = UPSTREAMS_PER_HOST,
-		                  .idle_connections = UPSTREAMS_PER_HOST, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router };
+		                  .idle_connections = UPSTREAMS_PER_HOST, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router,
+		                  .trust = &router->sfu_trust };
 	struct http_conf peers = { .connect_timeout_ms = PEERS_CONNECT_MS, .connections_per_host = PEERS_PER_HOST,
-		                   .idle_connections = PEERS_PER_HOST, .idle_ms = 30000 };
+		                   .idle_connections = PEERS_PER_HOST, .idle_ms = 30000, .trust = &router->peer_trust };
 	struct httpd_conf httpd = { .body_bytes = conf->limits.heartbeat_bytes, .header_bytes = conf->limits.header_bytes,
 		                    .headers = conf->limits.headers, .connections = conf->limits.connections, .header_ms = HEAD_MS,
 		                    .body_ms = HEAD_MS, .idle_ms = IDLE_MS, .write_stall_ms = WRITE_STALL_MS };
 	struct tunnels_conf tunnels = { .buffer_bytes = conf->limits.tunnel_buffer_bytes, .idle_ms = conf->tunnel.idle_ms,
-		                        .close_ms = CLOSE_MS, .max = conf->limits.connections, .allowed = worker_address_allowed,
-		                        .arg = router };
+		                        .close_ms = CLOSE_MS, .max = conf->limits.connections,
+		                        .frame_bytes = conf->limits.frame_bytes, .message_bytes = conf->limits.message_bytes, .allowed = worker_address_allowed,
+		                        .arg = router, .trust = &router->sfu_trust };
 	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms,
 		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet };
 

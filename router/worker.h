@@ -38,6 +38,7 @@ struct worker {
 	struct loop *loop;
 	struct sheet *sheet;
 	struct store *store;
+	unsigned trust_read;     /* of the router's count, what this worker has followed */
 	struct http *http;       /* to SFUs */
 	struct http *peers_http; /* to other routers, */
 	size_t questions;        /* and what they are asked, under way */

@@ -74,9 +74,10 @@ static void sfu_changed(void *arg, enum sfu_state state)
 static bool build_adapter(struct agent *agent)
 {
 	struct http_conf http = { .connect_timeout_ms = agent->conf.connect_timeout_ms, .connections_per_host = SFU_CONNECTIONS,
-		                  .idle_connections = 64, .idle_ms = SFU_IDLE_MS };
+		                  .idle_connections = 64, .idle_ms = SFU_IDLE_MS, .trust = &agent->sfu_trust };
 	const char *why = "out of memory or descriptors";
 
+	agent->sfu_trust = (struct trust){ .ca = agent->conf.sfu_ca };
 	agent->http = http_new(agent->loop, &http);
 	struct adapter_conf adapter = { agent->loop, agent->http, &agent->conf };
 	if (agent->http)
@@ -89,6 +90,7 @@ static bool build_adapter(struct agent *agent)
 static bool build_gate(struct agent *agent)
 {
 	struct gate_conf gate = { .loop = agent->loop, .http = agent->http, .settings = &agent->conf, .rooms = agent->rooms,
+		                  .trust = &agent->sfu_trust,
 		                  .signal_url = agent->adapter->ops->signal_url(agent->adapter),
 		                  .http_url = agent->adapter->ops->http_url(agent->adapter), .shut = agent_shut, .arg = agent };
 

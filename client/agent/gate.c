@@ -203,7 +203,7 @@ static void tunnel_ended(void *arg, const struct tunnel_end *end)
 	struct carried *carried = arg;
 
 	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "epoch",
-	         LOG_U(carried->epoch), "why", LOG_S(end->why), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
+	         LOG_U(carried->epoch), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
 	         LOG_U(end->lived_ms));
 	free(carried);
 }
@@ -481,7 +481,8 @@ struct gate *gate_new(const struct gate_conf *conf)
 {
 	const struct agent_conf *settings = conf->settings;
 	struct tunnels_conf tunnels = { .buffer_bytes = settings->tunnel_buffer_bytes, .idle_ms = settings->tunnel_idle_ms,
-		                        .close_ms = CLOSE_MS, .max = settings->connections };
+		                        .close_ms = CLOSE_MS, .max = settings->connections, .frame_bytes = settings->frame_bytes,
+		                        .message_bytes = settings->message_bytes, .trust = conf->trust };
 	struct gate *gate = calloc(1, sizeof(*gate));
 
 	if (!gate)

@@ -20,6 +20,7 @@ struct gate;
 struct http;
 struct loop;
 struct rooms;
+struct trust;
 
 #define GATE_PATH "/signal" /* what follows it belongs to the SFU */
 
@@ -28,6 +29,7 @@ struct gate_conf {
 	struct http *http;
 	const struct agent_conf *settings;
 	const struct rooms *rooms;
+	const struct trust *trust; /* of the SFU's certificate */
 	const char *signal_url, *http_url; /* of the SFU */
 	/* Why nobody is let in at present ("lease", "sick", …); NULL: the gate is open. */
 	const char *(*shut)(void *arg);

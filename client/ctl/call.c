@@ -45,7 +45,11 @@ static int await(struct ctl *ctl, const struct http_request *rq, struct http_ans
 
 static int unreachable(struct ctl *ctl, const struct http_answer *answer)
 {
-	fprintf(ctl->err, "usherctl: no answer from %s (%s)\n", ctl->url, http_outcome_name(answer->outcome));
+	bool words = answer->why && *answer->why;
+
+	fprintf(ctl->err, "usherctl: no answer from %s (%s%s", ctl->url, http_outcome_name(answer->outcome), words ? ": " : "");
+	clean_print(words ? answer->why : "", ctl->err);
+	fputs(")\n", ctl->err);
 	return CTL_UNREACHABLE;
 }
 

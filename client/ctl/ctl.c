@@ -24,6 +24,9 @@ struct option_row {
 
 static bool set_url(struct ctl *ctl, const char *value) { ctl->url = value; return true; }
 static bool set_json(struct ctl *ctl, const char *value) { (void)value; ctl->json = true; return true; }
+static bool set_ca(struct ctl *ctl, const char *value) { ctl->trust.ca = value; return true; }
+static bool set_cert(struct ctl *ctl, const char *value) { ctl->trust.cert = value; return true; }
+static bool set_cert_key(struct ctl *ctl, const char *value) { ctl->trust.key = value; return true; }
 static bool set_node(struct ctl *ctl, const char *value) { ctl->node = value; return true; }
 static bool set_prefix(struct ctl *ctl, const char *value) { ctl->prefix = value; return true; }
 static bool set_participant(struct ctl *ctl, const char *value) { ctl->participant = value; return true; }
@@ -49,6 +52,9 @@ static bool set_timeout(struct ctl *ctl, const char *value) { return parse_u64(s
 
 static const struct option_row option_rows[] = {
 	{ "url", "URL", 0, set_url, "a router (else USHER_URL, else " URL_DEFAULT ")" },
+	{ "ca", "FILE", 0, set_ca, "the CAs that an https router must chain to (else USHER_CA_FILE, else the system's)" },
+	{ "cert", "FILE", 0, set_cert, "a certificate to show it (else USHER_CERT_FILE)" },
+	{ "cert-key", "FILE", 0, set_cert_key, "its key, mode 0600 (else USHER_CERT_KEY_FILE)" },
 	{ "json", NULL, 0, set_json, "print the router's answer as it came; of a list, page after page" },
 	{ "timeout-ms", "N", 0, set_timeout, "give up a call after so long (10000)" },
 	{ "node", "NODE", OPTION_NODE, set_node, "rooms: only of this node; move: to this one; token: only as this one" },
@@ -104,6 +110,7 @@ static void print_help(FILE *out)
 	             "  %-20s the default of --url\n"
 	             "  %-20s a file whose first line is the bearer token to send\n"
 	             "  %-20s the default of --key\n"
+	             "  %-20s the defaults of --ca, --cert and --cert-key:\n  %-20s files of PEM\n  %-20s\n"
 	             "\nExit code: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 unreachable\n"
 	             "\nExamples:\n"
 	             "  usherctl nodes\n"
@@ -112,7 +119,7 @@ static void print_help(FILE *out)
 	             "  usherctl close standup --epoch 1795328740704\n"
 	             "  usherctl drain sfu-3 --policy move --deadline-ms 30000 --wait\n"
 	             "  usherctl room -- --odd-name\n",
-	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_KEY_FILE");
+	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_KEY_FILE", "USHER_CA_FILE,", "USHER_CERT_FILE,", "USHER_CERT_KEY_FILE");
 }
 
 static int usage(struct ctl *ctl, const char *what, const char *which)
@@ -215,10 +222,32 @@ static int check_url(struct ctl *ctl)
 	return CTL_DONE;
 }
 
+static const char *given_or(const char *option, const char *variable)
+{
+	return option ? option : variable && *variable ? variable : NULL;
+}
+
+/* A pair is the command line's or the environment's, not one half of each. */
+static int check_trust(struct ctl *ctl, const char *(*env)(const char *))
+{
+	struct trust *trust = &ctl->trust;
+	bool told = trust->cert || trust->key;
+	const char *why = NULL;
+
+	trust->ca = given_or(trust->ca, env("USHER_CA_FILE"));
+	trust->cert = given_or(trust->cert, told ? NULL : env("USHER_CERT_FILE"));
+	trust->key = given_or(trust->key, told ? NULL : env("USHER_CERT_KEY_FILE"));
+	if (!trust_ca_valid(trust->ca ? trust->ca : "", &why))
+		return usage(ctl, why, trust->ca);
+	if (!trust_pair_valid(trust->cert, trust->key, &why))
+		return usage(ctl, why, trust->key ? trust->key : trust->cert);
+	return CTL_DONE;
+}
+
 static int run(struct ctl *ctl, const struct command *command)
 {
 	const struct http_conf conf = { .connect_timeout_ms = ctl->timeout_ms, .connections_per_host = 1, .idle_connections = 1,
-		                        .idle_ms = 1000 };
+		                        .idle_ms = 1000, .trust = &ctl->trust, .quiet = true };
 	int code = CTL_FAILED;
 
 	ctl->loop = loop_new();
@@ -256,7 +285,9 @@ int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out,
 	code = choose_command(&ctl, argv + optind, argc - optind, given, &command);
 	if (code == CTL_DONE && command)
 		code = check_url(&ctl);
-	if (code == CTL_DONE && command && !ctl.key && key && *key)
+	if (code == CTL_DONE && command)
+		code = check_trust(&ctl, env);
+	if (!ctl.key && key && *key)
 		ctl.key = key;
 	if (code == CTL_DONE && command && !ctl.key)
 		code = read_token(&ctl, env("USHER_TOKEN_FILE"), token);

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/http.h"
 #include "base/json.h"
+#include "base/trust.h"
 
 enum ctl_exit { /* promised in docs: scripts match on them */
 	CTL_DONE = 0,
@@ -36,6 +37,7 @@ enum ctl_option { /* also bits of command.options */
 };
 struct ctl {
 	const char *url, *token;
+	struct trust trust;
 	uint64_t timeout_ms;
 	bool json;
 	const char *node, *prefix, *participant, *region, *pool;

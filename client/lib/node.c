@@ -10,6 +10,7 @@
 #include "base/url.h"
 #include "client/lib/node.h"
 #include "client/lib/node_make.h"
+#include "client/lib/turn.h"
 
 #define REGISTER_MS 2000     /* deadline of one call */
 #define REGISTER_CAP_MS 5000 /* longest wait between tries: a fleet that comes back must not wait long for its nodes */
@@ -206,6 +207,8 @@ static void register_refused(struct usher_node *node)
 			                                                           (int)(http->body.len < 300 ? http->body.len : 300), http->body.at));
 	} else {
 		register_elsewhere(node, REGISTER_CAP_MS);
+		if (node->ops.changed && node->attempts == 1 && !node->tried && http->why && *http->why)
+			node->ops.changed(node->ops.arg, node->phase, arena_printf(&node->arena, "no router is reached: %s", http->why));
 	}
 }
 
@@ -374,8 +377,8 @@ static uint64_t boot_now(void)
 
 struct usher_node *node_new_on(struct loop *loop, const struct usher_node_options *options, const char **why)
 {
-	static const struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 60000 };
 	struct usher_node *node = calloc(1, sizeof(*node));
+	struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 60000, .quiet = true };
 	const char *ignored;
 
 	why = why ? why : &ignored;
@@ -391,6 +394,7 @@ struct usher_node *node_new_on(struct loop *loop, const struct usher_node_option
 		return NULL;
 	}
 	*why = "out of memory or descriptors";
+	http.trust = &node->trust;
 	node->http = http_new(loop, &http);
 	if (!node->http) {
 		usher_node_free(node);
@@ -446,6 +450,6 @@ void usher_node_turn(struct usher_node *node)
 	if (node->turning)
 		return;
 	node->turning = true;
-	loop_turn(node->loop);
+	turn_quietly(node->loop);
 	node->turning = false;
 }

@@ -9,6 +9,7 @@
 #include "base/http.h"
 #include "base/json.h"
 #include "base/loop.h"
+#include "base/trust.h"
 #include "base/wait.h"
 #include "base/wire/limits.h"
 #include "client/lib/node_rooms.h"
@@ -54,6 +55,7 @@ struct node_identity { /* owned copies */
 	char *node, *incarnation, *replaces, *token;
 	char *signal_url, *http_url, *public_signal_url, *control_url, *health_url;
 	char *region, *zone, *pool, *adapter, *version, *fences;
+	char *tls_ca, *tls_cert, *tls_key;
 	struct usher_label *labels;
 	size_t nlabels;
 	double capacity_bandwidth_mbps, capacity_rooms, capacity_participants;
@@ -66,6 +68,7 @@ struct usher_node {
 	bool owns_loop;
 	struct http *http;
 	struct node_identity self;
+	struct trust trust; /* views into it */
 	char *registered; /* the incarnation that a router has taken last; NULL: none */
 	struct usher_node_options ops; /* callbacks and switches; its strings are not kept */
 	uint64_t (*boot_ms)(void);     /* CLOCK_BOOTTIME; tests replace it */

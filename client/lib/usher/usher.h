@@ -66,6 +66,9 @@ struct usher_node_options {
 	/* `detail`: words for the log. */
 	void (*changed)(void *arg, enum usher_node_phase, const char *detail);
 	void *arg;
+	/* For https routers. tls_ca: a file of PEM certificates, instead of the system's. tls_cert, tls_key: files of what we show,
+	 * the key's mode 0600. NULL: not said. Read at each new connection. */
+	const char *tls_ca, *tls_cert, *tls_key;
 };
 /* Begins to register at the first turn. NULL: `why` (may be NULL) names the option that does not fit, or "out of memory". */
 struct usher_node *usher_node_new(const struct usher_node_options *, const char **why);
@@ -106,6 +109,7 @@ struct usher_join_options {
 	const char *json;    /* further members of the body, as an object's inside: "\"require\":{\"gpu\":\"yes\"}"; NULL: none */
 	uint64_t timeout_ms; /* of the whole, tries again included; 0: 10 s */
 	void *arg;
+	const char *tls_ca, *tls_cert, *tls_key; /* as of a node */
 };
 struct usher_joined {
 	int status;             /* of the last answer; 0: no router answered */
