@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/link.h"
 #include "httpd_play.h"
 
 struct loop *loop;
@@ -33,10 +34,10 @@ static long source_read(struct source *source, char *out, size_t max)
 	return (long)n;
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	ck_assert_ptr_eq(arg, &seen);
-	seen.fd = fd;
+	seen.fd = client->fd;
 	snprintf(seen.extra, sizeof(seen.extra), "%.*s", STR_ARG(extra));
 }
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "base/arena.h"
+#include "base/link.h"
 #include "base/tunnel.h"
 #include "base/wait.h"
 #include "base/ws.h"
@@ -157,7 +158,7 @@ START_TEST(tls_tunnel_carries_both_ways)
 		buf_printf(&up, "%zu,", up.len * 7919);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	struct peer_conn *client = peer_adopt(&clients, pair[0]);
-	tunnel_join(set, d.answer.peer, pair[1], (struct str){ 0 }, ended, NULL);
+	tunnel_join(set, d.answer.peer, &(struct link){ .fd = pair[1] }, (struct str){ 0 }, ended, NULL);
 	peer_send(client, up.at, up.len);
 	UNTIL(loop, client->in.len == up.len + 5);
 	ck_assert_mem_eq(client->in.at, "early", 5);
