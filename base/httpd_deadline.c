@@ -121,6 +121,11 @@ void conn_deadline(struct conn *c, uint64_t after_ms)
 		timer_clear(c->httpd->loop, &c->timer);
 }
 
+void conn_counts(struct conn *c)
+{
+	c->bytes_before = tcp_count(c, TCPI_BYTES_RECEIVED);
+}
+
 /* Who has just connected has something to say: silence counts as a head that does not come. */
 void conn_await_request(struct conn *c, bool first)
 {

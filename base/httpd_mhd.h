@@ -89,6 +89,7 @@ void conn_forget(struct conn *);            /* neither MHD nor a front has it an
 /* httpd_deadline.c: when a deadline passes, the request under way tells which one it was. */
 void conn_deadline(struct conn *, uint64_t after_ms); /* 0: none */
 void conn_await_request(struct conn *, bool first);
+void conn_counts(struct conn *); /* what has come so far is no part of a head */
 void conn_say(const struct conn *, const char *answer); /* past MHD, before it has said anything to this request */
 void conn_cut(struct conn *);   /* what was said before still goes out; may free it if it is over */
 void conn_abort(struct conn *); /* nothing does */

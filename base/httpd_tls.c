@@ -285,6 +285,7 @@ static void opened(struct front *f)
 
 	told(f, "done", NULL);
 	await(f, &f->tls, 0);
+	conn_counts(f->conn);
 	f->open = true;
 	remember_certificate(f);
 	if (!pair_up(f, &other)) {

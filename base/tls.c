@@ -33,9 +33,9 @@ static bool fault(FILE *err, const char *setting, const char *path, const char *
 }
 
 /* OpenSSL's own, where we know none that are better. */
-static const char *last_words(void)
+static const char *first_words(void)
 {
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+	const char *reason = ERR_reason_error_string(ERR_peek_error());
 
 	return reason ? reason : "cannot be used";
 }
@@ -98,8 +98,8 @@ static bool take_certificate(struct tls *tls, const char *path, FILE *err)
 		return false;
 	if (SSL_CTX_use_certificate_chain_file(tls->ctx, path) == 1)
 		return chain_in_its_time(tls, err, path);
-	bool none = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-	return fault(err, "tls.cert", path, none ? "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)" : last_words());
+	bool none = ERR_GET_REASON(ERR_peek_error()) == PEM_R_NO_START_LINE;
+	return fault(err, "tls.cert", path, none ? "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)" : first_words());
 }
 
 /* -- its key ---------------------------------------------------------------------------------------------------------------- */
@@ -124,7 +124,7 @@ static const char *use_key(struct tls *tls, const char *text, size_t len)
 	else if (X509_check_private_key(SSL_CTX_get0_certificate(tls->ctx), key) != 1)
 		why = "is not the key of the certificate in tls.cert";
 	else if (SSL_CTX_use_PrivateKey(tls->ctx, key) != 1)
-		why = last_words();
+		why = first_words();
 	EVP_PKEY_free(key);
 	BIO_free(bio);
 	return why;

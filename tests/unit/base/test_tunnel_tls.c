@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wss:// towards an SFU: a blocking TLS server on a thread of its own, its certificate made for the test. */
 #include <netinet/in.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 
 #include "base/arena.h"
@@ -11,6 +9,7 @@
 #include "base/tunnel.h"
 #include "base/wait.h"
 #include "base/ws.h"
+#include "certs.h"
 #include "peer.h"
 
 #define BIG 3000000
@@ -25,30 +24,10 @@ static uint16_t port;
 static pthread_t thread;
 static char trusted[] = "/tmp/usher-test-XXXXXX";
 
-static X509 *make_certificate(EVP_PKEY *key, const char *names)
-{
-	X509 *cert = X509_new();
-	X509V3_CTX v3;
-
-	X509_set_version(cert, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-	X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-	X509_set_pubkey(cert, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
-	X509_set_issuer_name(cert, X509_get_subject_name(cert));
-	X509V3_set_ctx(&v3, cert, cert, NULL, NULL, 0);
-	X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &v3, NID_subject_alt_name, names);
-	X509_add_ext(cert, e, -1);
-	X509_EXTENSION_free(e);
-	X509_sign(cert, key, EVP_sha256());
-	return cert;
-}
-
 static void start_server(const char *names, bool trust)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *cert = make_certificate(key, names);
+	X509 *cert = make_cert(key, &(struct made){ .common = "test", .names = names });
 	int fd = mkstemp(trusted);
 	FILE *file = fdopen(fd, "w");
 
