@@ -33,6 +33,9 @@
 static const char full[] =
 	"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
 
+/* A fatal alert, internal_error (RFC 8446, 6): a handshake for it would cost what there is no room for. */
+static const char full_tls[] = "\x15\x03\x01\0\2\2\x50";
+
 struct origin { /* an address that has connections */
 	struct origin *next;
 	unsigned char key[LISTEN_ORIGIN_BYTES];
@@ -167,12 +170,13 @@ static void pause_all(struct listen_set *set, int err)
 }
 
 /* What it has asked is read first: with bytes unread the close would be a reset, and the answer lost. */
-static void refuse(int fd)
+static void refuse(const struct listen_set *set, int fd)
 {
+	struct str say = set->conf.tls ? STR(full_tls) : STR(full);
 	char asked[16384];
 
 	(void)!recv(fd, asked, sizeof(asked), MSG_DONTWAIT);
-	(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!send(fd, say.at, say.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
 
@@ -197,7 +201,7 @@ static int shed_one(struct listener *l)
 	set->spare = -1;
 	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), err = fd < 0 ? errno : 0;
 	if (fd >= 0)
-		refuse(fd);
+		refuse(set, fd);
 	keep_spare(set);
 	if (fd >= 0)
 		say_shed(set);
@@ -223,7 +227,7 @@ static bool accept_one(struct listener *l)
 		return err == ECONNABORTED || err == EINTR;
 	}
 	if (!admit(l->set, &accepted.peer)) {
-		refuse(accepted.fd);
+		refuse(l->set, accepted.fd);
 		return true;
 	}
 	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

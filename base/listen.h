@@ -24,6 +24,7 @@ struct accepted {
 struct listen_conf {
 	uint64_t connections, connections_per_address;
 	const char *proxies; /* networks that many clients come through: not limited by address; NULL or "": none */
+	bool tls; /* who is turned away is told so by an alert instead of an answer */
 	/* On the acceptor's loop; hand it to a worker, or close it. */
 	void (*deal)(void *arg, const struct accepted *);
 	void *arg;

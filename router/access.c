@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/jwt.h"
 #include "base/log.h"
+#include "base/tls.h"
 #include "base/wait.h"
 #include "router/access.h"
 #include "router/access_rules.h"
@@ -268,6 +269,23 @@ static bool comes_from_elsewhere(const struct request *rq)
 	return !exchange_header(rq->x, "Origin").at && site.at && !str_is(site, "same-origin") && !str_is(site, "none");
 }
 
+/*
+ * A certificate says who the connection is of, a credential who asks: so it counts only where no credential came. It lets in with
+ * scope node, as the node that it names; *why stays NULL if none was shown.
+ */
+static int certificate_rights(struct request *rq, struct rights *out, const char **why)
+{
+	const struct tls_peer *shown = exchange_certificate(rq->x);
+
+	if (!shown)
+		return -ERR_UNAUTHORIZED;
+	*why = shown->why ? arena_printf(request_arena(rq), "the client certificate is not accepted: %s", shown->why)
+	                  : "the client certificate has expired";
+	if (shown->why || shown->ends_ms <= wall_ms() || !rights_fill(out, "node", NULL, shown->name, shown->name, why))
+		return -ERR_UNAUTHORIZED;
+	return 0;
+}
+
 /* 0, or -ERR_X with *why: NULL if there was no credential at all. */
 static int find_rights(struct request *rq, const struct route *route, struct rights *out, const char **why)
 {
@@ -283,7 +301,7 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 	if (route->tickets && session_ticket(rq, &text))
 		return ticket_rights(rq, text, TICKET_JOIN, SCOPE_JOIN, out, why);
 	if (!route->tickets || !session_cookie(rq, &text))
-		return -ERR_UNAUTHORIZED;
+		return certificate_rights(rq, out, why);
 	*why = "Origin, Sec-Fetch-Site: the request comes from another site";
 	return edge_origin_allowed(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
 }

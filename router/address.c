@@ -41,7 +41,7 @@ struct str address_signal(struct request *rq, struct str room)
 		buf_printf(&out, "%s://%.*s%.*s", url.tls ? "wss" : "ws", STR_ARG(url.authority), STR_ARG(url.path));
 	} else {
 		struct str host = exchange_header(rq->x, "Host");
-		buf_printf(&out, "ws://%.*s", STR_ARG(host));
+		buf_printf(&out, "ws%s://%.*s", exchange_tls(rq->x) ? "s" : "", STR_ARG(host));
 	}
 	buf_adds(&out, "/v1/rooms/");
 	percent_encode(&out, room);

@@ -5,6 +5,7 @@
 
 #include "base/listen.h"
 #include "base/secret.h"
+#include "router/certificate.h"
 #include "router/checklist.h"
 #include "router/conf.h"
 
@@ -31,6 +32,16 @@ static bool origins_named(const struct router_conf *conf)
 static bool encrypted(const struct router_conf *conf)
 {
 	return !strncmp(conf->server.public_url, "https://", 8) || (!*conf->server.public_url && listen_is_loopback(conf->server.listen));
+}
+
+static bool speaks_tls(const struct router_conf *conf)
+{
+	return *conf->tls.cert || *conf->server.trusted_proxies || listen_is_loopback(conf->server.listen);
+}
+
+static bool certificate_young(const struct router_conf *conf)
+{
+	return certificate_lasts(conf, 14);
 }
 
 static bool networks_narrow(const struct router_conf *conf)
@@ -60,6 +71,8 @@ static const struct {
 	{ changes_once, "auth.admin_once is true, with auth.mode jwt: who overhears an operator can change things with that token otherwise" },
 	{ admin_apart, "server.admin_listen is set: nodes, operators and metrics on an address that participants do not reach" },
 	{ encrypted, "server.public_url is https: tokens and tickets pass in clear text otherwise" },
+	{ speaks_tls, "tls.cert is set, or a proxy of server.trusted_proxies ends TLS before us: what participants send may be read otherwise" },
+	{ certificate_young, "the certificate of tls.cert is valid for 14 days and more" },
 	{ hosts_named, "server.hosts names its hosts: with * a page elsewhere may reach us by DNS rebinding" },
 	{ origins_named, "server.origins names its origins: with * any page may use what its reader is allowed" },
 	{ networks_narrow, "nodes.allow_cidr is no whole internet: a node's URL decides where routers connect to" },

@@ -28,6 +28,7 @@
 static const char *const policy_words[] = { "least-loaded", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
 static const char *const format_words[] = { "auto", "logfmt", "json", NULL };
+static const char *const tls_words[] = { "1.2", "1.3", NULL };
 static const char *const auth_words[] = { "none", "token", "jwt", NULL };
 
 static bool is_cidr_list(const char *value, const char **why)
@@ -86,7 +87,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.admin_listen", CONF_TEXT, AT(server.admin_listen), .def = "", .def_words = "none", .help = "address and port that alone serves the scopes node, admin and metrics, when set" },
 	{ "server.workers", CONF_INT, AT(server.workers), 0, 256, .def = "0", .def_words = "number of cores", .help = "threads that serve requests; 0 means one for each core" },
 	{ "server.public_url", CONF_TEXT, AT(server.public_url), .def = "", .def_words = "derived from the request on loopback", .help = "how participants reach usher; required on a listener that is not loopback, as the Host header cannot be trusted for it", .check = is_http_url },
-	{ "server.advertise_url", CONF_TEXT, AT(server.advertise_url), .def = "", .def_words = "http://listen", .help = "how nodes and other routers reach this router", .check = is_http_url },
+	{ "server.advertise_url", CONF_TEXT, AT(server.advertise_url), .def = "", .def_words = "http://listen, with tls.cert https://listen", .help = "how nodes and other routers reach this router", .check = is_http_url },
 	{ "server.peer_ca", CONF_TEXT, AT(server.peer_ca), .def = "", .def_words = "the system's", .help = "file of PEM certificates: what sfu.tls_ca is to nodes, to other routers with an https server.advertise_url", .check = trust_ca_valid },
 	{ "server.region", CONF_TEXT, AT(server.region), .def = "", .def_words = "none", .help = "the region wished for by joins that name none" },
 	{ "server.trusted_proxies", CONF_TEXT, AT(server.trusted_proxies), .def = "", .def_words = "none", .help = "networks whose X-Forwarded-* headers are believed and passed on", .check = is_optional_cidr_list },
@@ -168,6 +169,10 @@ const struct conf_key router_conf_keys[] = {
 
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
+	{ "tls.cert", CONF_TEXT, AT(tls.cert), .def = "", .def_words = "none: plain HTTP", .help = "file with the certificate chain in PEM, our own first: with it and tls.key server.listen and server.admin_listen speak TLS; read anew by SIGHUP" },
+	{ "tls.key", CONF_TEXT, AT(tls.key), .def = "", .def_words = "none", .help = "file with its private key in PEM, without a passphrase; mode 0600; read anew by SIGHUP" },
+	{ "tls.client_ca", CONF_TEXT, AT(tls.client_ca), .def = "", .def_words = "none: clients are not asked", .help = "file with CAs in PEM: a client certificate that one of them vouches for lets in the node that it names (its first DNS name that can be one, or the CN where it has no alternative names), with scope node; none is required; read anew by SIGHUP" },
+	{ "tls.min_version", CONF_WORD, AT(tls.min_version), .words = tls_words, .def = "1.2", .help = "oldest TLS that is spoken: 1.2 reaches all browsers since 2014" },
 	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: none (anybody), token (those of auth.keys), jwt (whoever a key of auth.keys vouches for, and its tokens)", .shared = true },
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
 	{ "auth.keys", CONF_TEXT, AT(auth.keys), .def = "", .def_words = "none", .help = "file with {\"tokens\":[…],\"keys\":[…]}: hashes of tokens, and JSON Web Keys; mode 0600; read anew by SIGHUP" },
@@ -219,6 +224,21 @@ static int check_auth(const struct router_conf *conf, FILE *err)
 	return faults;
 }
 
+static int check_tls(const struct router_conf *conf, FILE *err)
+{
+	bool cert = *conf->tls.cert, key = *conf->tls.key;
+	int faults = 0;
+
+	if (cert != key)
+		faults++, fprintf(err, "%s: required, as %s is set: the listeners need a certificate and its key, or neither\n",
+		                  cert ? "tls.key" : "tls.cert", cert ? "tls.cert" : "tls.key");
+	if (*conf->tls.client_ca && !cert)
+		faults++, fprintf(err, "tls.client_ca: has no effect without tls.cert and tls.key\n");
+	if (*conf->tls.client_ca && conf->auth.mode == AUTH_NONE)
+		faults++, fprintf(err, "tls.client_ca: has no effect with auth.mode none, which asks nobody who they are\n");
+	return faults;
+}
+
 int router_conf_check(struct router_conf *conf, FILE *err)
 {
 	int faults = check_public(conf, "server.listen", conf->server.listen, err) +
@@ -237,7 +257,7 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 		faults++, fprintf(err, "registry.sentinel_user: needs registry.sentinel_password\n");
 	if (*conf->fault.at && !faults_built)
 		faults++, fprintf(err, "fault.at: this build has no fault points\n");
-	faults += check_auth(conf, err);
+	faults += check_auth(conf, err) + check_tls(conf, err);
 	if (!conf->server.workers)
 		conf->server.workers = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
 	return faults;

@@ -59,6 +59,10 @@ struct router_conf {
 		int level, format;
 	} log;
 	struct {
+		const char *cert, *key, *client_ca;
+		int min_version; /* enum tls_version */
+	} tls;
+	struct {
 		int mode;
 		bool allow_insecure, admin_once;
 		const char *keys, *ticket_keys, *audience, *issuer;

@@ -14,8 +14,10 @@
 #include "base/log.h"
 #include "base/url.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/edge.h"
 #include "router/limits.h"
+#include "router/metrics.h"
 #include "router/problem.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -73,7 +75,10 @@ static struct str proxys_word(const struct request *rq, const char *name)
 
 struct str edge_forwarded_proto(struct request *rq)
 {
-	return str_is_nocase(proxys_word(rq, "X-Forwarded-Proto"), "https") ? STR("https") : STR("http");
+	struct str said = proxys_word(rq, "X-Forwarded-Proto");
+	bool https = said.at ? str_is_nocase(said, "https") : exchange_tls(rq->x);
+
+	return https ? STR("https") : STR("http");
 }
 
 struct str edge_forwarded_host(struct request *rq)
@@ -410,4 +415,19 @@ static void closed(void *arg, const struct sockaddr_storage *peer)
 	worker_count_connection(arg, peer, false);
 }
 
-const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed };
+static const struct tls *tls(void *arg)
+{
+	const struct worker *worker = arg;
+
+	return certificate_now(worker->router);
+}
+
+static void shaken(void *arg, const char *outcome)
+{
+	const struct worker *worker = arg;
+
+	metric_add(worker->sheet, M_TLS_HANDSHAKES, outcome, NULL, 1);
+}
+
+const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed, .tls = tls,
+	                            .shaken = shaken };

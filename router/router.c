@@ -21,6 +21,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/audit.h"
+#include "router/certificate.h"
 #include "router/doubts.h"
 #include "router/edge.h"
 #include "router/events.h"
@@ -184,7 +185,7 @@ static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
-		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .deal = deal, .arg = router };
+		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .tls = certificate_now(router), .deal = deal, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -212,7 +213,7 @@ static void name_urls(struct router *router)
 
 	atomic_store(&router->origins, conf->server.origins);
 	router->public_url = *conf->server.public_url ? conf->server.public_url : NULL;
-	snprintf(advertise, sizeof(advertise), "http://%s", listen_address(nodes_side));
+	snprintf(advertise, sizeof(advertise), "http%s://%s", certificate_now(router) ? "s" : "", listen_address(nodes_side));
 	router->advertise_url = *conf->server.advertise_url ? conf->server.advertise_url : advertise;
 	router->hosts = edge_hosts(router);
 }
@@ -316,6 +317,7 @@ static void tick(struct timer *t)
 	metric_set(router->sheet, M_STORE_UP, NULL, NULL, registry_up(router->registry));
 	metric_set(router->sheet, M_PARKED, NULL, NULL, (double)atomic_load(&router->parked));
 	metric_set(router->sheet, M_LOG_DROPPED, NULL, NULL, (double)log_dropped());
+	certificate_look(router);
 	metric_set(router->sheet, M_LOOP_STALL, "keeper", NULL, (double)loop_stalled_ms(router->loop) / 1000);
 	timer_set(router->loop, &router->tick, TICK_MS, tick);
 }
@@ -442,11 +444,12 @@ void router_take_apart(struct router *router)
 
 static void raise_descriptors(const struct router *router)
 {
-	uint64_t limit = listen_raise_descriptors();
+	bool tls = certificate_now(router);
+	uint64_t limit = listen_raise_descriptors(), wanted = (tls ? 3 : 2) * router->conf.limits.connections;
 
-	if (limit < 2 * router->conf.limits.connections)
-		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(2 * router->conf.limits.connections), "why",
-		         LOG_S("limits.connections tunnels need two each"));
+	if (limit < wanted)
+		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(wanted), "why",
+		         LOG_S(tls ? "limits.connections that speak TLS need three each" : "limits.connections tunnels need two each"));
 }
 
 static bool start_workers(struct router *router)
@@ -480,7 +483,8 @@ int router_run(struct router *router)
 	reload_on_signal(router);
 	signal(SIGPIPE, SIG_IGN);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
-	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",
+	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "tls",
+	         LOG_S(certificate_now(router) ? "yes" : "no"), "workers", LOG_U(router->nworkers), "store",
 	         LOG_S(registry_kind(router->registry)), "router", LOG_S(router->id));
 	router_begin(router);
 	loop_run(router->loop);

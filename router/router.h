@@ -14,6 +14,7 @@
 #include "router/conf.h"
 
 struct access;
+struct certificate;
 struct doubts;
 struct events;
 struct fleet;
@@ -51,6 +52,7 @@ struct router {
 	const char *advertise_url;
 	const char *const *hosts; /* Host names that are answered; NULL-terminated; {"*"}: any */
 	struct access *access;
+	struct certificate *certificate;
 	struct limits *limits;
 	struct loop *loop;       /* the keeper */
 	struct retire *retire;

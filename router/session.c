@@ -87,7 +87,7 @@ void session_begin(struct request *rq)
 
 	if (rq->let_in_by != TICKET_JOIN)
 		return;
-	bool secure = router->public_url && url_parse(router->public_url, &url, NULL) && url.tls;
+	bool secure = exchange_tls(rq->x) || (router->public_url && url_parse(router->public_url, &url, NULL) && url.tls);
 	struct str path = signal_path(rq), ticket = access_ticket(rq, TICKET_SESSION, rq->names[NAME_ROOM], str_of(rq->who), valid_ms);
 	exchange_add(rq->x, "Set-Cookie", str_of(arena_printf(request_arena(rq), COOKIE "=%.*s; Path=%.*s; Max-Age=%llu; HttpOnly; SameSite=Lax%s",
 	                                                      STR_ARG(ticket), STR_ARG(path), (unsigned long long)(valid_ms / 1000),

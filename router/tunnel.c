@@ -72,13 +72,13 @@ static void ended(void *arg, const struct tunnel_end *end)
 	free(carried);
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	struct carried *carried = arg;
 
 	*carried->promised = NULL;
 	worker_count_connection(carried->worker, &carried->from, true);
-	tunnel_join(carried->worker->tunnels, carried->peer, fd, extra, ended, carried);
+	tunnel_join(carried->worker->tunnels, carried->peer, client, extra, ended, carried);
 	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
 	if (atomic_load(&carried->worker->closing_tunnels))
 		worker_close_late_tunnel(carried->worker);

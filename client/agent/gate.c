@@ -208,14 +208,14 @@ static void tunnel_ended(void *arg, const struct tunnel_end *end)
 	free(carried);
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	struct carried *carried = arg;
 	struct gate *gate = carried->gate;
 
 	carried->passage->rising = NULL;
 	carried->passage = NULL;
-	struct tunnel *tunnel = tunnel_join(gate->tunnels, carried->peer, fd, extra, tunnel_ended, carried);
+	struct tunnel *tunnel = tunnel_join(gate->tunnels, carried->peer, client, extra, tunnel_ended, carried);
 	if (gate->closing && !carried->doomed)
 		tunnel_close(tunnel, gate->farewell_code, gate->farewell_reason);
 	else if (carried->doomed)

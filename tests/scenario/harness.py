@@ -155,14 +155,17 @@ class Router(Process):
     count = 0
     token = None
 
-    def __init__(self, directory, *sets, build=BUILD, env=None, token=None):
+    def __init__(self, directory, *sets, build=BUILD, env=None, token=None, tls=None):
+        """tls: a Certificate (certs.py) that the listeners speak TLS with."""
         Router.count += 1
         self.token = token
+        if tls:
+            sets = (f"tls.cert={tls.cert}", f"tls.key={tls.key}", *sets)
         sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *sets]
         argv = [build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
         super().__init__(f"usherd-{Router.count}", argv, directory, env)
         try:
-            self.url = "http://" + self.event("started")["listen"]
+            self.url = ("https://" if tls else "http://") + self.event("started")["listen"]
         except AssertionError:
             self.kill()  # nobody else knows of it yet
             raise
