@@ -88,6 +88,13 @@ static const struct access_rules *rules_of(const struct router *router)
 	return atomic_load(&router->access->rules);
 }
 
+const struct secret_keys *access_grant_keys(const struct router *router)
+{
+	const struct secret_keys *keys = &rules_of(router)->grants;
+
+	return keys->count ? keys : NULL;
+}
+
 /* -- what was verified lately ------------------------------------------------------------------------------------------------- */
 struct access_memory *access_memory_new(void)
 {

@@ -166,6 +166,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
 	{ "auth.keys", CONF_TEXT, AT(auth.keys), .def = "", .def_words = "none", .help = "file with {\"tokens\":[…],\"keys\":[…]}: hashes of tokens, and JSON Web Keys; mode 0600; read anew by SIGHUP" },
 	{ "auth.ticket_keys", CONF_TEXT, AT(auth.ticket_keys), .def = "", .def_words = "none; one router alone makes its own", .help = "file with keys for tickets and sessions, one a line (usherctl token secret makes one), the same at all routers: the first signs, all are accepted; mode 0600; read anew by SIGHUP" },
+	{ "auth.grant_keys", CONF_TEXT, AT(auth.grant_keys), .def = "", .def_words = "none: nodes are believed which rooms they were given", .help = "file with keys for grants, in the form of auth.ticket_keys, the same at all routers: nodes are called, and rooms restored from their reports, only with them; also without auth.mode; mode 0600; read anew by SIGHUP" },
 	{ "auth.audience", CONF_TEXT, AT(auth.audience), .def = "", .def_words = "none: tokens that name one are refused", .help = "what aud of a JWT must name", .shared = true },
 	{ "auth.issuer", CONF_TEXT, AT(auth.issuer), .def = "", .def_words = "any", .help = "what iss of a JWT must be", .shared = true },
 	{ "auth.session_ms", CONF_INT, AT(auth.session_ms), 60000, 30 * 24 * HOUR, .def = "43200000", .help = "how long the cookie of plain HTTP signaling lets its holder go on: a long working day" },

@@ -60,7 +60,7 @@ struct router_conf {
 	struct {
 		int mode;
 		bool allow_insecure;
-		const char *keys, *ticket_keys, *audience, *issuer;
+		const char *keys, *ticket_keys, *grant_keys, *audience, *issuer;
 		uint64_t session_ms, max_skew_ms, wrong_per_minute;
 	} auth;
 	struct {

@@ -23,6 +23,7 @@ struct errand {
 	struct errand *next, **at;
 	struct arena arena;
 	bool evicts; /* else opens again */
+	bool quiet;  /* nothing happened to the room */
 	struct sfu_room room;
 	struct sfu_answer answer;
 };
@@ -43,7 +44,7 @@ static void done(struct errand *e)
 		         LOG_S(e->room.node), "epoch", LOG_U(e->room.epoch));
 	else if (e->evicts)
 		evicted(e);
-	else
+	else if (!e->quiet)
 		events_emit(e->worker->router, &(struct event){ .type = EVENT_ROOM_REOPENED, .node = e->room.node, .room = e->room.room,
 		                                                .epoch = e->room.epoch });
 	*e->at = e->next;
@@ -100,6 +101,18 @@ void reopen_room(struct worker *worker, const char *node, const char *incarnatio
 	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
 
 	if (e && sfu_open(worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
+		done(e);
+}
+
+void bring_grant(struct worker *worker, const char *node, const char *incarnation, uint64_t registration, struct str room, uint64_t epoch)
+{
+	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
+
+	if (!e)
+		return;
+	e->quiet = true;
+	e->room.registration = registration;
+	if (sfu_open(worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
 		done(e);
 }
 

@@ -25,7 +25,7 @@
 	X(STORE_SECONDS, "usher_store_seconds", HISTOGRAM, NULL, NULL, "time a request waited for the store") \
 	X(LOOP_STALL, "usher_loop_stall_seconds", GAUGE, "thread", NULL, "longest turn of a loop in the last second") \
 	X(EVENTS, "usher_events_total", COUNTER, "type", NULL, "what GET /v1/events tells, by type") \
-	X(RECONCILED, "usher_reconciled_total", COUNTER, "what", NULL, "reported rooms: restored, evicted, foreign; ghost: opened again") \
+	X(RECONCILED, "usher_reconciled_total", COUNTER, "what", NULL, "reported rooms: restored, evicted, foreign, ungranted (no right grant: neither restored nor touched), renewed (the grant); ghost: opened again") \
 	X(CREDENTIALS, "usher_credentials_total", COUNTER, "outcome", NULL, "credentials judged: good, missing, invalid, limited (too many wrong ones), forbidden (without the scope, or bound to another room or node)") \
 	X(PARKED, "usher_parked", GAUGE, NULL, NULL, "requests that wait for time") \
 	X(LOG_DROPPED, "usher_log_dropped_total", GAUGE, NULL, NULL, "log lines dropped because the log could not be written")

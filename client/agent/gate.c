@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "base/tunnel.h"
 #include "base/wait.h"
+#include "base/wire/grant.h"
 #include "base/wire/limits.h"
 #include "client/agent/answer.h"
 #include "client/agent/conf.h"
@@ -49,7 +50,7 @@ struct passage { /* one request, in its exchange's arena */
 	struct gate *gate;
 	struct exchange *x;
 	struct passage *next, **at;
-	struct str room, rest;
+	struct str room, rest, grant;
 	uint64_t epoch;
 	bool websocket, entered, passed;
 	struct forward *forward;
@@ -94,7 +95,16 @@ static bool read_room(struct passage *p)
 	if (len <= 0 || !room_valid(name, (size_t)len))
 		return false;
 	p->room = (struct str){ name, (size_t)len };
+	p->grant = exchange_header(p->x, "X-Usher-Grant");
 	return parse_u64(exchange_header(p->x, "X-Usher-Epoch"), &p->epoch) && p->epoch && p->epoch <= EPOCH_MAX;
+}
+
+static bool granted(const struct passage *p)
+{
+	const struct gate_conf *conf = &p->gate->conf;
+	const struct known_grants *grants = rooms_grants(conf->rooms, p->room);
+
+	return !conf->demands_grants(conf->arg) || (grants && known_grants_match(grants, p->grant));
 }
 
 static bool admitted(const struct passage *p, struct refusal *out)
@@ -108,7 +118,8 @@ static bool admitted(const struct passage *p, struct refusal *out)
 	}
 	switch (rooms_admit(conf->rooms, p->room, p->epoch)) {
 	case ROOM_HELD:
-		return true;
+		*out = (struct refusal){ ERR_FORBIDDEN, "stale_grant", "X-Usher-Grant: not one of this room's; come through a router" };
+		return granted(p);
 	case ROOM_UNKNOWN:
 		*out = (struct refusal){ ERR_NOT_FOUND, "unknown_room", "this node does not hold the room" };
 		return false;
@@ -145,10 +156,10 @@ static const char *sfu_url(struct passage *p, const char *base)
 	                    path || p->rest.len ? "" : "/", query.at ? "?" : "", (int)query.len, query.at ? query.at : "");
 }
 
-/* What the router said of the request goes on to the SFU. */
+/* What the router said of the request goes on to the SFU, but for what opens the gate. */
 static bool said_by_router(struct str name)
 {
-	static const char *const names[] = { "X-Usher-Room", "X-Usher-Epoch", "X-Usher-Grant", "X-Forwarded-For", "X-Forwarded-Proto",
+	static const char *const names[] = { "X-Usher-Room", "X-Usher-Epoch", "X-Forwarded-For", "X-Forwarded-Proto",
 		                             "X-Forwarded-Host", "X-Request-Id" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)

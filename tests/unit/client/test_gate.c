@@ -27,7 +27,14 @@ static struct agent_conf settings;
 static struct peer sfu, clients;
 static struct arena arena;
 static const char *shut, *sfu_says; /* sfu_says NULL: it is silent */
+static const char *grant; /* that rooms are opened with; "": none, and none is demanded */
 static char signal_url[64], http_url[64], port[8];
+
+static bool demands(void *arg)
+{
+	(void)arg;
+	return *grant;
+}
 
 static const char *is_shut(void *arg)
 {
@@ -74,7 +81,7 @@ static void build_gate(void)
 		                   .body_ms = 10000, .idle_ms = 10000, .write_stall_ms = 10000 };
 	struct listen_conf listen = { .connections = 100, .connections_per_address = 100, .deal = deal };
 	struct gate_conf gate_conf = { .loop = loop, .http = http, .settings = &settings, .rooms = rooms, .signal_url = signal_url,
-		                       .http_url = http_url, .shut = is_shut };
+		                       .http_url = http_url, .shut = is_shut, .demands_grants = demands };
 	const char *why = NULL;
 
 	gate = gate_new(&gate_conf);
@@ -94,7 +101,7 @@ static void open_room(const char *name, uint64_t epoch)
 	struct adapter_opened opened;
 	struct wait w = { 0 };
 
-	ck_assert_int_eq(rooms_open(rooms, &open, &arena, &opened, &w), NEXT);
+	ck_assert_int_eq(rooms_open(rooms, &open, str_of(grant), &arena, &opened, &w), NEXT);
 }
 
 static void setup(void)
@@ -111,6 +118,7 @@ static void setup(void)
 	settings = (struct agent_conf){ .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000,
 		                        .stream_idle_ms = 20000, .tunnel_idle_ms = 60000, .connections = 10, .tunnel_buffer_bytes = 65536 };
 	shut = NULL;
+	grant = "";
 	sfu_says = "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nX-Usher-Refused: forged\r\nX-Other: y\r\nContent-Length: 2\r\n\r\nok";
 	http = http_new(loop, &conf);
 	rooms = rooms_new(&(struct rooms_conf){ loop, &fake_sfu.adapter, ended, NULL });
