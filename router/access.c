@@ -13,6 +13,7 @@
 #include "base/jwt.h"
 #include "base/log.h"
 #include "base/wait.h"
+#include "base/wire/offer.h"
 #include "router/access.h"
 #include "router/access_rules.h"
 #include "router/edge.h"
@@ -286,7 +287,7 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 		*why = "Authorization: must be one 'Bearer' and a token";
 		return bearer_of(rq, &text) ? token_rights(rq, text, out, why) : -ERR_UNAUTHORIZED;
 	}
-	if (route->tickets && session_ticket(rq, &text))
+	if (route->tickets && offer_ticket(rq->x, &text))
 		return ticket_rights(rq, text, TICKET_JOIN, SCOPE_JOIN, out, why);
 	if (!route->tickets || !session_cookie(rq, &text))
 		return -ERR_UNAUTHORIZED;

@@ -8,14 +8,19 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/wait.h"
+#include "health/fleet.h"
 #include "health/sfu.h"
 #include "registry/nodes.h"
 #include "router/errands.h"
 #include "router/events.h"
+#include "router/router.h"
 #include "router/worker.h"
 
 #define ERRANDS_MAX 1000
+#define READ_AGAIN_MS 100 /* a node that has just registered is soon in our view */
+#define READS_MAX 20
 
 struct errand {
 	struct wait wait;
@@ -23,7 +28,10 @@ struct errand {
 	struct errand *next, **at;
 	struct arena arena;
 	bool evicts; /* else opens again */
-	bool quiet;  /* nothing happened to the room */
+	bool grants; /* opens for the grant alone: nothing has happened to the room */
+	bool gate;
+	unsigned reads;
+	struct timer timer;
 	struct sfu_room room;
 	struct sfu_answer answer;
 };
@@ -39,14 +47,17 @@ static void done(struct errand *e)
 {
 	bool confirmed = e->answer.verdict == SFU_DONE;
 
-	if (!confirmed)
+	if (!confirmed && e->grants)
+		log_debug("grant_failed", "room", LOG_B(e->room.room.at, e->room.room.len), "node", LOG_S(e->room.node));
+	else if (!confirmed)
 		log_info(e->evicts ? "evict_failed" : "reopen_failed", "room", LOG_B(e->room.room.at, e->room.room.len), "node",
 		         LOG_S(e->room.node), "epoch", LOG_U(e->room.epoch));
 	else if (e->evicts)
 		evicted(e);
-	else if (!e->quiet)
+	else if (!e->grants)
 		events_emit(e->worker->router, &(struct event){ .type = EVENT_ROOM_REOPENED, .node = e->room.node, .room = e->room.room,
 		                                                .epoch = e->room.epoch });
+	timer_clear(e->worker->loop, &e->timer);
 	*e->at = e->next;
 	if (e->next)
 		e->next->at = e->at;
@@ -104,16 +115,31 @@ void reopen_room(struct worker *worker, const char *node, const char *incarnatio
 		done(e);
 }
 
-void bring_grant(struct worker *worker, const char *node, const char *incarnation, uint64_t registration, struct str room, uint64_t epoch)
+static void find_and_open(struct timer *timer)
+{
+	struct errand *e = container_of(timer, struct errand, timer);
+	const struct node *node = fleet_find(e->worker->router->fleet, e->room.node);
+
+	if (!node || node->record.registration < e->room.registration) {
+		if (++e->reads == READS_MAX)
+			done(e);
+		else
+			timer_set(e->worker->loop, timer, READ_AGAIN_MS, find_and_open);
+	} else if ((e->gate && node->info.fences != FENCES_GATE) || sfu_open(e->worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT) {
+		done(e);
+	}
+}
+
+void bring_grant(struct worker *worker, const char *node, const char *incarnation, uint64_t registration, bool gate, struct str room, uint64_t epoch)
 {
 	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
 
 	if (!e)
 		return;
-	e->quiet = true;
+	e->grants = true;
+	e->gate = gate;
 	e->room.registration = registration;
-	if (sfu_open(worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
-		done(e);
+	find_and_open(&e->timer);
 }
 
 void errands_drop(struct worker *worker)

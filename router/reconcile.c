@@ -145,13 +145,12 @@ static enum grant_worth worth_of(struct request *rq, const struct reported_room 
 	return grants_judge(rq->worker->router, &room, reported->grant);
 }
 
-/* Others than agents may never tell any. One that has registered since we read of it may be reached elsewhere by now. */
-static bool takes_grants(struct request *rq, enum grant_worth worth)
+/* Others than those with a gate may never tell any. */
+static bool never_tells(const struct request *rq)
 {
 	const struct node *node = fleet_find(rq->worker->router->fleet, node_of(rq));
 
-	return node && node->record.registration == ((const struct heartbeat_body *)rq->body)->registration &&
-	       (worth == GRANT_OLD || node->info.fences == FENCES_GATE);
+	return node && node->record.registration == ((const struct heartbeat_body *)rq->body)->registration && node->info.fences != FENCES_GATE;
 }
 
 static void renew_grant(struct request *rq, const struct reported_room *reported)
@@ -160,10 +159,10 @@ static void renew_grant(struct request *rq, const struct reported_room *reported
 	const struct heartbeat_body *body = rq->body;
 	enum grant_worth worth = worth_of(rq, reported);
 
-	if (worth == GRANT_RIGHT || hb->nrenewed == GRANTS_RENEWED_MAX || !takes_grants(rq, worth))
+	if (worth == GRANT_RIGHT || (worth == GRANT_WRONG && never_tells(rq)) || hb->nrenewed == GRANTS_RENEWED_MAX)
 		return;
 	hb->nrenewed++;
-	bring_grant(rq->worker, node_of(rq), body->incarnation, body->registration, str_of(reported->room), reported->epoch);
+	bring_grant(rq->worker, node_of(rq), body->incarnation, body->registration, worth == GRANT_WRONG, str_of(reported->room), reported->epoch);
 }
 
 /* Nobody can show that usher gave it the room: perhaps nobody did. */

@@ -46,16 +46,6 @@ static void signal_leave(struct request *rq)
 	carried_drop(sg->carried);
 }
 
-static bool has_one(const struct request *rq, const char *name)
-{
-	size_t n, found = 0;
-	const struct header *headers = exchange_headers(rq->x, &n);
-
-	for (size_t i = 0; i < n; i++)
-		found += str_is_nocase(headers[i].name, name);
-	return found == 1;
-}
-
 static int begin(struct request *rq)
 {
 	struct signaling *sg = rq->state;
@@ -65,7 +55,7 @@ static int begin(struct request *rq)
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
 	if (sg->websocket && exchange_has_body(rq->x))
 		return request_fail(rq, ERR_BAD_REQUEST, "a WebSocket handshake has no body");
-	if (sg->websocket && (!has_one(rq, "Sec-WebSocket-Key") || !has_one(rq, "Sec-WebSocket-Version")))
+	if (sg->websocket && !forward_handshake_whole(rq->x))
 		return request_fail(rq, ERR_BAD_REQUEST, "Sec-WebSocket-Key, Sec-WebSocket-Version: exactly one of each");
 	resolve_begin(rq, true, enter_node);
 	rq->leave = signal_leave;
@@ -137,15 +127,9 @@ static void add(struct header *headers, size_t *n, const char *name, struct str 
 	headers[(*n)++] = (struct header){ str_of(name), value };
 }
 
-/* What showed us who it is would let a node ask as that one; a Referer may have the ticket in its query. */
-static bool is_for_nodes(struct str name)
-{
-	return forward_standard_header(name) && !str_is_nocase(name, "Authorization") && !str_is_nocase(name, "Referer");
-}
-
 bool (*signal_passes(const struct request *rq))(struct str)
 {
-	return rq->worker->router->conf.auth.mode == AUTH_NONE ? forward_standard_header : is_for_nodes;
+	return rq->worker->router->conf.auth.mode == AUTH_NONE ? forward_standard_header : forward_nameless_header;
 }
 
 void signal_headers(struct request *rq, struct header *headers, size_t *n)

@@ -2,22 +2,23 @@
 """Grants: who can show that usher gave a node a room, at the gate, in reports after a loss of all data, on calls; and while keys change.
 What is signed is computed here once more, by another library."""
 import asyncio
-import concurrent.futures
+import base64
 import hashlib
 import hmac
 import json
 import os
 import signal
 import threading
+import time
 import urllib.parse
 
 import pytest
 import websockets
 
-from harness import FakeNode, call, until
+from harness import FakeNode, call, free_port, until
 from janus_server import start_janus
 from test_access import b64, write_secret
-from test_gate import BUSY, SHORT, UPGRADE, control_of, rooms_at
+from test_gate import SHORT, UPGRADE, control_of
 from test_one_owner import owner
 from test_restore import SETS, Holder, asked, is_whole
 from test_tunnel import gate_of, signal_url
@@ -270,3 +271,243 @@ def test_a_call_without_the_key_of_the_routers_is_refused(stage, keys):
     assert call("GET", f"{base}/health").status == 200
     assert list(calls({"X-Usher-Call-Key": right})) == [200, 200, 204]
     assert router.delete(f"/v1/rooms/r?epoch={epoch}").status == 204
+
+
+# -- as time goes by ---------------------------------------------------------------------------------------------------------
+class Asking:
+    """Requests with bodies and without, and joins, at all routers until it ends. What failed is kept."""
+
+    def __init__(self, routers, rooms):
+        self.routers, self.rooms, self.failed, self.asked, self.over = routers, rooms, [], 0, threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(router,), daemon=True) for router in routers]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, router):
+        while not self.over.is_set():
+            room = self.rooms[self.asked % len(self.rooms)]
+            path = f"/v1/rooms/{room}/signal"
+            for answer in (router.get(path), router.post(path, {"a": "body"}), router.join(room), router.join(f"new-{router.name}-{self.asked % 5}")):
+                self.asked += 1
+                if answer.status != 200:
+                    self.failed.append(answer)
+
+    def since(self, n):
+        return self.asked > n
+
+    def end(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_keys_change_in_three_steps_and_nobody_is_refused(stage, tmp_path):
+    redis, old, new = stage.redis(), os.urandom(32), os.urandom(32)
+    files = [Keys(tmp_path, name=f"{i}.keys") for i in range(2)]
+    for file in files:
+        file.write(old)
+    routers = [stage.router(f"registry.url={redis.url}", file.setting, "nodes.heartbeat_ms=200", "nodes.lease_ms=5000") for file in files]
+    stage.agent("n1", routers), stage.agent("n2", routers[::-1])
+    for router in routers:
+        router.wait_placeable("n1", "n2")
+    rooms = {f"r{i}": owner(routers[i % 2].join(f"r{i}")) for i in range(6)}
+
+    def by_new(room):
+        name, epoch = rooms[room]
+        node = routers[0].node(name)
+        return knock(node["signal_url"], room, epoch, grant(new, room, name, node["incarnation"], epoch)) == (200, None)
+
+    def steps(asking):
+        for step in ((old, new), (new, old), (new,)):
+            for file, router in zip(files, routers):
+                file.write(*step)
+                reloads, asked = len(router.events("reloaded")), asking.asked
+                router.signal(signal.SIGHUP)
+                until("it has read them", lambda: len(router.events("reloaded")) > reloads)
+                until("both go on", lambda: asking.asked > asked + 20)
+            if step == (new, old):
+                until("every room has a grant by the new key", lambda: all(by_new(room) for room in rooms), 40)
+
+    async def run():
+        sockets = [await websockets.connect(signal_url(routers[i % 2], room)) for i, room in enumerate(rooms)]
+        asking = Asking(routers, list(rooms))
+        await asyncio.to_thread(steps, asking)
+        await asyncio.to_thread(asking.end)
+        for i, ws in enumerate(sockets):
+            await ws.send(f"still here {i}")
+            assert await ws.recv() == f"still here {i}"
+            await ws.close()
+        return asking
+    asking = asyncio.run(run())
+    assert asking.failed == [] and asking.asked > 100
+    assert not any(router.events("gate_refused") or router.events("open_failed") for router in routers)
+    assert {room: owner(routers[0].join(room)) for room in rooms} == rooms
+    # What is told now is by the new key: a loss of all data brings every room back.
+    redis.client().flushall()
+    until("every room is back", lambda: asked(routers[0], rooms) == rooms, 20)
+
+
+def test_janus_rooms_that_an_agent_finds_again_get_their_grants(stage, keys):
+    """Whoever comes first: the participant's request or the report."""
+    router = stage.router(keys.setting, *SHORT)
+    conf, _ = start_janus(stage, "janus")
+    agent = stage.agent("n1", [router], *conf.settings(), adapter="janus")
+    router.wait_placeable("n1")
+    epochs = {room: owner(router.join(room))[1] for room in ("a", "b", "c")}
+    before = router.node("n1")["registration"]
+    agent.kill()
+    stage.agent("n1", [router], *conf.settings(), adapter="janus").event("room_found")
+    until("it has registered again", lambda: (router.node("n1") or {}).get("registration", 0) > before)
+    router.wait_placeable("n1")
+    node, gate = router.node("n1"), gate_of(router, "n1")
+    for room, epoch in epochs.items():
+        assert knock(gate, room, epoch)[1] == "stale_grant"
+    assert router.get("/v1/rooms/c/signal/info").status == 200
+    assert knock(gate, "c", epochs["c"], keys.of(node, "c", epochs["c"]))[1] is None
+
+    def known(room):
+        return knock(gate, room, epochs[room], keys.of(node, room, epochs[room]))[1] is None
+    until("nobody asked for these", lambda: known("a") and known("b"), 30)
+    assert reconciled(router, "renewed") >= 1
+    assert {room: owner(router.join(room))[1] for room in epochs} == epochs
+
+
+# -- direct -------------------------------------------------------------------------------------------------------------------
+def direct_ticket(right, room, epoch, ends_ms, holder=""):
+    """As a router makes them, but by one key."""
+    room, holder = room.encode(), holder.encode()
+    said = b"\x01d" + ends_ms.to_bytes(8, "big") + epoch.to_bytes(8, "big") + len(room).to_bytes(2, "big") + room + len(holder).to_bytes(2, "big") + holder
+    return b64(said + hmac.new(right.encode(), said, hashlib.sha256).digest()[:16])
+
+
+def in_ms(ms):
+    return int(time.time() * 1000) + ms
+
+
+@pytest.fixture
+def door(stage, keys):
+    """A gate that participants reach: here its own address stands for the proxy with TLS in front."""
+    router = stage.router(keys.setting)
+    port = free_port()
+    agent = stage.agent("n1", [router], f"agent.listen=127.0.0.1:{port}", f"agent.advertise_url=ws://localhost:{port}/signal?v=1",
+                        "agent.origins=https://app.example.com")
+    router.wait_placeable("n1")
+    return router, agent
+
+
+def wish_direct(router, room, **more):
+    signal = router.join(room, {"mode": "direct", **more}).json()["signal"]
+    assert signal["expires_in_ms"] == 60000
+    return signal["mode"], signal["url"]
+
+
+def handshake(url, headers=None):
+    """(status, code) of a WebSocket handshake."""
+    answer = call("GET", url.replace("ws://", "http://").replace("localhost", "127.0.0.1"), headers={**UPGRADE, **(headers or {})})
+    return answer.status, answer.code() if answer.status >= 400 else None
+
+
+def test_a_direct_join_goes_to_the_gate_and_not_through_a_router(door):
+    router, agent = door
+    mode, url = wish_direct(router, "a%20room", participant="ann")
+    assert mode == "direct" and url.startswith("ws://localhost:") and "/signal?v=1&ticket=" in url
+    ticket = url.split("ticket=")[1]
+
+    async def run():
+        async with websockets.connect(url, subprotocols=["janus-protocol"], origin="https://app.example.com") as ws:
+            assert ws.subprotocol == "janus-protocol"
+            await ws.send("x" * 70000)
+            assert await ws.recv() == "x" * 70000
+            async with websockets.connect(url.split("?")[0], subprotocols=[f"usher.ticket.{ticket}"]) as other:
+                assert other.subprotocol == f"usher.ticket.{ticket}", "a browser insists that one of those offered is taken"
+                await other.send("y")
+                assert await other.recv() == "y"
+                await asyncio.to_thread(until, "both count as its participants", lambda: router.get("/v1/rooms/a%20room").json()["participants"] == 2)
+    asyncio.run(run())
+    assert router.metric("usher_tunnels") == 0
+    assert ticket not in agent.log.read_text() and ticket not in router.log.read_text()
+    direct = agent.event("direct")
+    assert (direct["room"], direct["holder"]) == ("a room", "ann")
+
+
+def test_what_a_direct_ticket_does_not_open(door, keys):
+    router, agent = door
+    _, url = wish_direct(router, "r")
+    base, ticket = url.split("ticket=")
+    node, epoch = router.node("n1"), router.join("r").json()["epoch"]
+    right = keys.of(node, "r", epoch)
+    assert handshake(url)[0] == 101
+    assert handshake(base + "ticket=" + direct_ticket(right, "r", epoch, in_ms(5000)))[0] == 101, "made here as it is made there"
+    _, other = owner(router.join("other"))
+    shut = {
+        "expired": direct_ticket(right, "r", epoch, in_ms(-1)),
+        "another room": direct_ticket(right, "other", other, in_ms(5000)),
+        "no such room": direct_ticket(right, "none", epoch, in_ms(5000)),
+        "another epoch": direct_ticket(right, "r", epoch + 1, in_ms(5000)),
+        "another epoch, signed for it": direct_ticket(keys.of(node, "r", epoch + 1), "r", epoch + 1, in_ms(5000)),
+        "another node's grant": direct_ticket(keys.of({**node, "id": "n2"}, "r", epoch), "r", epoch, in_ms(5000)),
+        "another process's grant": direct_ticket(keys.of({**node, "incarnation": "x"}, "r", epoch), "r", epoch, in_ms(5000)),
+        "signed by nothing": direct_ticket("", "r", epoch, in_ms(5000)), "the grant itself": right, "empty": "", "no text": "*" * 100,
+        "too long": ticket + "A" * 1000, "no tag": ticket[:-22], "a ticket of the router's": "AWo" + "A" * 60,
+    }
+    for what, text in shut.items():
+        assert handshake(base + "ticket=" + text) == (401, "unauthorized"), what
+        assert handshake(base + "ticket=" + text, {"X-Usher-Room": "r", "X-Usher-Epoch": str(epoch)}) == (401, "unauthorized"), what
+    for i in range(len(ticket)):
+        assert handshake(f"{base}ticket={ticket[:i]}{'A' if ticket[i] != 'A' else 'B'}{ticket[i + 1:]}")[0] == 401, i
+    assert handshake(url, {"Origin": "https://evil.example"}) == (403, "forbidden")
+    assert handshake(url.replace("/signal", "/signal/../x")) == (400, "bad_request")
+    plain = call("GET", url.replace("ws://localhost", "http://127.0.0.1"))
+    assert plain.code() == "bad_request" and "WebSocket" in plain.json()["detail"]
+    no_key = {name: value for name, value in UPGRADE.items() if name != "Sec-WebSocket-Key"}
+    assert call("GET", url.replace("ws://localhost", "http://127.0.0.1"), headers=no_key).code() == "bad_request"
+
+
+@pytest.mark.parametrize("how", ["no keys", "no public URL", "no gate", "not for WebSockets"])
+def test_where_it_cannot_be_direct_the_answer_says_proxy(stage, keys, how):
+    router = stage.router(*([] if how == "no keys" else [keys.setting]))
+    url = "https://sfu.example.com/signal" if how == "not for WebSockets" else "wss://sfu.example.com/signal"
+    sets = [] if how == "no public URL" else [f"agent.advertise_url={url}"]
+    stage.agent("n1", [router], *sets, *(["agent.gate=false"] if how == "no gate" else []))
+    router.wait_placeable("n1")
+    mode, url = wish_direct(router, "r")
+    assert mode == "proxy" and url.startswith(f"ws://{router.url[7:]}/v1/rooms/r/signal")
+
+
+def test_a_direct_ticket_ends_with_the_room_and_with_the_lease(stage, keys):
+    router = stage.router(keys.setting, *SHORT)
+    for name in ("n1", "n2"):
+        port = free_port()
+        stage.agent(name, [router], f"agent.listen=127.0.0.1:{port}", f"agent.advertise_url=ws://127.0.0.1:{port}/signal")
+    router.wait_placeable("n1", "n2")
+    _, first = wish_direct(router, "r")
+    name, epoch = owner(router.join("r"))
+    assert handshake(first)[0] == 101
+    assert router.post("/v1/rooms/r/move", {}).status == 202
+    until("it has moved", lambda: owner(router.join("r"))[0] != name)
+    assert handshake(first) == (401, "unauthorized")
+    _, second = wish_direct(router, "r")
+    assert second.split("?")[0] != first.split("?")[0] and handshake(second)[0] == 101
+    epoch = owner(router.join("r"))[1]
+    assert router.delete(f"/v1/rooms/r?epoch={epoch}").status == 204
+    assert handshake(second) == (401, "unauthorized")
+    _, third = wish_direct(router, "r")
+    assert handshake(third)[0] == 101
+    router.kill()
+    until("the lease is over", lambda: handshake(third) == (503, "owner_lost"), 10)
+
+
+def test_a_direct_ticket_is_good_while_keys_change(stage, tmp_path):
+    """The router may sign by the new key while the gate has the room's grant by the old one: so there is a tag by each."""
+    keys, old, new = Keys(tmp_path), os.urandom(32), os.urandom(32)
+    keys.write(new, old)
+    router = stage.router(keys.setting)
+    stage.agent("n1", [router], "agent.advertise_url=wss://sfu.example.com/signal")
+    router.wait_placeable("n1")
+    _, url = wish_direct(router, "r")
+    text = url.split("ticket=")[1]
+    ticket = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    epoch, gate = router.join("r").json()["epoch"], gate_of(router, "n1")
+    said, tags = ticket[:-32], (ticket[-32:-16], ticket[-16:])
+    assert tags == tuple(hmac.new(keys.of(router.node("n1"), "r", epoch, by).encode(), said, hashlib.sha256).digest()[:16] for by in range(2))
+    assert [handshake(f"{gate}?ticket={b64(said + tag)}")[0] for tag in (b"".join(tags), b"x" * 16 + tags[0], tags[1])] == [101, 101, 401]

@@ -122,6 +122,48 @@ START_TEST(changes_digest_and_what_closed)
 }
 END_TEST
 
+START_TEST(a_room_is_told_with_its_grant)
+{
+	play_start_admitted(1);
+	usher_node_room_set(node, "a", 5, 1);
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 5, "AAECAwQFBgcICQoLDA0ODw,AAECAwQFBgcICQoLDA0OEA"), 0);
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"changed\":[{\"room\":\"a\",\"epoch\":5,\"participants\":1,\"grant\":\"AAECAwQFBgcICQoLDA0ODw\"}]");
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 4, "AAECAwQFBgcICQoLDA0ODw"), -1);
+	ck_assert_int_eq(usher_node_room_grant(node, "b", 5, "AAECAwQFBgcICQoLDA0ODw"), -1);
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 5, "short"), -1);
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 5, NULL), -1);
+	usher_node_room_set(node, "a", 5, 2);
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"participants\":2,\"grant\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+	usher_node_room_set(node, "a", 6, 2); /* another room */
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"epoch\":6,\"participants\":2}");
+}
+END_TEST
+
+START_TEST(calls_are_allowed_by_the_last_two_keys_that_answers_had)
+{
+	static const char *const keys[] = { "AAECAwQFBgcICQoLDA0ODw", "AAECAwQFBgcICQoLDA0OEA", "AAECAwQFBgcICQoLDA0OEQ" };
+
+	play_start_admitted(1);
+	ck_assert(!usher_node_demands_grants(node) && usher_node_call_allowed(node, NULL) && usher_node_call_allowed(node, "any"));
+	for (size_t i = 0; i < 3; i++) {
+		routers[0].call_key = keys[i];
+		play_round();
+	}
+	ck_assert(usher_node_demands_grants(node));
+	ck_assert(!usher_node_call_allowed(node, NULL) && !usher_node_call_allowed(node, "") && !usher_node_call_allowed(node, keys[0]));
+	ck_assert(usher_node_call_allowed(node, keys[1]) && usher_node_call_allowed(node, "x, AAECAwQFBgcICQoLDA0OEQ"));
+	routers[0].degraded = true;
+	play_round();
+	ck_assert(usher_node_call_allowed(node, keys[1])); /* the same one again is no other */
+	routers[0].call_key = NULL;
+	play_round();
+	ck_assert(!usher_node_demands_grants(node) && usher_node_call_allowed(node, NULL));
+}
+END_TEST
+
 START_TEST(held_again_is_not_closed)
 {
 	play_start_admitted(1);
@@ -777,6 +819,8 @@ int main(void)
 	tcase_add_test(all, an_answer_says_whether_the_node_drains);
 	tcase_add_test(all, a_report_is_told_at_once);
 	tcase_add_test(all, changes_digest_and_what_closed);
+	tcase_add_test(all, a_room_is_told_with_its_grant);
+	tcase_add_test(all, calls_are_allowed_by_the_last_two_keys_that_answers_had);
 	tcase_add_test(all, held_again_is_not_closed);
 	tcase_add_test(all, unchanged_rooms_are_told_again_in_turn);
 	tcase_add_test(all, long_lists_go_in_parts);
