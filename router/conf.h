@@ -59,7 +59,7 @@ struct router_conf {
 	} log;
 	struct {
 		int mode;
-		bool allow_insecure;
+		bool allow_insecure, demand_grants;
 		const char *keys, *ticket_keys, *grant_keys, *audience, *issuer;
 		uint64_t session_ms, max_skew_ms, wrong_per_minute;
 	} auth;

@@ -18,6 +18,11 @@ bool grants_on(const struct router *router)
 	return access_grant_keys(router) != NULL;
 }
 
+bool grants_demanded(const struct router *router)
+{
+	return router->conf.auth.demand_grants && grants_on(router);
+}
+
 void grants_prove(void *arg, const struct sfu_room *room, struct sfu_proof *out)
 {
 	const struct secret_keys *keys = access_grant_keys(arg);
@@ -54,7 +59,7 @@ void grants_write_call_key(const struct router *router, const char *node, const 
 	const struct secret_keys *keys = access_grant_keys(router);
 	char text[GRANT_MAX];
 
-	if (!keys)
+	if (!keys || !grants_demanded(router))
 		return;
 	call_key_write(secret_key_of(keys, 0), node, incarnation, text);
 	json_str(json, "call_key", text);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this router shows nodes, and what it believes of them, by the keys of auth.grant_keys. Nothing is stored: whoever has the keys
- * computes the same. Without keys nothing is shown and all is believed.
+ * computes the same. Without keys nothing is shown and all is believed; without auth.demand_grants they are shown, and all is believed.
  */
 #pragma once
 
@@ -16,7 +16,8 @@ struct room;
 struct sfu_proof;
 struct sfu_room;
 
-bool grants_on(const struct router *);
+bool grants_on(const struct router *);       /* there are keys */
+bool grants_demanded(const struct router *); /* … and whoever has no grant is refused */
 /* Of each call to a node; the arg is the router. Fits struct sfu_conf. */
 void grants_prove(void *router, const struct sfu_room *, struct sfu_proof *out);
 /* X-Usher-Grant of a participant's request: by each key, as the node may have been given any. In the arena; empty: none. */

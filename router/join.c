@@ -188,7 +188,7 @@ static bool goes_direct(const struct request *rq, const struct node *node)
 	const struct join_body *body = rq->body;
 	struct url url;
 
-	return body && body->mode == MODE_DIRECT && grants_on(rq->worker->router) && node->info.fences == FENCES_GATE &&
+	return body && body->mode == MODE_DIRECT && grants_demanded(rq->worker->router) && node->info.fences == FENCES_GATE &&
 	       node->info.public_signal_url && url_parse(node->info.public_signal_url, &url, NULL) && url.websocket;
 }
 

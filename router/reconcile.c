@@ -145,6 +145,11 @@ static enum grant_worth worth_of(struct request *rq, const struct reported_room 
 	return grants_judge(rq->worker->router, &room, reported->grant);
 }
 
+static bool is_doubtful(struct request *rq, const struct reported_room *reported)
+{
+	return grants_demanded(rq->worker->router) && worth_of(rq, reported) == GRANT_WRONG;
+}
+
 /* Others than those with a gate may never tell any. */
 static bool never_tells(const struct request *rq)
 {
@@ -195,7 +200,7 @@ static void judge_room(struct request *rq, struct reported_room *reported, const
 		hb->conflicts[hb->nconflicts++] = reported;
 	} else if (reported->epoch <= (known ? record->epoch : record->ended_epoch)) {
 		note_eviction(rq, reported, record);
-	} else if (worth_of(rq, reported) == GRANT_WRONG) {
+	} else if (is_doubtful(rq, reported)) {
 		++*foreign;
 		note_ungranted(rq);
 	} else {
@@ -280,7 +285,7 @@ int confirmed_conflicts(struct request *rq)
 	for (size_t i = 0; i < hb->nconflicts; i++) {
 		if (whole)
 			refuse_conflict(rq, hb->conflicts[i]);
-		else if (worth_of(rq, hb->conflicts[i]) == GRANT_WRONG)
+		else if (is_doubtful(rq, hb->conflicts[i]))
 			note_ungranted(rq);
 		else
 			note_lost(rq, hb->conflicts[i], true);
@@ -486,7 +491,7 @@ void take_hearsay(struct request *rq)
 		struct str name = str_of(rooms[i].room);
 		struct room known, told = { .state = ROOM_OPEN, .source = FROM_REPORT, .epoch = rooms[i].epoch,
 			                    .registration = body->registration, .hints = HINTS_LOST };
-		if (!rooms[i].epoch || worth_of(rq, &rooms[i]) == GRANT_WRONG || (table_find(table, name, &known) != TABLE_MISS && !yields(rq, &known, rooms[i].epoch)))
+		if (!rooms[i].epoch || is_doubtful(rq, &rooms[i]) || (table_find(table, name, &known) != TABLE_MISS && !yields(rq, &known, rooms[i].epoch)))
 			continue;
 		memcpy(told.node, node_of(rq), rq->names[NAME_NODE].len);
 		memcpy(told.incarnation, body->incarnation, strlen(body->incarnation));

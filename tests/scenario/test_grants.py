@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import types
 import urllib.parse
 
 import pytest
@@ -370,6 +371,50 @@ def test_janus_rooms_that_an_agent_finds_again_get_their_grants(stage, keys):
     until("nobody asked for these", lambda: known("a") and known("b"), 30)
     assert reconciled(router, "renewed") >= 1
     assert {room: owner(router.join(room))[1] for room in epochs} == epochs
+
+
+def test_routers_get_their_keys_one_after_another(stage, keys):
+    """Until auth.demand_grants nobody misses them; from then on who has none is refused, and that is nobody."""
+    redis = stage.redis()
+    without, shows = stage.router(f"registry.url={redis.url}"), stage.router(f"registry.url={redis.url}", keys.setting, "auth.demand_grants=false")
+    third = free_port()
+    agent = stage.agent("n1", [shows, without, types.SimpleNamespace(url=f"http://127.0.0.1:{third}")])
+    for router in (without, shows):
+        router.wait_placeable("n1")
+    rooms = {room: owner(router.join(room)) for room, router in (("a", without), ("b", shows), ("c", without))}
+    for router in (without, shows):
+        for room in rooms:
+            assert router.get(f"/v1/rooms/{room}/signal").status == 200
+    node, gate = shows.node("n1"), gate_of(shows, "n1")
+    for room, (_, epoch) in rooms.items():
+        assert knock(gate, room, epoch) == (200, None)
+    until("those that were opened without a grant have one", lambda: reconciled(shows, "renewed") >= 2, 30)
+    assert call("GET", f"{control_of(agent)}/rooms").status == 200
+    assert wish_direct(shows, "a")[0] == "proxy"
+    demands = stage.router(f"registry.url={redis.url}", keys.setting, f"server.listen=127.0.0.1:{third}")
+    without.kill(), shows.kill()
+    until("the agent has heard of it", lambda: call("GET", f"{control_of(agent)}/rooms").status == 403)
+    demands.wait_placeable("n1")
+    for room, (name, epoch) in rooms.items():
+        assert knock(gate, room, epoch) == (403, "stale_grant")
+        assert knock(gate, room, epoch, keys.of(node, room, epoch)) == (200, None)
+        assert demands.post(f"/v1/rooms/{room}/signal", {"a": "body"}).status == 200
+    assert not demands.events("gate_refused")
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_keys_in_force(stage, keys):
+    router = stage.router(keys.setting)
+    stage.agent("n1", [router])
+    router.wait_placeable("n1")
+    _, epoch = owner(router.join("r"))
+    old = list(keys.keys)
+    write_secret(keys.path, "nonsense\n")
+    router.signal(signal.SIGHUP)
+    assert "auth.grant_keys" in router.event("reload_failed")["why"]
+    assert router.get("/v1/rooms/r/signal").status == 200 and owner(router.join("other"))
+    assert knock(gate_of(router, "n1"), "r", epoch, grant(old[0], "r", "n1", router.node("n1")["incarnation"], epoch)) == (200, None)
+    text = router.log.read_text()
+    assert not any(b64(key) in text for key in old) and keys.of(router.node("n1"), "r", epoch) not in text
 
 
 # -- direct -------------------------------------------------------------------------------------------------------------------
