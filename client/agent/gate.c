@@ -318,7 +318,7 @@ static void given(void *arg, int fd, struct str extra)
 static struct carried *carried_new(struct passage *p)
 {
 	struct carried *carried = calloc(1, sizeof(*carried) + p->room.len);
-	struct str id = exchange_header(p->x, "X-Request-Id");
+	struct str id = p->direct ? STR("") : exchange_header(p->x, "X-Request-Id");
 
 	if (!carried)
 		abort();

@@ -192,11 +192,9 @@ static int opened(struct room *room, const struct job *job, int err)
 {
 	bool late = !err && evicted_before(room, job->open.epoch); /* an eviction is next in the queue: it ends the room again */
 
-	if (!err) {
+	if (!err)
 		hold(room, job->open.epoch, room->epoch == job->open.epoch ? room->participants : 0);
-		if (known_grants_add(&room->grants, str_of(job->grant)))
-			tell(room);
-	} else if (err != -ERR_STALE_EPOCH && job->open.fresh && room->epoch != job->open.epoch)
+	else if (err != -ERR_STALE_EPOCH && job->open.fresh && room->epoch != job->open.epoch)
 		refuse_upto(room, job->open.epoch); /* a new room goes elsewhere: should a hung SFU do it in the end, a poll finds it and ends it */
 	return late ? -ERR_STALE_EPOCH : err;
 }
@@ -226,6 +224,8 @@ static struct job *pop(struct room *room)
 static int conclude(struct room *room, struct job *job, int err)
 {
 	err = job->evicts ? evicted(room, job, err) : opened(room, job, err);
+	if (!err && !job->evicts && known_grants_add(&room->grants, str_of(job->grant)))
+		tell(room);
 	if (!err && job->out && job->opened.hints.len) {
 		struct str hints = job->opened.hints;
 		job->out->hints = (struct str){ arena_copy(job->out_arena, hints.at, hints.len), hints.len };
