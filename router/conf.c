@@ -148,7 +148,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "tunnel.idle_ms", CONF_INT, AT(tunnel.idle_ms), 1000, 24 * HOUR, .def = "120000", .help = "a tunnel without a byte either way for so long is closed; clients ping more often" },
 
 	{ "limits.body_bytes", CONF_INT, AT(limits.body_bytes), 1024, 1e9, .def = "65536", .help = "largest body of usher's own requests" },
-	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms of 256 bytes fit" },
+	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms with names of 150 bytes and their grants fit; agents send up to 768 KiB" },
 	{ "limits.header_bytes", CONF_INT, AT(limits.header_bytes), 1024, 1048576, .def = "16384", .help = "largest head of a request" },
 	{ "limits.headers", CONF_INT, AT(limits.headers), 8, 1000, .def = "64", .help = "most header lines of a request" },
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },

@@ -16,7 +16,7 @@
 
 #define ROUTERS_MAX 32
 #define ANSWER_MAX (4u << 20)
-#define BEAT_BYTES_MAX (512u << 10) /* routers take limits.heartbeat_bytes, 1 MiB; names have up to 256 bytes */
+#define BEAT_BYTES_MAX (768u << 10) /* routers take limits.heartbeat_bytes, 1 MiB; names have up to 256 bytes */
 
 /* One router: configured, or told by another's answer. */
 struct router_link {

@@ -7,7 +7,7 @@
 #include "client/lib/node.h"
 
 #define LIST_MAX 100000
-#define PART_BYTES_MAX (384u << 10) /* and one room: the heartbeat around it stays under BEAT_BYTES_MAX */
+#define PART_BYTES_MAX (640u << 10) /* 4,096 rooms of 70 bytes with grants; the heartbeat around it stays under BEAT_BYTES_MAX */
 
 /* -- out ---------------------------------------------------------------------------------------------------------------------- */
 static void text(struct json_out *json, const char *name, const char *value)

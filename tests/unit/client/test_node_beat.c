@@ -215,6 +215,21 @@ static void set_rooms(size_t n, size_t name_bytes)
 	}
 }
 
+/* Only a list in one part shows what is not held any more. */
+START_TEST(as_many_rooms_as_one_part_may_have_go_in_one_with_their_grants)
+{
+	play_start(1);
+	set_rooms(ROOMS_PART_MAX, 36);
+	for (const struct held_room *room = node->rooms.oldest; room; room = room->newer)
+		memcpy(((struct held_room *)(uintptr_t)room)->grant, "AAECAwQFBgcICQoLDA0ODw", GRANT_MAX);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	ck_assert_uint_eq(routers[0].beats, 1);
+	CK_HAS(routers[0].asked[1].body.at, "\"grant\":\"AAECAwQFBgcICQoLDA0ODw\"}]}");
+	CK_HAS_NOT(routers[0].asked[1].body.at, "rooms_part");
+	ck_assert_uint_le(routers[0].asked[1].body.len, BEAT_BYTES_MAX);
+}
+END_TEST
+
 START_TEST(long_lists_go_in_parts)
 {
 	admitted_early = 0;
@@ -823,6 +838,7 @@ int main(void)
 	tcase_add_test(all, calls_are_allowed_by_the_last_two_keys_that_answers_had);
 	tcase_add_test(all, held_again_is_not_closed);
 	tcase_add_test(all, unchanged_rooms_are_told_again_in_turn);
+	tcase_add_test(all, as_many_rooms_as_one_part_may_have_go_in_one_with_their_grants);
 	tcase_add_test(all, long_lists_go_in_parts);
 	tcase_add_test(all, long_names_make_more_parts);
 	tcase_add_test(all, many_changes_make_a_full_list);
