@@ -19,8 +19,8 @@
 #include "router/worker.h"
 
 #define ERRANDS_MAX 1000
-#define READ_AGAIN_MS 100 /* a node that has just registered is soon in our view */
-#define READS_MAX 20
+#define AGAIN_MS 100 /* and twice as long each time: a node that has just registered is soon in our view, and soon takes rooms */
+#define TRIES_MAX 5
 
 struct errand {
 	struct wait wait;
@@ -30,7 +30,7 @@ struct errand {
 	bool evicts; /* else opens again */
 	bool grants; /* opens for the grant alone: nothing has happened to the room */
 	bool gate;
-	unsigned reads;
+	unsigned tries;
 	struct timer timer;
 	struct sfu_room room;
 	struct sfu_answer answer;
@@ -66,10 +66,25 @@ static void done(struct errand *e)
 	free(e);
 }
 
+static void find_and_open(struct timer *);
+
+static void open_later(struct errand *e)
+{
+	if (++e->tries == TRIES_MAX)
+		done(e);
+	else
+		timer_set(e->worker->loop, &e->timer, AGAIN_MS << (e->tries - 1), find_and_open);
+}
+
 static void woken(struct wait *w, int err)
 {
+	struct errand *e = container_of(w, struct errand, wait);
+
 	(void)err;
-	done(container_of(w, struct errand, wait));
+	if (e->grants && e->answer.verdict == SFU_REFUSED)
+		open_later(e);
+	else
+		done(e);
 }
 
 static struct errand *errand_new(struct worker *worker, const char *node, const char *incarnation, struct str room, uint64_t epoch)
@@ -120,14 +135,10 @@ static void find_and_open(struct timer *timer)
 	struct errand *e = container_of(timer, struct errand, timer);
 	const struct node *node = fleet_find(e->worker->router->fleet, e->room.node);
 
-	if (!node || node->record.registration < e->room.registration) {
-		if (++e->reads == READS_MAX)
-			done(e);
-		else
-			timer_set(e->worker->loop, timer, READ_AGAIN_MS, find_and_open);
-	} else if ((e->gate && node->info.fences != FENCES_GATE) || sfu_open(e->worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT) {
+	if (!node || node->record.registration < e->room.registration)
+		open_later(e);
+	else if ((e->gate && node->info.fences != FENCES_GATE) || sfu_open(e->worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
 		done(e);
-	}
 }
 
 void bring_grant(struct worker *worker, const char *node, const char *incarnation, uint64_t registration, bool gate, struct str room, uint64_t epoch)
