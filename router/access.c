@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/tls.h"
 #include "base/wait.h"
+#include "base/wire/offer.h"
 #include "router/access.h"
 #include "router/access_rules.h"
 #include "router/edge.h"
@@ -88,6 +89,13 @@ int access_reload(struct router *router, FILE *err)
 static const struct access_rules *rules_of(const struct router *router)
 {
 	return atomic_load(&router->access->rules);
+}
+
+const struct secret_keys *access_grant_keys(const struct router *router)
+{
+	const struct secret_keys *keys = &rules_of(router)->grants;
+
+	return keys->count ? keys : NULL;
 }
 
 /* -- what was verified lately ------------------------------------------------------------------------------------------------- */
@@ -298,7 +306,7 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 		*why = "Authorization: must be one 'Bearer' and a token";
 		return bearer_of(rq, &text) ? token_rights(rq, text, out, why) : -ERR_UNAUTHORIZED;
 	}
-	if (route->tickets && session_ticket(rq, &text))
+	if (route->tickets && offer_ticket(rq->x, &text))
 		return ticket_rights(rq, text, TICKET_JOIN, SCOPE_JOIN, out, why);
 	if (!route->tickets || !session_cookie(rq, &text))
 		return certificate_rights(rq, out, why);

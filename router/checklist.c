@@ -62,6 +62,14 @@ static bool changes_once(const struct router_conf *conf)
 	return conf->auth.admin_once;
 }
 
+static bool grants_shared(const struct router_conf *conf)
+{
+	struct secret_keys keys;
+	const char *why;
+
+	return *conf->auth.grant_keys && conf->auth.demand_grants && secret_keys_read(conf->auth.grant_keys, &keys, &why);
+}
+
 static const struct {
 	bool (*good)(const struct router_conf *);
 	const char *what;
@@ -69,6 +77,7 @@ static const struct {
 	{ asks, "auth.mode is token or jwt: with none, whoever reaches a listener may register nodes and close rooms" },
 	{ tickets_kept, "auth.ticket_keys is a file: without one a restart ends all sessions, and two routers cannot share a registry" },
 	{ changes_once, "auth.admin_once is true, with auth.mode jwt: who overhears an operator can change things with that token otherwise" },
+	{ grants_shared, "auth.grant_keys is a file: without one a node may report rooms that it was never given after a loss of all data, and gates let in whoever reaches them and knows an epoch" },
 	{ admin_apart, "server.admin_listen is set: nodes, operators and metrics on an address that participants do not reach" },
 	{ encrypted, "server.public_url is https: tokens and tickets pass in clear text otherwise" },
 	{ speaks_tls, "tls.cert is set, or a proxy of server.trusted_proxies ends TLS before us: what participants send may be read otherwise" },

@@ -153,7 +153,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "tunnel.idle_ms", CONF_INT, AT(tunnel.idle_ms), 1000, 24 * HOUR, .def = "120000", .help = "a tunnel without a byte either way for so long is closed; clients ping more often" },
 
 	{ "limits.body_bytes", CONF_INT, AT(limits.body_bytes), 1024, 1e9, .def = "65536", .help = "largest body of usher's own requests" },
-	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms of 256 bytes fit" },
+	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms with names of 150 bytes and their grants fit; agents send up to 768 KiB" },
 	{ "limits.header_bytes", CONF_INT, AT(limits.header_bytes), 1024, 1048576, .def = "16384", .help = "largest head of a request" },
 	{ "limits.headers", CONF_INT, AT(limits.headers), 8, 1000, .def = "64", .help = "most header lines of a request" },
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
@@ -177,6 +177,8 @@ const struct conf_key router_conf_keys[] = {
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
 	{ "auth.keys", CONF_TEXT, AT(auth.keys), .def = "", .def_words = "none", .help = "file with {\"tokens\":[…],\"keys\":[…]}: hashes of tokens, and JSON Web Keys; mode 0600; read anew by SIGHUP" },
 	{ "auth.ticket_keys", CONF_TEXT, AT(auth.ticket_keys), .def = "", .def_words = "none; one router alone makes its own", .help = "file with keys for tickets and sessions, one a line (usherctl token secret makes one), the same at all routers: the first signs, all are accepted; mode 0600; read anew by SIGHUP" },
+	{ "auth.grant_keys", CONF_TEXT, AT(auth.grant_keys), .def = "", .def_words = "none: nodes are believed which rooms they were given", .help = "file with keys for grants, in the form of auth.ticket_keys, the same at all routers: nodes are called, and rooms restored from their reports, only with them; also without auth.mode; mode 0600; read anew by SIGHUP" },
+	{ "auth.demand_grants", CONF_BOOL, AT(auth.demand_grants), .def = "true", .help = "with auth.grant_keys: nodes are told to demand grants, and believed no room without one; false while routers get their keys one after another: grants are shown, and nobody is refused for want of one", .shared = true },
 	{ "auth.audience", CONF_TEXT, AT(auth.audience), .def = "", .def_words = "none: tokens that name one are refused", .help = "what aud of a JWT must name", .shared = true },
 	{ "auth.issuer", CONF_TEXT, AT(auth.issuer), .def = "", .def_words = "any", .help = "what iss of a JWT must be", .shared = true },
 	{ "auth.session_ms", CONF_INT, AT(auth.session_ms), 60000, 30 * 24 * HOUR, .def = "43200000", .help = "how long the cookie of plain HTTP signaling lets its holder go on: a long working day" },

@@ -64,8 +64,8 @@ struct router_conf {
 	} tls;
 	struct {
 		int mode;
-		bool allow_insecure, admin_once;
-		const char *keys, *ticket_keys, *audience, *issuer;
+		bool allow_insecure, admin_once, demand_grants;
+		const char *keys, *ticket_keys, *grant_keys, *audience, *issuer;
 		uint64_t session_ms, max_skew_ms, wrong_per_minute;
 	} auth;
 	struct {

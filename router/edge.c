@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/origin.h"
 #include "base/url.h"
 #include "router/access.h"
 #include "router/certificate.h"
@@ -114,28 +115,14 @@ void edge_client(struct request *rq, struct sockaddr_storage *out)
 	}
 }
 
-static bool origin_listed(const struct request *rq, struct str origin)
+static bool is_listed(const struct request *rq, struct str origin)
 {
-	struct str rest = str_of(atomic_load(&rq->worker->router->origins)), piece;
-
-	while (str_cut(&rest, ',', &piece)) {
-		while (piece.len && *piece.at == ' ')
-			piece.at++, piece.len--;
-		if (str_is(piece, "*") || (piece.len && str_eq(piece, origin)))
-			return true;
-	}
-	return false;
+	return origin_listed(atomic_load(&rq->worker->router->origins), origin);
 }
 
 bool edge_origin_allowed(const struct request *rq)
 {
-	struct str origin = exchange_header(rq->x, "Origin"), host = exchange_header(rq->x, "Host");
-
-	if (!origin.at || origin_listed(rq, origin))
-		return true;
-	/* The page that we are part of: the browser's Origin is the Host that it asked. */
-	return origin.len > host.len + 3 && str_eq((struct str){ origin.at + origin.len - host.len, host.len }, host) &&
-	       !memcmp(origin.at + origin.len - host.len - 3, "://", 3);
+	return origin_allowed(atomic_load(&rq->worker->router->origins), rq->x);
 }
 
 void edge_cors(struct request *rq)
@@ -145,7 +132,7 @@ void edge_cors(struct request *rq)
 	if (!origin.at || !rq->route || !(rq->route->scopes & SCOPE_JOIN))
 		return;
 	exchange_add(rq->x, "Vary", STR("Origin"));
-	if (!origin_listed(rq, origin))
+	if (!is_listed(rq, origin))
 		return;
 	exchange_add(rq->x, "Access-Control-Allow-Origin", origin);
 	exchange_add(rq->x, "Access-Control-Expose-Headers", STR(EXPOSED));
@@ -321,7 +308,7 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	struct str origin = exchange_header(rq->x, "Origin");
 
 	rq->route = route;
-	if (!(route->scopes & SCOPE_JOIN) || !origin_listed(rq, origin)) {
+	if (!(route->scopes & SCOPE_JOIN) || !is_listed(rq, origin)) {
 		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
 		request_refuse(rq, ERR_FORBIDDEN);
 		return;

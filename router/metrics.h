@@ -26,7 +26,7 @@
 	X(STORE_SECONDS, "usher_store_seconds", HISTOGRAM, NULL, NULL, "time a request waited for the store") \
 	X(LOOP_STALL, "usher_loop_stall_seconds", GAUGE, "thread", NULL, "longest turn of a loop in the last second") \
 	X(EVENTS, "usher_events_total", COUNTER, "type", NULL, "what GET /v1/events tells, by type") \
-	X(RECONCILED, "usher_reconciled_total", COUNTER, "what", NULL, "reported rooms: restored, evicted, foreign; ghost: opened again") \
+	X(RECONCILED, "usher_reconciled_total", COUNTER, "what", NULL, "reported rooms: restored, evicted, foreign, ungranted (no right grant: neither restored nor touched), renewed (the grant); ghost: opened again") \
 	X(CREDENTIALS, "usher_credentials_total", COUNTER, "outcome", NULL, "credentials judged: good, missing, invalid, limited (too many wrong ones), forbidden (without the scope, or bound to another room or node)") \
 	X(TLS_HANDSHAKES, "usher_tls_handshakes_total", COUNTER, "outcome", NULL, "handshakes on the listeners: done, failed, late (not done in 10 s), plain (somebody spoke HTTP)") \
 	X(TLS_EXPIRY, "usher_tls_certificate_expiry_seconds", GAUGE, NULL, NULL, "unix time at which the first certificate of tls.cert ends") \

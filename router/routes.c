@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/url.h"
 #include "base/wire/limits.h"
 #include "router/request.h"
 #include "router/routes.h"
@@ -96,22 +97,11 @@ static int decode_name(struct request *rq, int which, struct str raw)
 	return 0;
 }
 
-/* Appended raw to the node's URL, so it must not lead out of it, however the node decodes it; nor hold what no path does. */
+/* Appended raw to the node's URL. */
 static int check_rest(struct request *rq, struct str rest)
 {
-	char *plain = arena_alloc(request_arena(rq), rest.len + 1);
-	long n = percent_decode(rest, plain);
-	struct str left = { plain, n < 0 ? 0 : (size_t)n }, piece;
-
-	for (size_t i = 0; i < left.len; i++) {
-		if ((unsigned char)plain[i] < ' ' || plain[i] == 0x7f)
-			n = -1;
-		plain[i] = plain[i] == '\\' ? '/' : plain[i];
-	}
-	while (n >= 0 && str_cut(&left, '/', &piece))
-		if (str_is(piece, ".") || str_is(piece, ".."))
-			n = -1;
-	return n < 0 ? request_fail(rq, ERR_BAD_REQUEST, "the path must not have . or .. as a name, control characters, or a bad %%XX") : 0;
+	return url_path_stays(rest, arena_alloc(request_arena(rq), rest.len + 1)) ? 0 :
+	       request_fail(rq, ERR_BAD_REQUEST, "the path must not have . or .. as a name, control characters, or a bad %%XX");
 }
 
 static bool method_fits(const struct route *row, const char *method)

@@ -22,6 +22,7 @@
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/errands.h"
+#include "router/grants.h"
 #include "router/metrics.h"
 #include "router/router.h"
 #include "router/tunnel.h"
@@ -91,7 +92,7 @@ static bool build(struct worker *w)
 		                        .frame_bytes = conf->limits.frame_bytes, .message_bytes = conf->limits.message_bytes, .allowed = worker_address_allowed,
 		                        .arg = router, .trust = &router->sfu_trust };
 	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms,
-		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet };
+		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet, .prove = grants_prove, .arg = router };
 
 	w->store = store_new(router->registry, w->loop);
 	w->http = http_new(w->loop, &http);
