@@ -167,6 +167,9 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.credential_rate", CONF_REAL, AT(limits.credential_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same with one credential (a token's name, or sub)" },
 	{ "limits.room_rate", CONF_REAL, AT(limits.room_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same for one room" },
 
+	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "20", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, nodes and operators last (WeChat's DAGOR takes 20 ms, too); 0: never" },
+	{ "overload.interval_ms", CONF_INT, AT(overload.interval_ms), 10, 10000, .def = "100", .help = "how often that is judged: long enough for a burst to pass (CoDel's 100 ms: a round trip of the internet)" },
+
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
 	{ "tls.cert", CONF_TEXT, AT(tls.cert), .def = "", .def_words = "none: plain HTTP", .help = "file with the certificate chain in PEM, our own first: with it and tls.key server.listen and server.admin_listen speak TLS; read anew by SIGHUP" },

@@ -56,6 +56,9 @@ struct router_conf {
 		double address_rate, credential_rate, room_rate;
 	} limits;
 	struct {
+		uint64_t target_ms, interval_ms;
+	} overload;
+	struct {
 		int level, format;
 	} log;
 	struct {

@@ -33,6 +33,7 @@
 #include "router/rebuild.h"
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/sweep.h"
 #include "router/unlisted.h"
 #include "router/unreachable.h"
@@ -180,12 +181,21 @@ static void deal(void *arg, const struct accepted *accepted)
 	worker_give(router->workers[router->next_worker++ % router->nworkers], accepted);
 }
 
+/* The one whose turn it is: to deal past it would fill the others first. */
+static bool wanted(void *arg)
+{
+	const struct router *router = arg;
+
+	return worker_wants(router->workers[router->next_worker % router->nworkers]);
+}
+
 /* From systemd when it passes sockets (the first is the public one, a second the admin one), else our own. */
 static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
-		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .tls = certificate_now(router), .deal = deal, .arg = router };
+		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies,
+		                      .tls = certificate_now(router), .deal = deal, .wanted = wanted, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -401,6 +411,7 @@ void router_take_apart(struct router *router)
 		if (router->workers[i])
 			worker_stop(router->workers[i]);
 	timer_clear(router->loop, &router->tick);
+	timer_clear(router->loop, &router->judging);
 	timer_clear(router->loop, &router->stop_timer);
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
@@ -470,6 +481,7 @@ void router_begin(struct router *router)
 	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
+	shed_start_keeper(router);
 	atomic_store(&router->phase, PHASE_SERVING);
 }
 
