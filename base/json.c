@@ -62,7 +62,7 @@ static const char *check_escape(const char *at, size_t len)
 	for (size_t i = 1; i < 5; i++)
 		if (i >= len || !isxdigit((unsigned char)at[i]))
 			return "not valid JSON: \\u without four hex digits";
-	return memcmp(at, "u0000", 5) ? NULL : "not valid JSON: U+0000 is not allowed";
+	return memcmp(at, "u0000", 5) ? NULL : "must not have U+0000 in a string";
 }
 
 /* Outside of strings: numbers, depth, white space. Inside: no raw control characters, no \u0000. */
@@ -87,7 +87,7 @@ static const char *scan(struct str text)
 			inside = true;
 		} else if (c == '{' || c == '[') {
 			if (++depth > DEPTH_MAX)
-				return "not valid JSON: nested deeper than 16";
+				return "must not be nested deeper than 16";
 		} else if (c == '}' || c == ']') {
 			depth--;
 		} else if ((c >= '0' && c <= '9') || c == '-') {
