@@ -197,12 +197,33 @@ static int read_real(struct reading *r, const struct json_member *m, const cJSON
 	return 0;
 }
 
-/* Steps the path into a member or an item and returns where to cut it again. */
+/* The next character of a name, as far as it may be shown: C0, DEL and C1 become '?'. UTF-8, as all of the text is. */
+static size_t shown(const char *name, char out[static 4], size_t *len)
+{
+	unsigned char c = (unsigned char)name[0];
+
+	*len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	memcpy(out, name, *len);
+	if (c >= 0x20 && c != 0x7f && !(c == 0xc2 && (unsigned char)name[1] < 0xa0))
+		return *len;
+	out[0] = '?';
+	return 1;
+}
+
+/*
+ * Steps the path into a member or an item and returns where to cut it again. Names of maps are a stranger's, and the path ends up in
+ * answers and on terminals.
+ */
 static size_t descend(struct reading *r, const char *name)
 {
-	size_t len = strlen(r->path);
+	size_t len = strlen(r->path), at = len, used, n;
+	char c[4];
 
-	snprintf(r->path + len, sizeof(r->path) - len, "%s%s", len && *name != '[' ? "." : "", name);
+	if (len && *name != '[' && at + 1 < sizeof(r->path))
+		r->path[at++] = '.';
+	for (; *name && (n = shown(name, c, &used)) < sizeof(r->path) - at; name += used, at += n)
+		memcpy(r->path + at, c, n);
+	r->path[at] = '\0';
 	return len;
 }
 
