@@ -15,9 +15,9 @@
 #include "base/wait.h"
 #include "router/access.h"
 #include "router/access_rules.h"
-#include "router/edge.h"
 #include "router/limits.h"
 #include "router/metrics.h"
+#include "router/origin.h"
 #include "router/peer_room.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -284,7 +284,7 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 	if (!route->tickets || !session_cookie(rq, &text))
 		return -ERR_UNAUTHORIZED;
 	*why = "Origin, Sec-Fetch-Site: the request comes from another site";
-	return edge_origin_allowed(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
+	return origin_trusted(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
 }
 
 static int refuse_credential(struct request *rq, int err, const char *why)

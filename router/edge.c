@@ -16,6 +16,7 @@
 #include "router/access.h"
 #include "router/edge.h"
 #include "router/limits.h"
+#include "router/origin.h"
 #include "router/problem.h"
 #include "router/request.h"
 #include "router/router.h"
@@ -107,30 +108,6 @@ void edge_client(struct request *rq, struct sockaddr_storage *out)
 		if (!*proxies || !cidr_contains(proxies, &hop))
 			return;
 	}
-}
-
-static bool origin_listed(const struct request *rq, struct str origin)
-{
-	struct str rest = str_of(atomic_load(&rq->worker->router->origins)), piece;
-
-	while (str_cut(&rest, ',', &piece)) {
-		while (piece.len && *piece.at == ' ')
-			piece.at++, piece.len--;
-		if (str_is(piece, "*") || (piece.len && str_eq(piece, origin)))
-			return true;
-	}
-	return false;
-}
-
-bool edge_origin_allowed(const struct request *rq)
-{
-	struct str origin = exchange_header(rq->x, "Origin"), host = exchange_header(rq->x, "Host");
-
-	if (!origin.at || origin_listed(rq, origin))
-		return true;
-	/* The page that we are part of: the browser's Origin is the Host that it asked. */
-	return origin.len > host.len + 3 && str_eq((struct str){ origin.at + origin.len - host.len, host.len }, host) &&
-	       !memcmp(origin.at + origin.len - host.len - 3, "://", 3);
 }
 
 void edge_cors(struct request *rq)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "router/address.h"
 #include "router/edge.h"
+#include "router/origin.h"
 #include "router/resolve.h"
 #include "router/router.h"
 #include "router/signal.h"
@@ -56,7 +57,7 @@ static int begin(struct request *rq)
 	struct signaling *sg = rq->state;
 
 	sg->websocket = exchange_asks_websocket(rq->x);
-	if (sg->websocket && !edge_origin_allowed(rq))
+	if (sg->websocket && !origin_allowed(rq))
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
 	if (sg->websocket && exchange_has_body(rq->x))
 		return request_fail(rq, ERR_BAD_REQUEST, "a WebSocket handshake has no body");
