@@ -16,7 +16,7 @@ from fronts import HAProxy, Nginx
 from harness import DEADLINE, until
 from http1 import head, read_answer
 from scripted_sfu import CLOSE, STAY, ScriptedSFU
-from test_malformed import CHUNKS, END, FOLLOWERS, HALF, HELLO, HIDDEN, KEPT, PATH, TABLE, get, line, post
+from test_malformed import END, HELLO, HIDDEN, PATH, TABLE, get, line, post
 
 FRONTS = {"haproxy": HAProxy, "nginx": Nginx}
 HOST = "rooms.example.com"
@@ -115,6 +115,8 @@ def test_streams_are_not_held_back(behind, stage):
 
 def test_large_bodies_cross_whole(behind):
     body = bytes(range(256)) * 8000
+    for router in behind.routers:  # one that has to look the room up first would collect the body, and may not
+        assert router.get("/v1/rooms/r/route", headers={"Host": HOST}).status == 200
     behind.sfu.script = lambda seen: (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(seen.body) + seen.body, STAY)
     try:
         answer = behind.ask("POST", "/v1/rooms/r/signal/x", body)
@@ -271,18 +273,28 @@ async def smuggle(front, request):
     return first
 
 
-def requests_in(request):
-    """How many requests a reader without faults finds in there; the rows hide at most one."""
-    return request.count(HIDDEN)
+# What these hold are two requests by the letter (RFC 9112), or by a leniency that both fronts and nobody behind them are asked for.
+TWO = {"follow: two at once are two", "follow: a body, then another", "follow: chunks, then another", "follow: Upgrade refused, a request behind it",
+       "coding: a blank behind", "coding: folded before the value", "twist: a coding in a name with an underscore",
+       "twist: HTTP/1.0 kept, with a length", "twist: a last chunk of many zeros", "twist: trailers with a bare LF"}
+# nginx still speaks HTTP/0.9: one request, answered without a head, and the connection closes.
+HEADLESS = {"line: no version": 1, "twist: an HTTP/0.9 line behind a good one": 2}
 
 
 @pytest.mark.parametrize("name,request_bytes", ROWS, ids=[row[0] for row in ROWS])
 def test_nothing_is_smuggled(behind, name, request_bytes):
+    """Each request that the SFU saw is one that this client was answered, in that order: none was hidden in another, and the marker
+    behind it got its own answer or none."""
     request_bytes = request_bytes.replace(b"Host: localhost", b"Host: " + HOST.encode())
     behind.sfu.requests.clear()
     behind.sfu.script = names_itself
     answers = asyncio.run(smuggle(behind.front, request_bytes))
     assert behind.ask("GET", "/v1/rooms/r/signal/fence").status == 200
-    seen = [(r.method, r.target) for r in behind.sfu.requests if r.target != "/sfu/fence"]
-    print(name, answers, seen)
+    seen = [f"{r.method} {r.target}".encode() for r in behind.sfu.requests if r.target != "/sfu/fence"]
     assert behind.sfu.faults == []
+    if name in HEADLESS and isinstance(behind.front, Nginx):
+        assert len(seen) == HEADLESS[name]
+        return
+    assert [body for status, body in answers if status == 200 and b" /sfu/" in body] == [text for text in seen if not text.startswith(b"HEAD")]
+    assert len([text for text in seen if text != b"GET /sfu/marker"]) <= (2 if name in TWO else 1)
+    assert name in TWO or name.startswith("twist") or b"GET /sfu/hidden" not in seen
