@@ -470,6 +470,17 @@ def test_renegotiation_is_refused(pair):
     assert b"Secure Renegotiation IS supported" in asked.stdout
 
 
+def test_who_is_gone_at_once_is_forgotten(pair):
+    """Before the first byte, by FIN and by reset."""
+    for n in range(20):
+        sock = socket.create_connection(address(pair), 10)
+        if n % 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+    until("all are counted", lambda: pair.metric('usher_tls_handshakes_total{outcome="failed"}') == 20)
+    until("none is left", lambda: not pair.metric("usher_connections"))
+
+
 def test_an_address_has_its_share_of_connections(stage, ours):
     """Handshakes count from the first moment on; who has too many is told by an alert."""
     router = stage.router("limits.connections_per_address=8", tls=ours)
