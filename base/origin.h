@@ -6,5 +6,11 @@
 
 #include "base/httpd.h"
 
-bool origin_listed(const char *list, struct str origin);
-bool origin_allowed(const char *list, const struct exchange *); /* … or no browser asks, or a page of this very host */
+struct origin_rules {
+	const char *list;
+	bool any;        /* does a * in it count? */
+	struct str host; /* what was asked: the page of this very host is our own, */
+	bool secure;     /* by https: http://host may be the word of anybody on the network then */
+};
+bool origin_listed(const char *list, struct str origin, bool any);
+bool origin_passes(const struct exchange *, const struct origin_rules *); /* no Origin, our own, or a listed one */

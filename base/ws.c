@@ -70,8 +70,8 @@ static size_t track_head(struct ws_track *t, const struct ws_rules *rules, const
 		return used;
 	t->have = 0;
 	t->left = payload_size(t->head);
-	t->close_seen = t->close_seen || (t->head[0] & 0x0f) == OP_CLOSE;
 	t->fault = (uint8_t)(rules->frame_bytes ? judge(t, rules) : WS_FINE);
+	t->close_seen = t->close_seen || (!t->fault && (t->head[0] & 0x0f) == OP_CLOSE);
 	return used;
 }
 

@@ -110,7 +110,9 @@ static void print_help(FILE *out)
 	             "  %-20s the default of --url\n"
 	             "  %-20s a file whose first line is the bearer token to send\n"
 	             "  %-20s the default of --key\n"
-	             "  %-20s the defaults of --ca, --cert and --cert-key:\n  %-20s files of PEM\n  %-20s\n"
+	             "  %-20s the default of --ca\n"
+	             "  %-20s the default of --cert\n"
+	             "  %-20s the default of --cert-key\n"
 	             "\nExit code: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 unreachable\n"
 	             "\nExamples:\n"
 	             "  usherctl nodes\n"
@@ -119,7 +121,7 @@ static void print_help(FILE *out)
 	             "  usherctl close standup --epoch 1795328740704\n"
 	             "  usherctl drain sfu-3 --policy move --deadline-ms 30000 --wait\n"
 	             "  usherctl room -- --odd-name\n",
-	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_KEY_FILE", "USHER_CA_FILE,", "USHER_CERT_FILE,", "USHER_CERT_KEY_FILE");
+	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_KEY_FILE", "USHER_CA_FILE", "USHER_CERT_FILE", "USHER_CERT_KEY_FILE");
 }
 
 static int usage(struct ctl *ctl, const char *what, const char *which)

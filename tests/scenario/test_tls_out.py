@@ -451,3 +451,29 @@ def test_usherctl_behind_tls(stage, tmp_path):
     assert code == 0 and "sfu-1" in words
     code, words = ctl(stage, "--url", front.url, "--ca", "/nonexistent", "nodes")
     assert code == 2 and "/nonexistent" in words
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_routers_ask_each_other_by_tls(stage, tmp_path, believed):
+    """A room that only the first knows, asked of the second, which has lost the store."""
+    ca = Authority(tmp_path, "ca")
+    front = stage.add(Front(ca.server(ca.issue("front")), None))
+    redis = stage.redis()
+    wire = stage.wire(redis.port)
+    sets = ("nodes.heartbeat_ms=500", "nodes.lease_ms=60000", "registry.timeout_ms=300")
+    first = stage.router(f"registry.url={redis.url}", f"server.advertise_url={front.url}", *sets)
+    second = stage.router(f"registry.url=redis://127.0.0.1:{wire.port}", *([f"server.peer_ca={ca.file}"] if believed else []), *sets)
+    front.to = int(first.url.rsplit(":", 1)[1])
+    stage.node("n1", second)
+    for router in (first, second):
+        router.wait_placeable("n1")
+    until("they know each other", lambda: len(second.get("/v1/routers").json()["routers"]) == 2)
+    assert first.join("r").status == 200
+    wire.cut(refuse=True)
+    until("the store is seen as down", lambda: second.metric("usher_store_up") == 0)
+    answer = second.join("r")
+    if believed:
+        assert answer.status == 200 and answer.json()["node"]["id"] == "n1"
+    else:
+        assert answer.code() == "store_unavailable"
+        assert "certificate" in second.event("call_tls_failed")["why"]
