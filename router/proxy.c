@@ -107,6 +107,6 @@ int forwarded_request(struct request *rq)
 	if (sg->refused.len && !exchange_has_body(rq->x))
 		return signal_refused(rq, sg->refused);
 	if (sg->refused.len)
-		return request_fail(rq, ERR_ROOM_MOVING, "the room's node has just changed; send the request again");
+		return signal_lost(rq, sg->refused);
 	return request_fail(rq, ERR_NODE_UNAVAILABLE, "node %s: %s", sg->resolve.room.node, http_outcome_name(sg->outcome));
 }

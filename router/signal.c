@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "router/address.h"
 #include "router/edge.h"
+#include "router/errands.h"
 #include "router/grants.h"
 #include "router/resolve.h"
 #include "router/router.h"
@@ -91,14 +92,26 @@ static int look_again(struct request *rq)
 	return request_park(rq, find_room, ERR_ROOM_MOVING);
 }
 
+static bool lacks_grant(struct request *rq, struct str why)
+{
+	log_info("gate_refused", "request", LOG_S(rq->id), "why", LOG_B(why.at, why.len));
+	return str_is(why, "stale_grant") && grants_on(rq->worker->router);
+}
+
 int signal_refused(struct request *rq, struct str why)
 {
 	struct signaling *sg = rq->state;
 
-	log_info("gate_refused", "request", LOG_S(rq->id), "why", LOG_B(why.at, why.len));
-	if (str_is(why, "stale_grant") && grants_on(rq->worker->router) && !sg->renewed)
-		return request_go(rq, renew_grant);
-	return look_again(rq);
+	return lacks_grant(rq, why) && !sg->renewed ? request_go(rq, renew_grant) : look_again(rq);
+}
+
+int signal_lost(struct request *rq, struct str why)
+{
+	const struct resolve *rs = rq->state;
+
+	if (lacks_grant(rq, why))
+		bring_grant(rq->worker, rs->room.node, rs->room.incarnation, rs->room.registration, false, rs->name, rs->room.epoch);
+	return request_fail(rq, ERR_ROOM_MOVING, "the room's node has just changed; send the request again");
 }
 
 /* -- renew-grant ------------------------------------------------------------------------------------------------------------ */

@@ -34,6 +34,7 @@ int forward_request(struct request *);
 int forwarded_request(struct request *);
 
 int signal_refused(struct request *, struct str why); /* the gate refused: look again, while time lasts */
+int signal_lost(struct request *, struct str why);    /* … and the body has been given away: the client is to send it again */
 /* Adds what the node is told of the request. At most 9 headers. */
 bool (*signal_passes(const struct request *))(struct str name); /* which of the participant's headers cross */
 void signal_headers(struct request *, struct header *, size_t *n);

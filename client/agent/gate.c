@@ -173,10 +173,16 @@ static bool admitted_by_ticket(struct passage *p, struct str text, struct refusa
 	return good;
 }
 
-static bool judge_direct(struct passage *p, struct str ticket, struct refusal *out)
+static bool page_allowed(const struct passage *p)
 {
 	const struct agent_conf *settings = p->gate->conf.settings;
+	struct origin_rules pages = { settings->origins, true, exchange_header(p->x, "Host"), !strncmp(settings->advertise_url, "wss:", 4) };
 
+	return origin_passes(p->x, &pages);
+}
+
+static bool judge_direct(struct passage *p, struct str ticket, struct refusal *out)
+{
 	p->direct = true;
 	*out = (struct refusal){ ERR_BAD_REQUEST, NULL, "a ticket of the gate opens a WebSocket and nothing else" };
 	if (!p->websocket || !forward_handshake_whole(p->x))
@@ -184,9 +190,8 @@ static bool judge_direct(struct passage *p, struct str ticket, struct refusal *o
 	out->detail = "the path must not have . or .. as a name, control characters, or a bad %XX";
 	if (!url_path_stays(p->rest, arena_alloc(exchange_arena(p->x), p->rest.len + 1)))
 		return false;
-	struct origin_rules pages = { settings->origins, true, exchange_header(p->x, "Host"), !strncmp(settings->advertise_url, "wss:", 4) };
 	*out = (struct refusal){ ERR_FORBIDDEN, NULL, "Origin: not in agent.origins" };
-	if (!origin_passes(p->x, &pages))
+	if (!page_allowed(p))
 		return false;
 	*out = (struct refusal){ 0 };
 	return admitted_by_ticket(p, ticket, out);
