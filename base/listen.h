@@ -24,8 +24,12 @@ struct accepted {
 struct listen_conf {
 	uint64_t connections, connections_per_address;
 	const char *proxies; /* networks that many clients come through: not limited by address; NULL or "": none */
+	bool tls; /* who is turned away is told so by an alert instead of an answer */
 	/* On the acceptor's loop; hand it to a worker, or close it. */
 	void (*deal)(void *arg, const struct accepted *);
+	/* Optional: false while those who were dealt to have not even looked at what they got. Then the kernel keeps the rest, in the
+	 * order of their coming, instead of us. */
+	bool (*wanted)(void *arg);
 	void *arg;
 };
 struct listen_set; /* all listeners of a process and their counts */

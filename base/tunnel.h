@@ -15,6 +15,7 @@
 #include "base/http.h"
 
 struct arena;
+struct link;
 struct loop;
 struct tunnels;
 struct tunnel;
@@ -65,8 +66,8 @@ struct tunnel_end {
 	const char *offender, *fault; /* with the latter: "client" or "server"; "too_big" or "protocol"; else NULL */
 	uint64_t bytes_up, bytes_down, lived_ms;
 };
-/* Takes the peer and the descriptor; `extra` is what the client had sent already. `ended` comes once, last. */
-struct tunnel *tunnel_join(struct tunnels *, struct dialed *peer, int client_fd, struct str extra,
+/* Takes the peer and the client's link; `extra` is what the client had sent already. `ended` comes once, last. */
+struct tunnel *tunnel_join(struct tunnels *, struct dialed *peer, struct link *client, struct str extra,
                            void (*ended)(void *arg, const struct tunnel_end *), void *arg);
 /* A polite end: a Close frame to both sides on the next frame boundary (within close_ms), then FIN. Once. */
 void tunnel_close(struct tunnel *, unsigned code, const char *reason);

@@ -32,7 +32,7 @@ static int read_head(struct str bytes, struct head *h)
 	h->status = bytes.len > 12 ? status_line(bytes.at, bytes.len) : 0;
 	if (bytes.len > 12 && h->status < 100)
 		return -1;
-	if (!end || (size_t)(end - bytes.at) > HEAD_MAX)
+	if (!end || !h->status || (size_t)(end - bytes.at) > HEAD_MAX) /* no status: it ends before one could stand there */
 		return end || bytes.len > HEAD_MAX ? -1 : 0;
 	h->http10 = bytes.at[7] == '0';
 	h->size = (size_t)(end - bytes.at) + 4;

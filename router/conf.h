@@ -56,12 +56,19 @@ struct router_conf {
 		double address_rate, credential_rate, room_rate;
 	} limits;
 	struct {
+		uint64_t target_ms, interval_ms;
+	} overload;
+	struct {
 		int level, format;
 	} log;
 	struct {
+		const char *cert, *key, *client_ca;
+		int min_version; /* enum tls_version */
+	} tls;
+	struct {
 		int mode;
-		bool allow_insecure;
-		const char *keys, *ticket_keys, *audience, *issuer;
+		bool allow_insecure, admin_once, demand_grants;
+		const char *keys, *ticket_keys, *grant_keys, *audience, *issuer;
 		uint64_t session_ms, max_skew_ms, wrong_per_minute;
 	} auth;
 	struct {

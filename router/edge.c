@@ -12,18 +12,22 @@
 #include "base/arena.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/origin.h"
 #include "base/url.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/edge.h"
 #include "router/limits.h"
-#include "router/origin.h"
+#include "router/metrics.h"
 #include "router/problem.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/routes.h"
+#include "router/shed.h"
 #include "router/worker.h"
 
 #define REQUEST_ID_MAX 64
+#define SMALL_BODY 4096
 #define EXPOSED "Location, Link, Retry-After, X-Request-Id"
 
 /* -- what is believed ------------------------------------------------------------------------------------------------------ */
@@ -74,7 +78,10 @@ static struct str proxys_word(const struct request *rq, const char *name)
 
 struct str edge_forwarded_proto(struct request *rq)
 {
-	return str_is_nocase(proxys_word(rq, "X-Forwarded-Proto"), "https") ? STR("https") : STR("http");
+	struct str said = proxys_word(rq, "X-Forwarded-Proto");
+	bool https = said.at ? str_is_nocase(said, "https") : exchange_tls(rq->x);
+
+	return https ? STR("https") : STR("http");
 }
 
 struct str edge_forwarded_host(struct request *rq)
@@ -110,6 +117,34 @@ void edge_client(struct request *rq, struct sockaddr_storage *out)
 	}
 }
 
+static bool is_listed(const struct request *rq, struct str origin)
+{
+	return origin_listed(atomic_load(&rq->worker->router->origins), origin);
+}
+
+static struct origins pages(struct request *rq)
+{
+	const struct router *router = rq->worker->router;
+	bool secure = router->public_url && !strncmp(router->public_url, "https:", 6);
+
+	return (struct origins){ .list = atomic_load(&router->origins), .host = edge_forwarded_host(rq),
+		                 .secure = secure || str_is(edge_forwarded_proto(rq), "https") };
+}
+
+bool edge_origin_allowed(struct request *rq)
+{
+	const struct origins origins = pages(rq);
+
+	return origin_allowed(&origins, rq->x);
+}
+
+bool edge_origin_trusted(struct request *rq)
+{
+	const struct origins origins = pages(rq);
+
+	return origin_trusted(&origins, rq->x);
+}
+
 void edge_cors(struct request *rq)
 {
 	struct str origin = exchange_header(rq->x, "Origin");
@@ -117,7 +152,7 @@ void edge_cors(struct request *rq)
 	if (!origin.at || !rq->route || !(rq->route->scopes & SCOPE_JOIN))
 		return;
 	exchange_add(rq->x, "Vary", STR("Origin"));
-	if (!origin_listed(rq, origin))
+	if (!is_listed(rq, origin))
 		return;
 	exchange_add(rq->x, "Access-Control-Allow-Origin", origin);
 	exchange_add(rq->x, "Access-Control-Expose-Headers", STR(EXPOSED));
@@ -279,6 +314,8 @@ static int admit(struct request *rq, const struct route **route)
 		err = routes_match(rq, wanted, exchange_path(rq->x), route, &allow);
 	if (!err && !scope_served(rq, (*route)->scopes))
 		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
+	if (!err)
+		err = shed_request(rq, *route);
 	if (!err && !is_preflight(rq))
 		err = admit_asker(rq, *route);
 	if (!err && !is_preflight(rq))
@@ -293,7 +330,7 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	struct str origin = exchange_header(rq->x, "Origin");
 
 	rq->route = route;
-	if (!(route->scopes & SCOPE_JOIN) || !origin_listed(rq, origin)) {
+	if (!(route->scopes & SCOPE_JOIN) || !is_listed(rq, origin)) {
 		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
 		request_refuse(rq, ERR_FORBIDDEN);
 		return;
@@ -302,6 +339,12 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	exchange_add(rq->x, "Access-Control-Allow-Headers", STR("Content-Type, Authorization, X-Request-Id, traceparent"));
 	exchange_add(rq->x, "Access-Control-Max-Age", STR("600"));
 	request_empty(rq, 204);
+}
+
+/* It has most likely come with the head: to read it is cheaper than the new connection that a refusal without would cost us. */
+static bool body_is_small(const struct exchange *x)
+{
+	return exchange_has_body(x) && exchange_body_length(x) >= 0 && exchange_body_length(x) <= SMALL_BODY;
 }
 
 static void begin(void *arg, struct exchange *x)
@@ -315,6 +358,8 @@ static void begin(void *arg, struct exchange *x)
 	name_request(rq);
 	rq->refusal = -admit(rq, &route);
 	rq->matched = route;
+	if (rq->refusal == ERR_OVERLOADED && body_is_small(x))
+		return;
 	if (rq->refusal && exchange_has_body(x)) {
 		rq->route = route;
 		request_refuse(rq, rq->refusal);
@@ -387,4 +432,19 @@ static void closed(void *arg, const struct sockaddr_storage *peer)
 	worker_count_connection(arg, peer, false);
 }
 
-const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed };
+static const struct tls *tls(void *arg)
+{
+	const struct worker *worker = arg;
+
+	return certificate_now(worker->router);
+}
+
+static void shaken(void *arg, const char *outcome)
+{
+	const struct worker *worker = arg;
+
+	metric_add(worker->sheet, M_TLS_HANDSHAKES, outcome, NULL, 1);
+}
+
+const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed, .tls = tls,
+	                            .shaken = shaken };

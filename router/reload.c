@@ -13,6 +13,7 @@
 #include "base/retire.h"
 #include "base/wait.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/reload.h"
 #include "router/router.h"
 
@@ -87,7 +88,10 @@ static void reload(void *arg, int signum)
 	if (!faults)
 		faults = router_conf_check(&r->values, err);
 	if (!faults)
+		faults = !certificate_read_anew(router, err);
+	if (!faults)
 		faults = access_reload(router, err);
+	certificate_replace(router, !faults);
 	fclose(err);
 	if (faults) {
 		log_error("reload_failed", "faults", LOG_U((uint64_t)faults), "why", LOG_S(words));

@@ -21,6 +21,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/audit.h"
+#include "router/certificate.h"
 #include "router/doubts.h"
 #include "router/edge.h"
 #include "router/events.h"
@@ -32,6 +33,7 @@
 #include "router/rebuild.h"
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/sweep.h"
 #include "router/unlisted.h"
 #include "router/unreachable.h"
@@ -179,12 +181,21 @@ static void deal(void *arg, const struct accepted *accepted)
 	worker_give(router->workers[router->next_worker++ % router->nworkers], accepted);
 }
 
+/* The one whose turn it is: to deal past it would fill the others first. */
+static bool wanted(void *arg)
+{
+	const struct router *router = arg;
+
+	return worker_wants(router->workers[router->next_worker % router->nworkers]);
+}
+
 /* From systemd when it passes sockets (the first is the public one, a second the admin one), else our own. */
 static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
-		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .deal = deal, .arg = router };
+		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies,
+		                      .tls = certificate_now(router), .deal = deal, .wanted = wanted, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -212,7 +223,7 @@ static void name_urls(struct router *router)
 
 	atomic_store(&router->origins, conf->server.origins);
 	router->public_url = *conf->server.public_url ? conf->server.public_url : NULL;
-	snprintf(advertise, sizeof(advertise), "http://%s", listen_address(nodes_side));
+	snprintf(advertise, sizeof(advertise), "http%s://%s", certificate_now(router) ? "s" : "", listen_address(nodes_side));
 	router->advertise_url = *conf->server.advertise_url ? conf->server.advertise_url : advertise;
 	router->hosts = edge_hosts(router);
 }
@@ -236,9 +247,6 @@ static bool build_workers(struct router *router)
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (!(router->workers[i] = worker_new(router, (unsigned)i)))
 			return false;
-	for (size_t i = 0; i < router->nworkers; i++)
-		if (!worker_start(router->workers[i]))
-			return false;
 	return true;
 }
 
@@ -255,7 +263,7 @@ static void tell_breakers(void *arg, struct metric_out *out)
 			            (double)breaker_state(view->nodes[i].breakers[class], now, &retry_ms));
 }
 
-static bool build(struct router *router)
+bool router_build(struct router *router)
 {
 	router->loop = loop_new();
 	router->metrics = metrics_new(router_metrics, M_COUNT);
@@ -319,6 +327,7 @@ static void tick(struct timer *t)
 	metric_set(router->sheet, M_STORE_UP, NULL, NULL, registry_up(router->registry));
 	metric_set(router->sheet, M_PARKED, NULL, NULL, (double)atomic_load(&router->parked));
 	metric_set(router->sheet, M_LOG_DROPPED, NULL, NULL, (double)log_dropped());
+	certificate_look(router);
 	metric_set(router->sheet, M_LOOP_STALL, "keeper", NULL, (double)loop_stalled_ms(router->loop) / 1000);
 	timer_set(router->loop, &router->tick, TICK_MS, tick);
 }
@@ -396,12 +405,13 @@ static void settle_messages(struct router *router)
 	}
 }
 
-static void take_apart(struct router *router)
+void router_take_apart(struct router *router)
 {
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
 			worker_stop(router->workers[i]);
 	timer_clear(router->loop, &router->tick);
+	timer_clear(router->loop, &router->judging);
 	timer_clear(router->loop, &router->stop_timer);
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
@@ -445,22 +455,24 @@ static void take_apart(struct router *router)
 
 static void raise_descriptors(const struct router *router)
 {
-	uint64_t limit = listen_raise_descriptors();
+	bool tls = certificate_now(router);
+	uint64_t limit = listen_raise_descriptors(), wanted = (tls ? 3 : 2) * router->conf.limits.connections;
 
-	if (limit < 2 * router->conf.limits.connections)
-		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(2 * router->conf.limits.connections), "why",
-		         LOG_S("limits.connections tunnels need two each"));
+	if (limit < wanted)
+		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(wanted), "why",
+		         LOG_S(tls ? "limits.connections that speak TLS need three each" : "limits.connections tunnels need two each"));
 }
 
-int router_run(struct router *router)
+static bool start_workers(struct router *router)
 {
-	raise_descriptors(router);
-	if (!build(router))
-		return 1; /* said why; the process ends, so nothing half built is taken apart */
-	loop_on_signal(router->loop, SIGTERM, on_stop, router);
-	loop_on_signal(router->loop, SIGINT, on_stop, router);
-	reload_on_signal(router);
-	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < router->nworkers; i++)
+		if (!worker_start(router->workers[i]))
+			return false;
+	return true;
+}
+
+void router_begin(struct router *router)
+{
 	fleet_start(router->fleet);
 	peers_start(router->peers);
 	sweep_start(router->sweep);
@@ -469,12 +481,26 @@ int router_run(struct router *router)
 	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
-	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
-	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",
-	         LOG_S(registry_kind(router->registry)), "router", LOG_S(router->id));
+	shed_start_keeper(router);
 	atomic_store(&router->phase, PHASE_SERVING);
+}
+
+int router_run(struct router *router)
+{
+	raise_descriptors(router);
+	if (!router_build(router) || !start_workers(router))
+		return 1; /* said why; the process ends, so nothing half built is taken apart */
+	loop_on_signal(router->loop, SIGTERM, on_stop, router);
+	loop_on_signal(router->loop, SIGINT, on_stop, router);
+	reload_on_signal(router);
+	signal(SIGPIPE, SIG_IGN);
+	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
+	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "tls",
+	         LOG_S(certificate_now(router) ? "yes" : "no"), "workers", LOG_U(router->nworkers), "store",
+	         LOG_S(registry_kind(router->registry)), "router", LOG_S(router->id));
+	router_begin(router);
 	loop_run(router->loop);
-	take_apart(router);
+	router_take_apart(router);
 	log_info("stopped");
 	return router->exit_code;
 }

@@ -12,8 +12,10 @@
 #include "base/loop.h"
 #include "base/trust.h"
 #include "router/conf.h"
+#include "router/overload.h"
 
 struct access;
+struct certificate;
 struct doubts;
 struct events;
 struct fleet;
@@ -51,6 +53,7 @@ struct router {
 	const char *advertise_url;
 	const char *const *hosts; /* Host names that are answered; NULL-terminated; {"*"}: any */
 	struct access *access;
+	struct certificate *certificate;
 	struct limits *limits;
 	struct loop *loop;       /* the keeper */
 	struct retire *retire;
@@ -76,7 +79,9 @@ struct router {
 	struct loop **worker_loops; /* before the workers: retire wants them */
 	struct worker **workers;
 	size_t nworkers, next_worker;
-	struct timer stop_timer, tick;
+	struct timer stop_timer, tick, judging;
+	struct overload overload;    /* the keeper's own, */
+	_Atomic int keeper_permille; /* and its pressure for the workers */
 	uint64_t leaving_ms;
 	_Atomic int phase;       /* enum router_phase */
 	_Atomic uint64_t parked;
@@ -85,3 +90,8 @@ struct router {
 
 /* Builds everything and serves until stopped. Returns the exit code. */
 int router_run(struct router *);
+
+/* -- its parts, for who turns the loops himself ------------------------------------------------------------------------------ */
+bool router_build(struct router *); /* all of it; the workers have no threads yet. False: said why */
+void router_begin(struct router *); /* the keeper's work */
+void router_take_apart(struct router *);

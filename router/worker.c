@@ -22,8 +22,10 @@
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/errands.h"
+#include "router/grants.h"
 #include "router/metrics.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/tunnel.h"
 #include "router/worker.h"
 
@@ -34,6 +36,7 @@
 #define WRITE_STALL_MS 30000 /* a client that does not read */
 #define CLOSE_MS 2000        /* a polite Close may take so long */
 #define UPSTREAMS_PER_HOST 256
+#define UNTAKEN_MAX 128 /* a turn of a worker takes in at most so many new connections: some 5 ms of work */
 #define PEERS_PER_HOST 8
 #define PEERS_CONNECT_MS 80
 
@@ -91,7 +94,7 @@ static bool build(struct worker *w)
 		                        .frame_bytes = conf->limits.frame_bytes, .message_bytes = conf->limits.message_bytes, .allowed = worker_address_allowed,
 		                        .arg = router, .trust = &router->sfu_trust };
 	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms,
-		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet };
+		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet, .prove = grants_prove, .arg = router };
 
 	w->store = store_new(router->registry, w->loop);
 	w->http = http_new(w->loop, &http);
@@ -120,6 +123,7 @@ struct worker *worker_new(struct router *router, unsigned index)
 		return NULL; /* the process ends: nothing is served by half a worker */
 	}
 	timer_set(w->loop, &w->tick, 0, tick);
+	shed_start_worker(w);
 	return w;
 }
 
@@ -148,8 +152,14 @@ static void take_gift(struct task *task)
 {
 	struct gift *gift = container_of(task, struct gift, task);
 
+	atomic_fetch_sub_explicit(&gift->worker->untaken, 1, memory_order_relaxed);
 	httpd_add(gift->worker->httpd, &gift->accepted);
 	free(gift);
+}
+
+bool worker_wants(const struct worker *w)
+{
+	return atomic_load_explicit(&w->untaken, memory_order_relaxed) < UNTAKEN_MAX;
 }
 
 void worker_give(struct worker *w, const struct accepted *accepted)
@@ -160,6 +170,7 @@ void worker_give(struct worker *w, const struct accepted *accepted)
 		abort();
 	gift->worker = w;
 	gift->accepted = *accepted;
+	atomic_fetch_add_explicit(&w->untaken, 1, memory_order_relaxed);
 	loop_post(w->loop, &gift->task, take_gift);
 }
 
@@ -278,6 +289,7 @@ void worker_unload(struct worker *w)
 {
 	timer_clear(w->loop, &w->tick);
 	timer_clear(w->loop, &w->farewell);
+	shed_stop_worker(w);
 	if (w->httpd)
 		httpd_free(w->httpd);
 	errands_drop(w);

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, runs the tests, and ends with one line: N passed, N failed, N skipped.
 #   tests/run.sh             everything but what follows: checks of the tree, the model in short, unit tests, scenarios, the fault
-#                            bench in short; unit tests and scenarios again under ASan+UBSan+LSan, and under TSan where threads meet
+#                            bench in short; unit tests and scenarios again under ASan+UBSan+LSan, and under TSan where threads meet;
+#                            each fuzz target for 10 s
 #   tests/run.sh quick       one build: checks, unit tests and the short scenarios (under 2 minutes on 2 cores)
 #   tests/run.sh scenario X  only the scenarios whose name matches X (pytest -k)
 #   tests/run.sh guards      takes each guard out and sees exactly its test fail
 #   tests/run.sh chaos       the fault bench at the size of its figures (about half an hour; USHER_CHAOS_RUNS=3 for three runs of
 #                            each), or with `chaos short` in seconds for each
+#   tests/run.sh fuzz [H]    the fuzz targets for H hours in all, 1 unless said, by libFuzzer and by afl++
 #   tests/run.sh model       the protocol's model: every configuration and every fault put into it (15 minutes of one core)
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -18,7 +20,7 @@ trap 'rm -rf "$results"' EXIT
 passed=0 failed=0 skipped=0
 jobs=3
 
-case $mode in all | quick | scenario | guards | chaos | model) ;; *) sed -n '3,12s/^# \?//p' "$0"; exit 2 ;; esac
+case $mode in all | quick | scenario | guards | chaos | fuzz | model) ;; *) sed -n '3,14s/^# \?//p' "$0"; exit 2 ;; esac
 
 finish() {
 	echo "$passed passed, $failed failed, $skipped skipped"
@@ -105,11 +107,24 @@ guards() {
 	done
 }
 
+# Each target is one test.
+fuzz() {
+	say "fuzz targets ($*)"
+	tests/fuzz/run.sh "$@" | tee "$results/fuzz.log"
+	local good bad
+	read -r good bad < <(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$results/fuzz.log" | tail -1)
+	passed=$((passed + ${good:-0})) failed=$((failed + ${bad:-1}))
+}
+
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=0:exitcode=98:suppressions=$PWD/tests/tsan.supp
 
 if [ "$mode" = model ]; then
 	check tests/model/run.sh
+	finish
+fi
+if [ "$mode" = fuzz ]; then
+	fuzz long "${filter:-1}"
 	finish
 fi
 build build -Dfault_points=true
@@ -147,6 +162,7 @@ all)
 	build build-asan -Dfault_points=true -Db_sanitize=address,undefined
 	unit build-asan
 	scenario build-asan "not notice and not janus and not sandbox" 40
+	fuzz short 10
 	build build-tsan -Dfault_points=true -Db_sanitize=thread
 	unit build-tsan
 	scenario build-tsan "term or 1000_concurrent or failing_node or 500_rooms or never_answers" 60

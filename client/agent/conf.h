@@ -18,6 +18,7 @@ struct agent_conf {
 	const char *listen, *control_listen;
 	const char *advertise_host; /* "": the host of the listener */
 	const char *advertise_url;  /* public_signal_url, "": none */
+	const char *origins;        /* of pages that may come there */
 	bool gate;
 	const char *token_file;
 	const char *tls_ca, *tls_cert, *tls_key, *sfu_ca;

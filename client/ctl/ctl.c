@@ -71,11 +71,11 @@ static const struct option_row option_rows[] = {
 	{ "own", NULL, OPTION_DRAIN, set_own, "drain: of the process that is the node now, ending with it; for stop hooks" },
 	{ "scope", "WORDS", OPTION_TOKEN, set_scope, "token: join, route, node, admin, metrics; several in quotes" },
 	{ "room", "ROOM", OPTION_TOKEN, set_room, "token: only this room, or rooms by prefix*" },
-	{ "as", "NAME", OPTION_TOKEN, set_as, "token: who has it, for the log" },
+	{ "as", "NAME", 0, set_as, "token, --key: who has it, for the log" },
 	{ "for-ms", "N", OPTION_TOKEN, set_for, "token jwt: how long it is valid (an hour)" },
-	{ "key", "FILE", OPTION_TOKEN, set_key, "token jwt: the private JSON Web Key, mode 0600" },
-	{ "audience", "TEXT", OPTION_TOKEN, set_audience, "token jwt: auth.audience of the routers" },
-	{ "issuer", "TEXT", OPTION_TOKEN, set_issuer, "token jwt: auth.issuer of the routers" },
+	{ "key", "FILE", 0, set_key, "sign a token for each call with this private JSON Web Key, mode 0600 (else USHER_KEY_FILE); token jwt: with this" },
+	{ "audience", "TEXT", 0, set_audience, "token jwt, --key: auth.audience of the routers" },
+	{ "issuer", "TEXT", 0, set_issuer, "token jwt, --key: auth.issuer of the routers" },
 	{ "alg", "ALG", OPTION_TOKEN, set_alg, "token key: HS256, ES256 or EdDSA" },
 	{ "kid", "NAME", OPTION_TOKEN, set_kid, "token key: its name" },
 };
@@ -109,6 +109,7 @@ static void print_help(FILE *out)
 	fprintf(out, "\nEnvironment:\n"
 	             "  %-20s the default of --url\n"
 	             "  %-20s a file whose first line is the bearer token to send\n"
+	             "  %-20s the default of --key\n"
 	             "  %-20s the default of --ca\n"
 	             "  %-20s the default of --cert\n"
 	             "  %-20s the default of --cert-key\n"
@@ -120,7 +121,7 @@ static void print_help(FILE *out)
 	             "  usherctl close standup --epoch 1795328740704\n"
 	             "  usherctl drain sfu-3 --policy move --deadline-ms 30000 --wait\n"
 	             "  usherctl room -- --odd-name\n",
-	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_CA_FILE", "USHER_CERT_FILE", "USHER_CERT_KEY_FILE");
+	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_KEY_FILE", "USHER_CA_FILE", "USHER_CERT_FILE", "USHER_CERT_KEY_FILE");
 }
 
 static int usage(struct ctl *ctl, const char *what, const char *which)
@@ -274,7 +275,7 @@ static int flush(struct ctl *ctl, int code)
 
 int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out, FILE *err)
 {
-	const char *url = env("USHER_URL");
+	const char *url = env("USHER_URL"), *key = env("USHER_KEY_FILE");
 	struct ctl ctl = { .url = url && *url ? url : URL_DEFAULT, .timeout_ms = TIMEOUT_MS, .out = out, .err = err };
 	const struct command *command = NULL;
 	char token[TOKEN_MAX];
@@ -288,7 +289,9 @@ int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out,
 		code = check_url(&ctl);
 	if (code == CTL_DONE && command)
 		code = check_trust(&ctl, env);
-	if (code == CTL_DONE && command)
+	if (!ctl.key && key && *key)
+		ctl.key = key;
+	if (code == CTL_DONE && command && !ctl.key)
 		code = read_token(&ctl, env("USHER_TOKEN_FILE"), token);
 	return code == CTL_DONE && command ? flush(&ctl, run(&ctl, command)) : code;
 }

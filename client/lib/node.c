@@ -166,6 +166,14 @@ static void register_elsewhere(struct usher_node *node, uint64_t cap_ms)
 	node_next(node, node_backoff_ms(node, cap_ms));
 }
 
+void node_take_call_key(struct usher_node *node, const char *call_key)
+{
+	if (call_key)
+		known_grants_add(&node->call_keys, str_of(call_key));
+	else
+		node->call_keys = (struct known_grants){ 0 };
+}
+
 static void take_registration(struct usher_node *node, const struct register_answer *answer)
 {
 	node->registration = answer->registration;
@@ -177,6 +185,7 @@ static void take_registration(struct usher_node *node, const struct register_ans
 	node->registered = strdup(node->self.incarnation);
 	free(node->self.replaces);
 	node->self.replaces = NULL;
+	node_take_call_key(node, answer->call_key);
 	node_take_routers(node, &answer->routers, false);
 	for (struct router_link *link = node->links; link; link = link->next) {
 		link->acked = link->named_seq = link->degraded_sent_ms = 0;
@@ -304,6 +313,23 @@ static void act(struct timer *t)
 int usher_node_room_set(struct usher_node *node, const char *room, uint64_t epoch, uint64_t participants)
 {
 	return node->doing != NODE_DONE && node_rooms_set(&node->rooms, str_of(room), epoch, participants) ? 0 : -1;
+}
+
+int usher_node_room_grant(struct usher_node *node, const char *room, uint64_t epoch, const char *grant)
+{
+	struct str first, rest = str_of(grant ? grant : "");
+
+	return str_cut(&rest, ',', &first) && node_rooms_grant(&node->rooms, str_of(room), epoch, str_trim(first)) ? 0 : -1;
+}
+
+bool usher_node_demands_grants(const struct usher_node *node)
+{
+	return *node->call_keys.texts[0];
+}
+
+bool usher_node_call_allowed(const struct usher_node *node, const char *call_key)
+{
+	return !usher_node_demands_grants(node) || known_grants_match(&node->call_keys, str_of(call_key ? call_key : ""));
 }
 
 void usher_node_room_remove(struct usher_node *node, const char *room, uint64_t epoch)

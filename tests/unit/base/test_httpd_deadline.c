@@ -82,13 +82,13 @@ START_TEST(idle_connections_are_closed_silently)
 {
 	struct peer_conn *c = ask(GET);
 
-	UNTIL(loop, seen.sent == 1);
+	UNTIL(loop, seen.sent == 1 && has(c, "GET / [] "));
 	c->in.len = 0;
 	for (unsigned ms = 0; ms < IDLE_MS - 500; ms += 500)
 		pass_ms(500);
 	ck_assert(!c->eof);
 	peer_says(c, GET); /* in time: it begins anew */
-	UNTIL(loop, seen.sent == 2);
+	UNTIL(loop, seen.sent == 2 && has(c, "GET / [] "));
 	c->in.len = 0;
 	for (unsigned ms = 0; ms < IDLE_MS; ms += 500)
 		pass_ms(500);
@@ -224,7 +224,7 @@ START_TEST(who_does_not_read_is_cut)
 	peer_says(c, GET);
 	UNTIL(loop, seen.readies == 1);
 	exchange_answer(seen.x, 200, (struct str){ pattern(LARGE), LARGE });
-	turns(loop, 50);
+	turns(loop, 500); /* until all that lies between is full */
 	pass_ms(STALL_MS); /* something was taken since */
 	pass_ms(STALL_MS - 1);
 	ck_assert_uint_eq(seen.ends, 0);

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/base64.h"
+#include "base/mac.h"
 #include "base/secret.h"
 #include "base/wire/ticket.h"
 
@@ -145,6 +146,31 @@ START_TEST(no_character_of_a_ticket_can_be_another)
 }
 END_TEST
 
+/* By whoever has the key, but not as it is written here: what another version means by it is not guessed. */
+START_TEST(a_ticket_has_one_form)
+{
+	static const char head[] = "\1j\x7f\xff\xff\xff\xff\xff\xff\xff";
+	static const struct str bad[] = { STR("\0\4room\0\5ann"), STR("\0\4room\0\3ann!"), STR("\0\11room\0\3ann"), STR("\0\7room!!!") };
+	struct secret_keys keys;
+	struct ticket read;
+	unsigned char sum[MAC_BYTES];
+
+	secret_keys_parse(STR(KEY_A), &keys, &why);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct buf bytes = { 0 }, text = { 0 };
+		buf_add(&bytes, head, sizeof(head) - 1);
+		buf_add(&bytes, bad[i].at, bad[i].len);
+		mac_sha256(secret_key_of(&keys, 0), (struct str){ bytes.at, bytes.len }, sum);
+		buf_add(&bytes, sum, 16);
+		base64url_add(&text, bytes.at, bytes.len);
+		ck_assert(!good((struct str){ text.at, text.len }, &keys, &read));
+		ck_assert_str_eq(why, "the ticket is malformed");
+		buf_free(&bytes);
+		buf_free(&text);
+	}
+}
+END_TEST
+
 START_TEST(two_keys_are_valid_at_once)
 {
 	struct secret_keys old, both, new;
@@ -172,6 +198,7 @@ int main(void)
 	tcase_add_test(t, files_are_read_only_if_nobody_else_can);
 	tcase_add_test(t, tickets_say_what_was_written);
 	tcase_add_test(t, no_character_of_a_ticket_can_be_another);
+	tcase_add_test(t, a_ticket_has_one_form);
 	tcase_add_test(t, two_keys_are_valid_at_once);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);

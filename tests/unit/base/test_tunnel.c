@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/link.h"
 #include "base/tunnel.h"
 #include "base/wait.h"
 #include "base/ws.h"
@@ -168,6 +169,8 @@ static const struct {
 	{ "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 200 OK\r\n folded: yes\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
+	{ "HTTP/1.1\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "SSH-2.0-OpenSSH_9.2\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "", true, HTTP_RESET, 0, "", 0 },
 	{ "HTTP/1.1 101 Switching", true, HTTP_RESET, 0, "", 0 },
@@ -344,7 +347,7 @@ static void open_with(struct carried *c, struct str extra)
 	dial(&d);
 	ck_assert_ptr_nonnull(d.answer.peer);
 	*c = (struct carried){ .client = peer_adopt(&clients, fd), .server = server.conns };
-	c->tunnel = tunnel_join(set, d.answer.peer, ours, extra, ended, c);
+	c->tunnel = tunnel_join(set, d.answer.peer, &(struct link){ .fd = ours }, extra, ended, c);
 	ck_assert_ptr_eq(tunnel_arg(c->tunnel), c);
 	ck_assert_uint_eq(tunnels_count(set), 1);
 }
@@ -700,7 +703,7 @@ START_TEST(all_are_closed_and_freed)
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 		dial(&d);
 		c[i] = (struct carried){ .client = peer_adopt(&clients, pair[0]), .server = server.conns };
-		c[i].tunnel = tunnel_join(set, d.answer.peer, pair[1], (struct str){ 0 }, ended, &c[i]);
+		c[i].tunnel = tunnel_join(set, d.answer.peer, &(struct link){ .fd = pair[1] }, (struct str){ 0 }, ended, &c[i]);
 	}
 	peer_close(c[1].client);
 	peer_close(c[1].server);
