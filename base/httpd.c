@@ -157,15 +157,14 @@ void conn_serve(struct conn *c, int fd)
 
 void httpd_add(struct httpd *h, const struct accepted *accepted)
 {
-	const struct tls *tls = h->fronts ? h->ops->tls(h->arg) : NULL;
 	struct conn *c = conn_new(h, accepted);
 
 	if (!c) {
 		close(accepted->fd);
 		h->ops->closed(h->arg, &accepted->peer);
-	} else if (!tls) {
+	} else if (!h->fronts) {
 		conn_serve(c, accepted->fd);
-	} else if (!front_begin(c, tls, accepted->fd)) {
+	} else if (!front_begin(c, accepted->fd)) {
 		conn_forget(c);
 	}
 }

@@ -53,7 +53,7 @@ struct httpd_ops {
 	void (*end)(void *arg, struct exchange *, enum exchange_end);
 	void (*refuse)(void *arg, struct exchange *, int err, const char *detail); /* must exchange_answer() */
 	void (*closed)(void *arg, const struct sockaddr_storage *peer);            /* a connection left httpd's count */
-	/* Whose certificate a new connection is met with; read within this call alone. The op or its answer NULL: plain HTTP. */
+	/* What a new connection is met with; read within this call alone. The op or its answer at the start NULL: plain HTTP. */
 	const struct tls *(*tls)(void *arg);
 	void (*shaken)(void *arg, const char *outcome); /* a handshake: done, failed, late, plain (HTTP); may be NULL */
 };

@@ -53,11 +53,10 @@ void conn_cut(struct conn *c)
 
 void conn_abort(struct conn *c)
 {
-	struct front *front = c->front;
-
-	conn_cut(c);
-	if (front && !c->over && c->front)
-		front_close(front);
+	if (c->fd >= 0)
+		conn_cut(c);
+	if (c->front)
+		front_close(c->front); /* which may be the end of c */
 }
 
 /*

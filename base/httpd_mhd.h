@@ -111,7 +111,7 @@ void httpd_linger_free(struct httpd *);
 /* httpd_tls.c */
 struct fronts *fronts_new(struct httpd *); /* NULL: out of memory or descriptors */
 void fronts_free(struct fronts *);         /* once all connections are forgotten */
-bool front_begin(struct conn *, const struct tls *, int fd); /* takes the socket, also if it fails */
+bool front_begin(struct conn *, int fd); /* takes the socket, also if it fails */
 int front_socket(const struct front *);
 void front_close(struct front *); /* at once, without a word; forgets the connection if MHD does not have it */
 void front_late(struct front *);  /* with its handshake */

@@ -9,6 +9,7 @@
  * in a turn: a flood of handshakes leaves the loop to the others. Nothing runs MHD in here but conn_serve(), so that no front ends
  * behind our back; the dead are freed after the batch, as events of theirs may be in it.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,7 +26,6 @@
 #define BATCH 64
 #define HANDSHAKES_PER_TURN 8
 #define PAIR_BYTES 32768 /* towards MHD, which reads no more than a head and a block ahead */
-#define TLS_HANDSHAKE 0x16 /* the first byte of every record that a handshake can begin with */
 
 static const char speak_tls[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n"
 				"This port speaks TLS: ask for https:// or wss://\n"; /* to the byte: 49 */
@@ -40,12 +40,11 @@ struct front {
 	struct conn *conn;
 	struct front *next; /* of the dead */
 	struct end tls, plain;
-	bool greeted; /* its first byte was seen */
-	bool open;    /* the handshake is done */
-	bool left;    /* the client's FIN was seen; */
-	bool ended;   /* and read */
-	bool deaf;    /* MHD gets nothing any more: our FIN was sent, or it has closed */
-	bool said;    /* MHD's FIN was read */
+	bool open;  /* the handshake is done */
+	bool left;  /* the client's FIN was seen; */
+	bool ended; /* and read */
+	bool deaf;  /* MHD gets nothing any more: our FIN was sent, or it has closed */
+	bool said;  /* MHD's FIN was read */
 	bool dead;
 };
 struct fronts {
@@ -306,29 +305,37 @@ static void answer_plain(struct front *f)
 	front_finish(f);
 }
 
-/* False: nothing has come yet, or it has ended. */
+static bool fails(struct front *f, const char *why)
+{
+	told(f, "failed", why);
+	front_close(f);
+	return false;
+}
+
+/* Who is silent costs no more than his descriptor. False: nothing has come yet, or it has ended. */
 static bool greets(struct front *f)
 {
-	char first;
-	ssize_t n = f->greeted ? 1 : recv(f->tls.link.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+	struct httpd *h = f->conn->httpd;
+	char first = 0;
+	ssize_t n = recv(f->tls.link.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	if (n > 0 && !f->greeted && first != TLS_HANDSHAKE && first >= 'A' && first <= 'Z') {
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0)
+		return fails(f, "closed before it said anything");
+	if (first >= 'A' && first <= 'Z') { /* no record begins so */
 		answer_plain(f);
 		return false;
 	}
-	f->greeted = f->greeted || n != 0;
-	if (!n) {
-		told(f, "failed", "closed before it said anything");
-		front_close(f);
-	}
-	return n > 0;
+	f->tls.link.ssl = tls_accept(h->ops->tls(h->arg), f->tls.link.fd);
+	return f->tls.link.ssl || fails(f, "out of memory");
 }
 
 static void shake(struct front *f)
 {
 	const char *why = NULL;
 
-	if (!greets(f))
+	if (!f->tls.link.ssl && !greets(f))
 		return;
 	int outcome = link_shake(&f->tls.link, &why);
 	if (!outcome) {
@@ -352,18 +359,16 @@ static void shaking_ready(void *arg, int events)
 		shake(((struct end *)seen[i].data.ptr)->front);
 }
 
-bool front_begin(struct conn *c, const struct tls *tls, int fd)
+bool front_begin(struct conn *c, int fd)
 {
 	struct front *f = calloc(1, sizeof(*f));
-	struct ssl_st *ssl = f ? tls_accept(tls, fd) : NULL;
 
-	if (!ssl) {
-		free(f);
+	if (!f) {
 		close(fd);
 		return false;
 	}
 	f->conn = c;
-	f->tls = (struct end){ .front = f, .link = { .fd = fd, .ssl = ssl } };
+	f->tls = (struct end){ .front = f, .link = { .fd = fd } };
 	f->plain = (struct end){ .front = f, .link = { .fd = -1 } };
 	c->front = f;
 	c->tls = true;

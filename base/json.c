@@ -63,7 +63,7 @@ static const char *check_escape(const char *at, size_t len)
 	for (size_t i = 1; i < 5; i++)
 		if (i >= len || !isxdigit((unsigned char)at[i]))
 			return "not valid JSON: \\u without four hex digits";
-	return memcmp(at, "u0000", 5) ? NULL : "not valid JSON: U+0000 is not allowed";
+	return memcmp(at, "u0000", 5) ? NULL : "must not have U+0000 in a string";
 }
 
 /* Outside of strings: numbers, depth, white space. Inside: no raw control characters, no \u0000. */
@@ -88,7 +88,7 @@ static const char *scan(struct str text)
 			inside = true;
 		} else if (c == '{' || c == '[') {
 			if (++depth > DEPTH_MAX)
-				return "not valid JSON: nested deeper than 16";
+				return "must not be nested deeper than 16";
 		} else if (c == '}' || c == ']') {
 			depth--;
 		} else if ((c >= '0' && c <= '9') || c == '-') {
@@ -134,17 +134,46 @@ struct reading {
 	const char *fault;
 };
 
-/* "load.cpu", "rooms[3].epoch"; written only once something is wrong. */
+/* The next character of a name, as far as it may be shown: C0, DEL and C1 become '?'. UTF-8, as all of the text is. */
+static size_t shown(const char *name, char out[static 4], size_t *len)
+{
+	unsigned char c = (unsigned char)name[0];
+
+	*len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	memcpy(out, name, *len);
+	if (c >= 0x20 && c != 0x7f && !(c == 0xc2 && (unsigned char)name[1] < 0xa0))
+		return *len;
+	out[0] = '?';
+	return 1;
+}
+
+/* As much as fits, by whole characters. */
+static size_t path_add(char path[static PATH_MAX_BYTES], size_t at, const char *text)
+{
+	size_t used, n;
+	char c[4];
+
+	for (; *text && (n = shown(text, c, &used)) < PATH_MAX_BYTES - at; text += used, at += n)
+		memcpy(path + at, c, n);
+	path[at] = '\0';
+	return at;
+}
+
+/*
+ * "load.cpu", "rooms[3].epoch"; written only once something is wrong. Names of maps are a stranger's, and the path ends up in answers
+ * and on terminals.
+ */
 static void path_print(const struct reading *r, char out[static PATH_MAX_BYTES])
 {
-	size_t len = 0;
+	size_t len = path_add(out, 0, "");
+	char index[24];
 
-	*out = '\0';
-	for (size_t i = 0; i < r->depth && len < PATH_MAX_BYTES; i++) {
+	for (size_t i = 0; i < r->depth; i++) {
 		const struct step *step = &r->path[i];
-		int n = step->name ? snprintf(out + len, PATH_MAX_BYTES - len, "%s%s", i ? "." : "", step->name)
-				   : snprintf(out + len, PATH_MAX_BYTES - len, "[%zu]", step->index);
-		len += n > 0 ? (size_t)n : 0;
+		if (i && step->name)
+			len = path_add(out, len, ".");
+		snprintf(index, sizeof(index), "[%zu]", step->index);
+		len = path_add(out, len, step->name ? step->name : index);
 	}
 }
 

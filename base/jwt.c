@@ -9,6 +9,7 @@
 
 #define SECONDS_MAX 1e11 /* NumericDate: the year 5138 */
 #define TEXT_MAX 1024
+#define KEYS_TRIED 2 /* the old one and the new one; each costs a wrong token a signature */
 
 struct head {
 	const char *alg, *kid;
@@ -79,6 +80,7 @@ static bool fits(const struct sign_key *key, const struct head *head)
 static bool is_signed(const struct parts *parts, const struct head *head, const struct jwt_rules *rules, struct arena *arena, const char **why)
 {
 	struct str signature;
+	size_t tried = 0;
 
 	*why = "the signature is not base64url";
 	if (!decode(parts->signature, arena, &signature))
@@ -87,6 +89,9 @@ static bool is_signed(const struct parts *parts, const struct head *head, const 
 	for (size_t i = 0; i < rules->nkeys; i++) {
 		if (!fits(rules->keys[i], head))
 			continue;
+		*why = "it names no key (kid), and more than two are for its alg";
+		if (tried++ == KEYS_TRIED)
+			return false;
 		*why = "the signature is not by that key";
 		if (sign_verify(rules->keys[i], parts->signed_text, signature))
 			return true;

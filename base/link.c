@@ -15,6 +15,14 @@
 
 #define DRAIN_READS 64
 
+/* OpenSSL judges a call by what any other has left behind on this thread, a wrong signature of somebody else's token say. */
+static SSL *fresh(SSL *ssl)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+	return ssl;
+}
+
 static ssize_t tls_outcome(SSL *ssl, int result)
 {
 	int error = SSL_get_error(ssl, result);
@@ -34,7 +42,7 @@ static ssize_t tls_outcome(SSL *ssl, int result)
 
 int link_shake(struct link *l, const char **why)
 {
-	int result = SSL_do_handshake(l->ssl);
+	int result = SSL_do_handshake(fresh(l->ssl));
 
 	if (result == 1)
 		return 0;
@@ -48,7 +56,7 @@ int link_shake(struct link *l, const char **why)
 
 static ssize_t tls_read(struct link *l, char *out, size_t max)
 {
-	int n = SSL_read(l->ssl, out, (int)max);
+	int n = SSL_read(fresh(l->ssl), out, (int)max);
 	ssize_t got = n > 0 ? n : tls_outcome(l->ssl, n);
 
 	l->read_needs_write = got == LINK_AGAIN_WRITE;
@@ -62,7 +70,7 @@ static ssize_t tls_write(struct link *l, const char *bytes, size_t len)
 	ssize_t outcome = 0;
 
 	while (done < len) {
-		int n = SSL_write(l->ssl, bytes + done, (int)(len - done));
+		int n = SSL_write(fresh(l->ssl), bytes + done, (int)(len - done));
 		outcome = n > 0 ? n : tls_outcome(l->ssl, n);
 		if (outcome <= 0)
 			break;
@@ -131,7 +139,7 @@ bool link_put(struct link *l, const char *bytes, size_t len)
 bool link_finish(struct link *l)
 {
 	if (l->ssl) {
-		int result = SSL_shutdown(l->ssl);
+		int result = SSL_shutdown(fresh(l->ssl));
 		if (result < 0 && tls_outcome(l->ssl, result) == LINK_AGAIN_WRITE)
 			return false;
 		ERR_clear_error();

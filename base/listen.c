@@ -110,13 +110,13 @@ static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage
 	return set->conf.proxies && *set->conf.proxies && cidr_contains(set->conf.proxies, peer);
 }
 
-static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
+static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, bool inner)
 {
 	unsigned char key[LISTEN_ORIGIN_BYTES];
 
 	listen_origin(peer, key);
 	struct origin **at = origin_place(set, key);
-	if (set->count >= set->conf.connections)
+	if (set->count + (inner ? 0 : set->conf.reserved) >= set->conf.connections)
 		return false;
 	if (*at && (*at)->count >= set->conf.connections_per_address && !is_proxy(set, peer))
 		return false;
@@ -232,12 +232,13 @@ static bool accept_one(struct listener *l)
 			pause_for(l->set, err);
 		return err == ECONNABORTED || err == EINTR;
 	}
-	if (!admit(l->set, &accepted.peer)) {
+	const struct listen_conf *conf = &l->set->conf;
+	if (!admit(l->set, &accepted.peer, conf->inner && conf->inner(conf->arg, l->tag, &accepted.peer))) {
 		refuse(l->set, accepted.fd);
 		return true;
 	}
 	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	l->set->conf.deal(l->set->conf.arg, &accepted);
+	conf->deal(conf->arg, &accepted);
 	return true;
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our own page is one whose origin is the host that it asks. On https that page came by https, too: http://host may be the word of
- * anybody on the network, and must not use what https protects. The other way round is no loss: TLS may have ended before us.
+ * An origin is compared as a whole: scheme, host and port (RFC 6454), as browsers write it: in lower case, a name that is not ASCII
+ * in its xn-- form, "null" for pages that are nobody's.
  */
 #include <string.h>
 
 #include "base/origin.h"
 
-static bool is_listed(const char *list, struct str origin, bool any)
+bool origin_listed(const char *list, struct str origin, bool any)
 {
 	struct str rest = str_of(list), piece;
 
@@ -17,11 +17,6 @@ static bool is_listed(const char *list, struct str origin, bool any)
 			return true;
 	}
 	return false;
-}
-
-bool origin_listed(const char *list, struct str origin)
-{
-	return is_listed(list, origin, true);
 }
 
 static bool cut_front(struct str *text, const char *front)
@@ -44,17 +39,18 @@ static struct str without(struct str host, const char *port)
 	return host;
 }
 
-static bool is_own(const struct origins *origins, struct str origin)
+static bool is_own(const struct origin_rules *rules, struct str origin)
 {
 	bool https = cut_front(&origin, "https://");
 
-	if (!https && (origins->secure || !cut_front(&origin, "http://")))
+	if (!https && (rules->secure || !cut_front(&origin, "http://")))
 		return false;
-	struct str own = without(origins->host, https ? ":443" : ":80"), theirs = without(origin, https ? ":443" : ":80");
+	const char *port = https ? ":443" : ":80";
+	struct str own = without(rules->host, port), theirs = without(origin, port);
 	return own.len && own.len == theirs.len && !strncasecmp(own.at, theirs.at, own.len);
 }
 
-static bool passes(const struct origins *origins, const struct exchange *x, bool any)
+bool origin_passes(const struct exchange *x, const struct origin_rules *rules)
 {
 	size_t n, found = 0;
 	const struct header *headers = exchange_headers(x, &n);
@@ -62,15 +58,5 @@ static bool passes(const struct origins *origins, const struct exchange *x, bool
 
 	for (size_t i = 0; i < n; i++)
 		found += str_is_nocase(headers[i].name, "Origin");
-	return !found || (found == 1 && (is_listed(origins->list, origin, any) || is_own(origins, origin)));
-}
-
-bool origin_allowed(const struct origins *origins, const struct exchange *x)
-{
-	return passes(origins, x, true);
-}
-
-bool origin_trusted(const struct origins *origins, const struct exchange *x)
-{
-	return passes(origins, x, false);
+	return !found || (found == 1 && (origin_listed(rules->list, origin, rules->any) || is_own(rules, origin)));
 }

@@ -13,6 +13,7 @@
 #define HEAD_MAX 16384
 #define BODY_MAX 16384
 #define LINES_MAX 64
+#define CHUNK_LINE_MAX 256
 #define INTERIMS_MAX 16
 #define ALL_MAX (8 * BODY_MAX) /* with the framing of small chunks */
 
@@ -33,7 +34,7 @@ static int read_head(struct str bytes, struct head *h)
 	if (bytes.len > 12 && h->status < 100)
 		return -1;
 	if (!end || !h->status || (size_t)(end - bytes.at) > HEAD_MAX) /* no status: it ends before one could stand there */
-		return end || bytes.len > HEAD_MAX ? -1 : 0;
+		return end || bytes.len > HEAD_MAX + 3 ? -1 : 0;
 	h->http10 = bytes.at[7] == '0';
 	h->size = (size_t)(end - bytes.at) + 4;
 	line = (const char *)memchr(bytes.at, '\n', h->size) + 1;
@@ -148,8 +149,10 @@ static long chunk_line(struct str s, uint64_t *size)
 	const char *end = memmem(s.at, s.len, "\r\n", 2);
 	size_t digits = 0;
 
-	if (!end)
-		return s.len > 256 ? -1 : 0;
+	if (!end) /* but perhaps its CR: what is too long is so however it comes in */
+		return s.len > CHUNK_LINE_MAX + 1 ? -1 : 0;
+	if (end - s.at > CHUNK_LINE_MAX)
+		return -1;
 	for (*size = 0; digits < 8; digits++) {
 		char c = s.at[digits];
 		int value = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;

@@ -17,7 +17,6 @@
 #include "base/wire/offer.h"
 #include "router/access.h"
 #include "router/access_rules.h"
-#include "router/edge.h"
 #include "router/limits.h"
 #include "router/metrics.h"
 #include "router/once.h"
@@ -26,6 +25,7 @@
 #include "router/router.h"
 #include "router/routes.h"
 #include "router/session.h"
+#include "router/site.h"
 #include "router/worker.h"
 
 #define ROUTER_TICKET_MS 30000 /* far over what an answer takes, and the skew of clocks that /readyz allows */
@@ -311,7 +311,7 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 	if (!route->tickets || !session_cookie(rq, &text))
 		return certificate_rights(rq, out, why);
 	*why = "Origin, Sec-Fetch-Site: the request comes from another site";
-	return edge_origin_trusted(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
+	return site_trusted(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
 }
 
 static int refuse_credential(struct request *rq, int err, const char *why)

@@ -12,7 +12,6 @@
 #include "base/arena.h"
 #include "base/listen.h"
 #include "base/log.h"
-#include "base/origin.h"
 #include "base/url.h"
 #include "router/access.h"
 #include "router/certificate.h"
@@ -24,6 +23,7 @@
 #include "router/router.h"
 #include "router/routes.h"
 #include "router/shed.h"
+#include "router/site.h"
 #include "router/worker.h"
 
 #define REQUEST_ID_MAX 64
@@ -117,34 +117,6 @@ void edge_client(struct request *rq, struct sockaddr_storage *out)
 	}
 }
 
-static bool is_listed(const struct request *rq, struct str origin)
-{
-	return origin_listed(atomic_load(&rq->worker->router->origins), origin);
-}
-
-static struct origins pages(struct request *rq)
-{
-	const struct router *router = rq->worker->router;
-	bool secure = router->public_url && !strncmp(router->public_url, "https:", 6);
-
-	return (struct origins){ .list = atomic_load(&router->origins), .host = edge_forwarded_host(rq),
-		                 .secure = secure || str_is(edge_forwarded_proto(rq), "https") };
-}
-
-bool edge_origin_allowed(struct request *rq)
-{
-	const struct origins origins = pages(rq);
-
-	return origin_allowed(&origins, rq->x);
-}
-
-bool edge_origin_trusted(struct request *rq)
-{
-	const struct origins origins = pages(rq);
-
-	return origin_trusted(&origins, rq->x);
-}
-
 void edge_cors(struct request *rq)
 {
 	struct str origin = exchange_header(rq->x, "Origin");
@@ -152,7 +124,7 @@ void edge_cors(struct request *rq)
 	if (!origin.at || !rq->route || !(rq->route->scopes & SCOPE_JOIN))
 		return;
 	exchange_add(rq->x, "Vary", STR("Origin"));
-	if (!is_listed(rq, origin))
+	if (!site_listed(rq, origin))
 		return;
 	exchange_add(rq->x, "Access-Control-Allow-Origin", origin);
 	exchange_add(rq->x, "Access-Control-Expose-Headers", STR(EXPOSED));
@@ -330,7 +302,7 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	struct str origin = exchange_header(rq->x, "Origin");
 
 	rq->route = route;
-	if (!(route->scopes & SCOPE_JOIN) || !is_listed(rq, origin)) {
+	if (!(route->scopes & SCOPE_JOIN) || !site_listed(rq, origin)) {
 		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
 		request_refuse(rq, ERR_FORBIDDEN);
 		return;

@@ -6,7 +6,8 @@
 #define RISE 0.1       /* of a class in an interval, for each time that the target is in the wait: the further over, the faster */
 #define RISE_MAX 1.0   /* nothing is known yet of what the last step did */
 #define RISE_NODES 0.02 /* once all that participants ask is shed: a node that is lost costs more than a short stall */
-#define FALL 0.05      /* a class comes back in some 20 intervals: what was turned away comes again, and all at once */
+#define FALL 0.05      /* while work still waits, if not too long */
+#define FALL_IDLE 0.15 /* while there is time to spare */
 #define STALE 10       /* targets: a burst that is done within that is served, as it always was */
 #define TOLD_BACK 1.5  /* a level is over once the pressure is so far under it: or each swing would be told */
 
@@ -37,10 +38,12 @@ bool overload_judge(struct overload *o, uint64_t waited_us)
 {
 	if (!o->target_us)
 		return false;
-	if (waited_us > o->target_us)
+	/* A queue that gets shorter is being worked off: more would be too much. */
+	if (waited_us > o->target_us && waited_us >= o->waited_us)
 		o->pressure = fmin(risen(o->pressure, (double)waited_us / (double)o->target_us), LOAD_CLASSES);
-	else
-		o->pressure = fmax(o->pressure - FALL, 0);
+	else if (waited_us <= o->target_us)
+		o->pressure = fmax(o->pressure - (waited_us ? FALL : FALL_IDLE), 0);
+	o->waited_us = waited_us;
 	return level_told(o);
 }
 

@@ -19,6 +19,7 @@ extern const char *const load_class_words[]; /* what is shed at that level: "roo
 
 struct overload {
 	uint64_t target_us; /* 0: nothing is ever shed */
+	uint64_t waited_us; /* in the interval before */
 	double pressure;    /* 0 to LOAD_CLASSES */
 	double beside;      /* 0 to 1: of the thread that places new rooms; sheds those alone */
 	double owed[LOAD_CLASSES];

@@ -174,6 +174,15 @@ static void build_health(struct router *router)
 	router->probes = probes_new(router->loop, router->fleet, router->http, &probes);
 }
 
+/* What can be known before a byte is read: over the listener that is for them, or from where nodes and balancers are. */
+static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
+{
+	const struct router_conf *conf = &((const struct router *)arg)->conf;
+
+	return tag == LISTENER_ADMIN || cidr_contains(conf->nodes.allow_cidr, peer) ||
+	       (*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
+}
+
 static void deal(void *arg, const struct accepted *accepted)
 {
 	struct router *router = arg;
@@ -195,7 +204,8 @@ static bool build_listeners(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
 		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies,
-		                      .tls = certificate_now(router), .deal = deal, .wanted = wanted, .arg = router };
+		                      .reserved = conf->limits.reserved, .tls = certificate_now(router), .deal = deal, .wanted = wanted,
+		                      .inner = inner, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 

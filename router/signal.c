@@ -15,6 +15,7 @@
 #include "router/grants.h"
 #include "router/resolve.h"
 #include "router/router.h"
+#include "router/site.h"
 #include "router/signal.h"
 #include "router/verbs.h"
 #include "router/worker.h"
@@ -51,7 +52,7 @@ static int begin(struct request *rq)
 	struct signaling *sg = rq->state;
 
 	sg->websocket = exchange_asks_websocket(rq->x);
-	if (sg->websocket && !edge_origin_allowed(rq))
+	if (sg->websocket && !site_allowed(rq))
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
 	if (sg->websocket && exchange_has_body(rq->x))
 		return request_fail(rq, ERR_BAD_REQUEST, "a WebSocket handshake has no body");

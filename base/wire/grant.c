@@ -77,6 +77,14 @@ void grant_write_all(const struct secret_keys *keys, const struct granted_room *
 	sign_by_all(keys, &s, out);
 }
 
+bool grant_valid(struct str text)
+{
+	unsigned char bytes[GRANT_BYTES + 3];
+	size_t len;
+
+	return text.len == GRANT_LEN && base64url_read(text, bytes, &len) && len == GRANT_BYTES;
+}
+
 int grant_signer(const struct secret_keys *keys, const struct granted_room *room, struct str grant)
 {
 	struct signing s = of_room(room);
@@ -119,7 +127,7 @@ void call_key_write_all(const struct secret_keys *keys, const char *node, const 
 /* -- on the node ---------------------------------------------------------------------------------------------------------------- */
 bool known_grants_add(struct known_grants *known, struct str grant)
 {
-	if (grant.len != GRANT_LEN || secret_eq(known->texts[0], grant.at, GRANT_LEN))
+	if (!grant_valid(grant) || secret_eq(known->texts[0], grant.at, GRANT_LEN))
 		return false;
 	memcpy(known->texts[1], known->texts[0], GRANT_MAX);
 	memcpy(known->texts[0], grant.at, GRANT_LEN);

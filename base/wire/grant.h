@@ -24,6 +24,7 @@ struct granted_room {
 };
 void grant_write(struct str key, const struct granted_room *, char out[static GRANT_MAX]);
 void grant_write_all(const struct secret_keys *, const struct granted_room *, char out[static GRANTS_MAX]);
+bool grant_valid(struct str); /* is it written as one? */
 /* By which key: its index; -1: by none of them. */
 int grant_signer(const struct secret_keys *, const struct granted_room *, struct str grant);
 

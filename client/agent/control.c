@@ -76,12 +76,12 @@ static bool contradicts(const struct exchange *x, uint64_t epoch)
 	return said.at && (!parse_u64(said, &header) || header != epoch);
 }
 
-/* One that is too long is none. */
+/* One that is not written as one is none. */
 static struct str grant_of(const struct exchange *x)
 {
 	struct str grant = exchange_header(x, "X-Usher-Grant");
 
-	return grant.len == GRANT_LEN ? grant : STR("");
+	return grant_valid(grant) ? grant : STR("");
 }
 
 static void open_room(struct call *call)

@@ -176,8 +176,6 @@ static bool admitted_by_ticket(struct passage *p, struct str text, struct refusa
 static bool judge_direct(struct passage *p, struct str ticket, struct refusal *out)
 {
 	const struct agent_conf *settings = p->gate->conf.settings;
-	const struct origins origins = { .list = settings->origins, .host = exchange_header(p->x, "Host"),
-		                         .secure = !strncmp(settings->advertise_url, "wss:", 4) };
 
 	p->direct = true;
 	*out = (struct refusal){ ERR_BAD_REQUEST, NULL, "a ticket of the gate opens a WebSocket and nothing else" };
@@ -186,8 +184,9 @@ static bool judge_direct(struct passage *p, struct str ticket, struct refusal *o
 	out->detail = "the path must not have . or .. as a name, control characters, or a bad %XX";
 	if (!url_path_stays(p->rest, arena_alloc(exchange_arena(p->x), p->rest.len + 1)))
 		return false;
+	struct origin_rules pages = { settings->origins, true, exchange_header(p->x, "Host"), !strncmp(settings->advertise_url, "wss:", 4) };
 	*out = (struct refusal){ ERR_FORBIDDEN, NULL, "Origin: not in agent.origins" };
-	if (!origin_allowed(&origins, p->x))
+	if (!origin_passes(p->x, &pages))
 		return false;
 	*out = (struct refusal){ 0 };
 	return admitted_by_ticket(p, ticket, out);

@@ -76,7 +76,7 @@ bool node_rooms_grant(struct node_rooms *rooms, struct str name, uint64_t epoch,
 {
 	struct held_room *room = find(rooms, name);
 
-	if (!room || room->epoch != epoch || grant.len != GRANT_LEN)
+	if (!room || room->epoch != epoch || !grant_valid(grant))
 		return false;
 	if (!strncmp(room->grant, grant.at, GRANT_LEN))
 		return true;

@@ -27,7 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNS_MAX 6000
+#define CONNS_MAX 16384
+#define LINE_MAX 262144
 #define NODES_MAX 1000
 #define ANSWER_MAX 4096
 #define PEAK_CLIENTS 64
@@ -43,7 +44,7 @@ static const char *const outcome_words[] = { "good", "shed", "late", "error", "n
 
 struct conn {
 	int fd;
-	bool sfu, busy, linked;
+	bool sfu, listens, busy, linked;
 	enum kind kind;
 	unsigned node;
 	uint64_t due;
@@ -51,20 +52,22 @@ struct conn {
 	struct conn *older, *newer; /* of those that are busy, by when they became so */
 	char text[ANSWER_MAX];
 };
-static struct node { uint64_t registration, seq, next; struct conn *conn; bool alive; } nodes[NODES_MAX];
+static struct node { uint64_t registration, seq, next; struct conn *conn; bool alive; int listener, port; } nodes[NODES_MAX];
 static struct phase {
 	uint64_t counts[KINDS][OUTCOMES], times[KINDS][STEPS];
 	double seconds;
 } peak, over, *phase;
 static struct sockaddr_in router;
 static char host[64];
+static struct waiting { enum kind kind; uint64_t due; } line[LINE_MAX]; /* for a connection */
+static uint64_t line_first, line_end;
 static struct conn *idle[CONNS_MAX];
 static struct conn *oldest, *newest, *dead;
-static size_t nidle, nconns, nnodes = 50, in_flight;
+static size_t nidle, nconns, nnodes = 50, in_flight, most = 512;
 static unsigned mix[KINDS] = { 4, 40, 36, 20 }, nrooms = 1000, made_rooms;
 static uint64_t deadline_ns = SECOND, setups, first_errors;
 static uint64_t beats_sent, beats_good, beats_refused, beats_other, beat_worst_ns;
-static int poller, sfu_port;
+static int poller;
 static bool closed_loop;
 
 static uint64_t now_ns(void)
@@ -150,11 +153,19 @@ static struct conn *conn_add(int fd, bool sfu)
 	return c;
 }
 
-static struct conn *connect_router(void)
+/* Nodes come from the address that the router knows nodes at, participants from another. */
+static struct conn *connect_router(bool node)
 {
-	int fd = nconns < CONNS_MAX ? socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + !node) };
+	int fd = node || nconns < most ? socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) : -1;
 
 	/* On loopback the kernel shakes hands for the listener at once; where its queue is full, nothing can be sent yet. */
+	int one = 1;
+	if (fd >= 0 && (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) ||
+	                bind(fd, (const struct sockaddr *)&from, sizeof(from)))) {
+		close(fd);
+		return NULL;
+	}
 	if (fd < 0 || (connect(fd, (const struct sockaddr *)&router, sizeof(router)) < 0 && errno != EINPROGRESS)) {
 		if (fd >= 0)
 			close(fd);
@@ -195,12 +206,6 @@ static void ask(enum kind kind, uint64_t due, struct conn *c)
 {
 	char text[512];
 
-	if (!c)
-		c = nidle ? idle[--nidle] : connect_router();
-	if (!c) {
-		count(kind, NONE, 0);
-		return;
-	}
 	unsigned room = kind == NEW ? made_rooms++ : (unsigned)(random_next() % nrooms);
 	size_t len = write_request(kind, text, sizeof(text), room);
 	c->kind = kind, c->due = due, c->got = 0;
@@ -209,6 +214,33 @@ static void ask(enum kind kind, uint64_t due, struct conn *c)
 		count(kind, errno == EAGAIN ? NONE : ERROR, 0);
 		drop(c, true);
 	}
+}
+
+/* First come, first served, as in a balancer whose connections are all busy; who has waited to the deadline has left. */
+static void ask_next(struct conn *c)
+{
+	uint64_t now = now_ns();
+
+	for (; line_first < line_end && now - line[line_first % LINE_MAX].due > deadline_ns; line_first++)
+		count(line[line_first % LINE_MAX].kind, LATE, 0);
+	if (line_first == line_end)
+		return;
+	if (!c)
+		c = nidle ? idle[--nidle] : connect_router(false);
+	if (!c)
+		return;
+	struct waiting next = line[line_first++ % LINE_MAX];
+	ask(next.kind, next.due, c);
+}
+
+static void stand_in_line(enum kind kind, uint64_t due)
+{
+	if (line_end - line_first == LINE_MAX) {
+		count(kind, NONE, 0);
+		return;
+	}
+	line[line_end++ % LINE_MAX] = (struct waiting){ kind, due };
+	ask_next(NULL);
 }
 
 static enum kind next_kind(void)
@@ -227,7 +259,7 @@ static void node_send(unsigned i, enum kind kind, const char *method, const char
 	struct node *node = &nodes[i];
 	char text[1024];
 
-	if (!node->conn && (node->conn = connect_router()))
+	if (!node->conn && (node->conn = connect_router(true)))
 		node->conn->node = i;
 	if (!node->conn)
 		return;
@@ -243,7 +275,7 @@ static void node_register(unsigned i)
 	char body[512];
 
 	snprintf(body, sizeof(body), "{\"incarnation\":\"i%u\",\"signal_url\":\"ws://127.0.0.1:%d/signal\",\"control_url\":"
-	         "\"http://127.0.0.1:%d\",\"fences\":\"gate\"}", i, sfu_port, sfu_port);
+	         "\"http://127.0.0.1:%d\",\"fences\":\"gate\"}", i, nodes[i].port, nodes[i].port);
 	node_send(i, SETUP, "PUT", "", body);
 }
 
@@ -320,6 +352,8 @@ static void answered(struct conn *c, int status, const char *body)
 		ask(next_kind(), now, c);
 	else
 		idle[nidle++] = c;
+	if (!closed_loop)
+		ask_next(NULL);
 }
 
 /* Whatever the SFU is asked, it says yes. */
@@ -379,6 +413,14 @@ static void accept_sfu(int listener)
 		conn_add(fd, true);
 }
 
+static void ready(struct conn *c)
+{
+	if (c->listens)
+		accept_sfu(c->fd);
+	else
+		readable(c);
+}
+
 static void give_up(uint64_t now)
 {
 	while (oldest && now - oldest->due > deadline_ns) {
@@ -388,16 +430,14 @@ static void give_up(uint64_t now)
 	}
 }
 
-static void turn(int listener, int wait_ms)
+static void turn(int wait_ms)
 {
 	struct epoll_event events[512];
 	int n = epoll_wait(poller, events, 512, wait_ms);
 
 	for (int i = 0; i < n; i++)
-		if (!events[i].data.ptr)
-			accept_sfu(listener);
-		else if (((struct conn *)events[i].data.ptr)->fd >= 0)
-			readable(events[i].data.ptr);
+		if (((struct conn *)events[i].data.ptr)->fd >= 0)
+			ready(events[i].data.ptr);
 	for (struct conn *c = dead; c; c = dead) {
 		dead = c->newer;
 		free(c);
@@ -405,52 +445,54 @@ static void turn(int listener, int wait_ms)
 	uint64_t now = now_ns();
 	beat_due(now);
 	give_up(now);
+	if (!closed_loop)
+		ask_next(NULL);
 }
 
 /* -- the run ---------------------------------------------------------------------------------------------------------------- */
-static void set_up(int listener)
+static void set_up(void)
 {
 	for (unsigned i = 0; i < nnodes; i++)
 		node_register(i);
 	while (setups < nnodes)
-		turn(listener, 10);
+		turn(10);
 	while (beats_good < nnodes)
-		turn(listener, 10);
+		turn(10);
 	/* Each room once, a few at a time; their joins make them. */
 	char text[512];
 	for (unsigned room = 0; room < nrooms || in_flight;) {
 		for (; room < nrooms && in_flight < 16; room++) {
-			struct conn *c = nidle ? idle[--nidle] : connect_router();
+			struct conn *c = nidle ? idle[--nidle] : connect_router(false);
 			assert(c);
 			c->kind = JOIN, c->due = now_ns(), c->got = 0;
 			link_busy(c);
 			send_text(c, text, write_request(JOIN, text, sizeof(text), room));
 		}
-		turn(listener, 1);
+		turn(1);
 	}
 }
 
-static void run_closed(int listener, double seconds)
+static void run_closed(double seconds)
 {
 	uint64_t begin = now_ns(), until = begin + (uint64_t)(seconds * 1e9);
 
 	closed_loop = true;
 	for (int i = 0; i < PEAK_CLIENTS; i++)
-		ask(next_kind(), now_ns(), NULL);
+		ask(next_kind(), now_ns(), nidle ? idle[--nidle] : connect_router(false));
 	while (now_ns() < until)
-		turn(listener, 1);
+		turn(1);
 	closed_loop = false;
 	phase->seconds = (double)(now_ns() - begin) / 1e9;
 	while (in_flight)
-		turn(listener, 1);
+		turn(1);
 }
 
-static double run_open(int listener, double rate, double seconds)
+static double run_open(double rate, double seconds)
 {
 	uint64_t begin = now_ns(), total = (uint64_t)(rate * seconds), made = 0;
 	double step = 1e9 / rate, behind = 0;
 
-	while (made < total || in_flight) {
+	while (made < total || in_flight || line_first < line_end) {
 		uint64_t now = now_ns();
 		for (int n = 0; made < total && n < 64; n++, made++) {
 			uint64_t due = begin + (uint64_t)((double)made * step);
@@ -460,9 +502,9 @@ static double run_open(int listener, double rate, double seconds)
 			if (now - due > deadline_ns / 4)
 				count(next_kind(), NONE, 0); /* it is the generator that is late */
 			else
-				ask(next_kind(), due, NULL);
+				stand_in_line(next_kind(), due);
 		}
-		turn(listener, 0);
+		turn(0);
 	}
 	phase->seconds = seconds > 0 ? seconds : 1;
 	return behind / 1e6;
@@ -505,17 +547,19 @@ static void print_phase(const char *name, const struct phase *p)
 	printf("}");
 }
 
-static int listen_sfu(void)
+/* Each node is a server of its own, or they would share what usher allows to one. */
+static void listen_node(struct node *node)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct epoll_event e = { .events = EPOLLIN, .data.ptr = NULL };
+	struct conn *c;
 	socklen_t len = sizeof(at);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	assert(!bind(fd, (struct sockaddr *)&at, len) && !listen(fd, 4096) && !getsockname(fd, (struct sockaddr *)&at, &len));
-	sfu_port = ntohs(at.sin_port);
-	epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e);
-	return fd;
+	node->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert(!bind(node->listener, (struct sockaddr *)&at, len) && !listen(node->listener, 4096));
+	assert(!getsockname(node->listener, (struct sockaddr *)&at, &len));
+	node->port = ntohs(at.sin_port);
+	c = conn_add(node->listener, true);
+	c->listens = true;
 }
 
 static void read_mix(char *text)
@@ -532,7 +576,7 @@ int main(int argc, char **argv)
 	double peak_s = 5, over_s = 10, times = 3;
 	struct rlimit files;
 
-	for (int o; (o = getopt(argc, argv, "t:n:k:p:x:s:d:m:")) != -1;)
+	for (int o; (o = getopt(argc, argv, "t:n:k:p:x:s:d:m:c:")) != -1;)
 		switch (o) {
 		case 't': snprintf(host, sizeof(host), "%s", optarg); break;
 		case 'n': nnodes = strtoul(optarg, NULL, 10); break;
@@ -542,6 +586,7 @@ int main(int argc, char **argv)
 		case 's': over_s = atof(optarg); break;
 		case 'd': deadline_ns = strtoull(optarg, NULL, 10) * MS; break;
 		case 'm': read_mix(optarg); break;
+		case 'c': most = strtoul(optarg, NULL, 10); break;
 		default: return 2;
 		}
 	char *colon = strrchr(host, ':'), address[64];
@@ -553,16 +598,17 @@ int main(int argc, char **argv)
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
 	poller = epoll_create1(EPOLL_CLOEXEC);
-	int listener = listen_sfu();
+	for (size_t i = 0; i < nnodes; i++)
+		listen_node(&nodes[i]);
 
 	static struct phase warm;
 	phase = &warm;
-	set_up(listener);
+	set_up();
 	phase = &peak;
-	run_closed(listener, peak_s);
+	run_closed(peak_s);
 	beat_worst_ns = 0;
 	phase = &over;
-	double behind = run_open(listener, times * (double)total_of(&peak, GOOD) / peak.seconds, over_s);
+	double behind = run_open(times * (double)total_of(&peak, GOOD) / peak.seconds, over_s);
 	printf("{");
 	print_phase("peak", &peak);
 	printf(",");

@@ -15,7 +15,8 @@
  * In what clients send, @P is the SFU's port, @R the node's registration, @E and @T the latest epoch and ticket of an answer.
  *
  * What must hold: each answer begins with HTTP/1.; the SFU is never sent more requests than there were heads, and whatever came, it
- * gets requests in the strict form, one after another; no ticket reaches it; all is given back at the end.
+ * gets requests in the strict form, one after another, with headers that may cross and no other; no ticket reaches it; all is given
+ * back at the end.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -70,9 +71,28 @@ static struct str value_of(struct str head, const char *name)
 	return (struct str){ NULL, 0 };
 }
 
+/* What a participant's request may have at the SFU: what docs/internals/http-edge.md lets cross, what usher says itself, framing. */
+static bool may_cross(struct str name, bool handshake)
+{
+	static const char *const names[] = {
+		"Accept", "Accept-Encoding", "Accept-Language", "Access-Control-Request-Headers", "Access-Control-Request-Method", "Authorization",
+		"Cache-Control", "Content-Encoding", "Content-Language", "Content-Length", "Content-Type", "Host", "Idempotency-Key", "If-Match",
+		"If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Last-Event-ID", "Link", "Origin", "Pragma", "Prefer",
+		"Range", "Referer", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Transfer-Encoding", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host",
+		"X-Forwarded-Proto", "X-Request-Id", "X-Requested-With", "X-Usher-Epoch", "X-Usher-Grant", "X-Usher-Room", "traceparent", "tracestate",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (str_is_nocase(name, names[i]))
+			return true;
+	return handshake && (str_is_nocase(name, "Connection") || str_is_nocase(name, "Upgrade") ||
+	                     (name.len > 14 && !strncasecmp(name.at, "Sec-WebSocket-", 14)));
+}
+
 static void must_be_strict(struct str head)
 {
-	struct str rest = head, line;
+	bool proxied = memmem(head.at, head.len, " /sig", 5), handshake = value_of(head, "Sec-WebSocket-Key").at;
+	struct str rest = head, line, name;
 	size_t hosts = 0, lengths = 0, n = 0;
 
 	while (str_cut(&rest, '\n', &line)) {
@@ -86,7 +106,7 @@ static void must_be_strict(struct str head)
 		if (!n++)
 			MUST(memmem(line.at, line.len, " /", 2) && line.len > 10 && !memcmp(line.at + line.len - 10, " HTTP/1.1\r", 10));
 		else
-			MUST(line.len == 1 || memchr(line.at, ':', line.len));
+			MUST(line.len == 1 || (str_cut(&line, ':', &name) && (!proxied || may_cross(name, handshake))));
 	}
 	MUST(hosts == 1 && lengths <= 1);
 	MUST(!*ticket || !memmem(head.at, head.len, ticket, strlen(ticket)));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An SFU's signaling without an SFU: WebSockets and bodies come back as they were sent. HTTP: POST echoes its body while it comes,
+"""An SFU's signaling without an SFU: WebSockets and bodies come back as they were sent. HTTP: a body comes back once it is whole,
 GET /bytes/N gives N bytes, GET /never answers only when asked to (let_go)."""
 import asyncio
 import contextlib
@@ -60,20 +60,13 @@ class EchoSfu:
             if not go.done():
                 self.gone += 1
             go.cancel()
+        body = await reader.readexactly(length)
         if "/bytes/" in path:
-            length, body = int(path.rsplit("/", 1)[1]), None
+            body = pattern(int(path.rsplit("/", 1)[1]))
+        length = len(body)
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nContent-Type: application/octet-stream\r\n\r\n".encode())
-        if method == "HEAD":
-            return
-        if "/bytes/" in path:
-            writer.write(pattern(length))
-        while "/bytes/" not in path and length:
-            data = await reader.read(min(length, 65536))
-            if not data:
-                raise asyncio.IncompleteReadError(b"", length)
-            length -= len(data)
-            writer.write(data)
-            await writer.drain()
+        if method != "HEAD":
+            writer.write(body)
         await writer.drain()
 
     def answer_all(self):

@@ -103,7 +103,8 @@ START_TEST(the_last_two_are_known)
 		ck_assert(known_grants_add(&known, str_of(texts[i])));
 		ck_assert(!known_grants_add(&known, str_of(texts[i])));
 	}
-	ck_assert(!known_grants_add(&known, STR("short")));
+	ck_assert(!known_grants_add(&known, STR("short")) && !known_grants_add(&known, STR("AAECAwQFBgcICQoLDA0OD,")));
+	ck_assert(!known_grants_add(&known, STR("AAECAwQFBgcICQoLDA0ODx"))); /* no text of any bytes */
 	ck_assert_str_eq(known.texts[0], texts[2]);
 	ck_assert(!known_grants_match(&known, str_of(texts[0])));
 	ck_assert(known_grants_match(&known, str_of(texts[1])) && known_grants_match(&known, str_of(texts[2])));

@@ -296,6 +296,25 @@ START_TEST(no_name_stands_twice_anywhere)
 }
 END_TEST
 
+/* What a fault names can be shown: in an answer, in the log, by usherctl on a terminal. */
+START_TEST(names_of_strangers_are_shown_clean)
+{
+	char text[1000] = "{\"map\":{\"x";
+
+	ck_assert_int_eq(read_text("{\"map\":{\"\\u001b[31m\x7f\\u009bgpu\\n\":1}}"), -ERR_BAD_REQUEST);
+	ck_assert_str_eq(fault, "map.?[31m??gpu?: must be a string");
+	for (int shift = 0; shift < 4; shift++) {
+		text[strlen("{\"map\":{\"") + (size_t)shift] = '\0';
+		for (int i = 0; i < 100; i++)
+			strcat(text, "\xf0\x9f\x8e\x89");
+		strcat(text, "\":1}}");
+		ck_assert_int_eq(read_text(text), -ERR_BAD_REQUEST);
+		ck_assert(utf8_valid(fault, strlen(fault)) && strlen(fault) < 250);
+		memset(text + strlen("{\"map\":{\""), 'x', 4);
+	}
+}
+END_TEST
+
 START_TEST(members_are_passed_on)
 {
 	struct str text = STR("{\"a\":{\"b\":[1, 2.5 ,\"\\u00fc\"]},\"c\":null,\"d\":1,\"d\":2}");
@@ -380,6 +399,7 @@ int main(void)
 	tcase_add_test(t, long_names_make_short_paths);
 	tcase_add_test(t, one_or_many_and_whatever_it_is);
 	tcase_add_test(t, no_name_stands_twice_anywhere);
+	tcase_add_test(t, names_of_strangers_are_shown_clean);
 	tcase_add_test(t, members_are_passed_on);
 	tcase_add_test(t, what_is_written_parses);
 	tcase_add_test(t, reals_are_short_and_never_in_e_form);

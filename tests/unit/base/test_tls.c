@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is read from files, and what is said of those that do not fit; handshakes over a pair of sockets. */
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
@@ -300,6 +301,24 @@ START_TEST(an_end_waits_for_room_and_is_no_break)
 }
 END_TEST
 
+START_TEST(faults_of_others_are_not_a_links)
+{
+	struct tls *tls = take();
+	char byte;
+
+	client = SSL_CTX_new(TLS_client_method());
+	ck_assert_ptr_null(shake(tls));
+	ERR_raise(ERR_LIB_USER, 1); /* a signature that was wrong, say */
+	ck_assert_int_eq(link_read(&ours, &byte, 1), LINK_AGAIN);
+	ck_assert(link_put(&theirs, "x", 1));
+	ERR_raise(ERR_LIB_USER, 1);
+	ck_assert_int_eq(link_read(&ours, &byte, 1), 1);
+	part();
+	SSL_CTX_free(client);
+	tls_free(tls);
+}
+END_TEST
+
 /* -- who it is ---------------------------------------------------------------------------------------------------------- */
 static const struct shown {
 	const char *common, *names, *name, *why;
@@ -385,6 +404,7 @@ int main(void)
 	tcase_add_test(t, no_tickets_are_given);
 	tcase_add_test(t, a_full_socket_stops_a_record_halfway);
 	tcase_add_test(t, an_end_waits_for_room_and_is_no_break);
+	tcase_add_test(t, faults_of_others_are_not_a_links);
 	tcase_add_loop_test(t, a_client_is_who_its_certificate_names, 0, (int)(sizeof(shown) / sizeof(*shown)));
 	tcase_add_test(t, connections_outlive_what_they_were_made_with);
 	suite_add_tcase(s, t);

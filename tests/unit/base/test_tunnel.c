@@ -134,6 +134,8 @@ START_TEST(handshake_is_sent_as_asked)
 }
 END_TEST
 
+#define LETTERS_50 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwx"
+#define LETTERS_250 LETTERS_50 LETTERS_50 LETTERS_50 LETTERS_50 LETTERS_50
 static const struct {
 	const char *words;
 	bool cut;
@@ -166,6 +168,8 @@ static const struct {
 	{ "HTTP/1.1 403 No\r\n\r\nuntil the end", true, HTTP_ANSWERED, 403, "until the end", 0 },
 	{ "HTTP/1.1 503 No\r\nRetry-After: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", false, HTTP_ANSWERED, 503,
 	  "abcde", 3000 },
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" LETTERS_250 "\r\na\r\n0\r\n\r\n", false, HTTP_ANSWERED, 200, "a", 0 },
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;12345" LETTERS_250 "\r\na\r\n0\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", false, HTTP_GARBAGE, 0, "", 0 },
 	{ "HTTP/1.1 200 OK\r\n folded: yes\r\n\r\n", false, HTTP_GARBAGE, 0, "", 0 },

@@ -5,6 +5,7 @@
 
 #include "base/wait.h"
 #include "client/lib/room_map.h"
+#include "tests/unit/chance.h"
 
 #define ROOMS 5000
 
@@ -32,6 +33,27 @@ START_TEST(empty)
 {
 	ck_assert_ptr_null(room_map_find(&map, STR("room-1")));
 	room_map_free(&map);
+}
+END_TEST
+
+START_TEST(holds_what_a_list_of_flags_holds)
+{
+	static bool held[ROOMS];
+	size_t count = 0;
+
+	for (int step = 0; step < 200000; step++) {
+		size_t i = chance_below(step % 50000 < 25000 ? ROOMS : 50), n; /* many rooms, and the same few again and again */
+		bool adds = step / 20000 % 2 ? chance_below(3) == 0 : chance_below(3) > 0;
+		if (adds && !held[i])
+			room_map_add(&map, &rooms[i].link);
+		else if (!adds && held[i])
+			room_map_remove(&map, &rooms[i].link);
+		count += adds - held[i];
+		held[i] = adds;
+		n = chance_below(ROOMS);
+		ck_assert(room_map_find(&map, rooms[n].link.name) == (held[n] ? &rooms[n].link : NULL));
+		ck_assert_uint_eq(map.count, count);
+	}
 }
 END_TEST
 
@@ -100,8 +122,10 @@ int main(void)
 	SRunner *runner = srunner_create(suite);
 	int failed;
 
+	chance_begin();
 	tcase_add_checked_fixture(all, setup, teardown);
 	tcase_add_test(all, empty);
+	tcase_add_test(all, holds_what_a_list_of_flags_holds);
 	tcase_add_test(all, finds_what_it_holds_while_it_grows_and_shrinks);
 	tcase_add_test(all, names_are_bytes);
 	tcase_add_test(all, a_map_may_change_threads);
