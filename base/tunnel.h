@@ -2,8 +2,8 @@
 /*
  * WebSocket tunnels of one loop: dial the far side, do its handshake, then carry bytes both ways untouched. A machine of
  * two sockets and its own epoll set; memory is held only for bytes that are stuck (at most conf.buffer_bytes each way).
- * Half-close is passed on; frames are followed so that a polite Close can be put on a boundary, and judged by their heads (base/ws.h):
- * who sends one that is too big or breaks the protocol is told so, and the tunnel ends. Used by router and gate.
+ * Half-close is passed on; frames are followed so that a polite Close can be put on a boundary, and judged by their heads
+ * (base/ws.h): who sends one that is too big or breaks the protocol is told so, and the tunnel ends. Used by router and gate.
  */
 #pragma once
 

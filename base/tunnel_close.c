@@ -97,20 +97,28 @@ static void offend(struct tunnel *t, struct side *offender, enum ws_fault fault)
 	tunnel_end(t, other->code, NULL, "broke_rules");
 }
 
+/* The beginning of a head has waited for the rest of it, and goes first. */
+static size_t track_rest(struct tunnel *t, struct side *to, const struct ws_rules *rules, const char *bytes, size_t len)
+{
+	char waited[sizeof(to->track.head)];
+	size_t nwaited = to->track.have;
+
+	memcpy(waited, to->track.head, nwaited);
+	size_t pass = ws_track(&to->track, rules, bytes, len);
+	if (pass)
+		side_put(t, to, waited, nwaited);
+	return pass;
+}
+
 void tunnel_relay(struct tunnel *t, struct side *to, const char *bytes, size_t len)
 {
 	const struct ws_rules rules = { t->set->conf.frame_bytes, t->set->conf.message_bytes, !to->client, t->extended };
-	char waited[sizeof(to->track.head)];
-	size_t nwaited = to->track.have;
 
 	if (to->sealed || to->lost || !len)
 		return;
 	if (t->closing)
 		len = ws_to_boundary(&to->track, len);
-	memcpy(waited, to->track.head, nwaited);
-	size_t pass = ws_track(&to->track, &rules, bytes, len);
-	if (pass && nwaited)
-		side_put(t, to, waited, nwaited);
+	size_t pass = to->track.have ? track_rest(t, to, &rules, bytes, len) : ws_track(&to->track, &rules, bytes, len);
 	side_put(t, to, bytes, pass);
 	if (to->track.fault && !t->closing)
 		offend(t, side_other(t, to), to->track.fault);

@@ -35,10 +35,10 @@ static uint64_t payload_size(const uint8_t *head)
 }
 
 /* Of a whole head; t->left is its payload. */
-static enum ws_fault judge(struct ws_track *t, const struct ws_rules *rules)
+static enum ws_fault judge(struct ws_track *t, const struct ws_rules *rules, const uint8_t *head)
 {
-	uint8_t opcode = t->head[0] & 0x0f, reserved = t->head[0] & 0x70;
-	bool fin = t->head[0] & 0x80, masked = t->head[1] & 0x80;
+	uint8_t opcode = head[0] & 0x0f, reserved = head[0] & 0x70;
+	bool fin = head[0] & 0x80, masked = head[1] & 0x80;
 
 	if (masked != rules->masked || (reserved && !rules->extended))
 		return WS_PROTOCOL;
@@ -54,8 +54,15 @@ static enum ws_fault judge(struct ws_track *t, const struct ws_rules *rules)
 	return WS_FINE;
 }
 
-/* Takes what belongs to the present head; returns how many bytes that was. */
-static size_t track_head(struct ws_track *t, const struct ws_rules *rules, const char *bytes, size_t len)
+static void begin_frame(struct ws_track *t, const struct ws_rules *rules, const uint8_t *head)
+{
+	t->left = payload_size(head);
+	t->fault = (uint8_t)(rules->frame_bytes ? judge(t, rules, head) : WS_FINE);
+	t->close_seen = t->close_seen || (!t->fault && (head[0] & 0x0f) == OP_CLOSE);
+}
+
+/* A head in pieces; returns how many bytes of it were taken. */
+static size_t collect_head(struct ws_track *t, const struct ws_rules *rules, const char *bytes, size_t len)
 {
 	size_t used = 0;
 
@@ -69,10 +76,20 @@ static size_t track_head(struct ws_track *t, const struct ws_rules *rules, const
 	if (t->have < t->need)
 		return used;
 	t->have = 0;
-	t->left = payload_size(t->head);
-	t->fault = (uint8_t)(rules->frame_bytes ? judge(t, rules) : WS_FINE);
-	t->close_seen = t->close_seen || (!t->fault && (t->head[0] & 0x0f) == OP_CLOSE);
+	begin_frame(t, rules, t->head);
 	return used;
+}
+
+/* Nearly always it is there in one piece, at the beginning of what was read. */
+static size_t track_head(struct ws_track *t, const struct ws_rules *rules, const char *bytes, size_t len)
+{
+	const uint8_t *head = (const uint8_t *)bytes;
+	size_t size = len < 2 ? 2 : head_size(head);
+
+	if (t->have || len < size)
+		return collect_head(t, rules, bytes, len);
+	begin_frame(t, rules, head);
+	return size;
 }
 
 size_t ws_track(struct ws_track *t, const struct ws_rules *rules, const char *bytes, size_t len)

@@ -30,8 +30,9 @@ struct ws_track {
 	uint8_t fault;      /* enum ws_fault: of the head that was met last; nothing is followed behind it */
 };
 /*
- * Follows len more bytes and returns how many of them may pass: those of a head that is not whole wait (head, have), so that a head
- * is judged before any of it has passed, and what passed stands on a boundary then. If any may pass, those that waited go first.
+ * Follows len more bytes and returns how many of them may pass: those of a head that is not whole wait (head, have), so that a
+ * head is judged before any of it has passed, and what passed stands on a boundary then. If any may pass, those that waited go
+ * first.
  */
 size_t ws_track(struct ws_track *, const struct ws_rules *, const char *bytes, size_t len);
 bool ws_at_boundary(const struct ws_track *); /* of what has passed */

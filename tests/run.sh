@@ -134,7 +134,7 @@ quick)
 	check tests/reference.sh build
 	check tests/hardening.sh build
 	unit build --no-suite long
-	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not stories and not silent_tunnel" 20
+	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not stories and not silent_tunnel and not proxies and not tls_out" 20
 	;;
 scenario)
 	scenario build "$filter" 20
