@@ -25,7 +25,6 @@
 
 #include "base/listen.h"
 #include "base/log.h"
-#include "base/ws.h"
 #include "health/fleet.h"
 #include "registry/registry.h"
 #include "router/access.h"
@@ -33,6 +32,7 @@
 #include "router/router.h"
 #include "router/worker.h"
 #include "tests/fuzz/far.h"
+#include "tests/fuzz/far_http.h"
 
 #define CLIENTS 4
 #define PIECES_MAX 48
@@ -42,34 +42,17 @@
 #define NODE_TOKEN_SHA256 "4fa8bf980b817e70f58d221ebfe8ee5a72d9ac6757936440c800da22fba5c463"
 #define TOKEN_SHA256 "33cc09ba35314d19e32ed9a5a30fca56eebbfab5faec7247fd0403cd26e155b5"
 
-struct client {
-	int fd; /* -1: none */
-	bool was;
-	struct buf out; /* what it got, of all its connections */
-};
 static struct conf confs[2];
 static struct router_conf settings[2];
 static struct router *router;
-static struct client clients[CLIENTS];
+static struct far_client clients[CLIENTS];
 static struct far sfu;
-static struct str sfu_answers[PIECES_MAX];
-static size_t nanswers, answered, heads_sent, heads_seen;
+static struct far_answers answers;
+static size_t heads_sent, heads_seen;
 static uint64_t now_ms;
 static char registration[24], epoch[24], ticket[600];
 
 /* -- the SFU ----------------------------------------------------------------------------------------------------------------------- */
-enum { READS_HEADS, IS_TUNNEL };
-
-static struct str value_of(struct str head, const char *name)
-{
-	struct str rest = head, line, key;
-
-	while (str_cut(&rest, '\n', &line))
-		if (str_cut(&line, ':', &key) && str_is_nocase(key, name))
-			return str_trim((struct str){ line.at, line.len - (line.len && line.at[line.len - 1] == '\r') });
-	return (struct str){ NULL, 0 };
-}
-
 /* What a participant's request may have at the SFU: what docs/internals/http-edge.md lets cross, what usher says itself, framing. */
 static bool may_cross(struct str name, bool handshake)
 {
@@ -88,112 +71,27 @@ static bool may_cross(struct str name, bool handshake)
 	                     (name.len > 14 && !strncasecmp(name.at, "Sec-WebSocket-", 14)));
 }
 
-static void must_be_strict(struct str head)
+static void sfu_head(struct far_conn *c, struct str head)
 {
-	bool proxied = memmem(head.at, head.len, " /sig", 5), handshake = value_of(head, "Sec-WebSocket-Key").at;
+	bool proxied = memmem(head.at, head.len, " /sig", 5), handshake = far_value(head, "Sec-WebSocket-Key").at;
 	struct str rest = head, line, name;
-	size_t hosts = 0, lengths = 0, n = 0;
 
-	while (str_cut(&rest, '\n', &line)) {
-		MUST(line.len && line.at[line.len - 1] == '\r');
-		for (size_t i = 0; i + 1 < line.len; i++)
-			MUST((unsigned char)line.at[i] >= ' ' && line.at[i] != 0x7f);
-		hosts += line.len > 5 && !strncasecmp(line.at, "Host:", 5);
-		lengths += line.len > 15 && !strncasecmp(line.at, "Content-Length:", 15);
-		lengths += line.len > 18 && !strncasecmp(line.at, "Transfer-Encoding:", 18);
-		MUST(!(line.len > 15 && !strncasecmp(line.at, "X-Usher-Ticket:", 15)));
-		if (!n++)
-			MUST(memmem(line.at, line.len, " /", 2) && line.len > 10 && !memcmp(line.at + line.len - 10, " HTTP/1.1\r", 10));
-		else
-			MUST(line.len == 1 || (str_cut(&line, ':', &name) && (!proxied || may_cross(name, handshake))));
-	}
-	MUST(hosts == 1 && lengths <= 1);
+	(void)c;
+	str_cut(&rest, '\n', &line);
+	while (str_cut(&rest, '\n', &line))
+		if (line.len > 1)
+			MUST(str_cut(&line, ':', &name) && !str_is_nocase(name, "X-Usher-Ticket") && (!proxied || may_cross(name, handshake)));
 	MUST(!*ticket || !memmem(head.at, head.len, ticket, strlen(ticket)));
-}
-
-static void say_switching(struct far_conn *c, struct str key)
-{
-	char accept[29], text[200];
-
-	ws_accept_key(key, accept);
-	snprintf(text, sizeof(text), "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept);
-	far_say(c, text, strlen(text));
-}
-
-static void sfu_answer(struct far_conn *c, struct str head)
-{
-	static const char fine[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
-	struct str key = value_of(head, "Sec-WebSocket-Key");
-
-	if (key.at)
-		c->state = IS_TUNNEL;
-	if (answered < nanswers)
-		far_say(c, sfu_answers[answered].at, sfu_answers[answered].len), answered++;
-	else if (key.at)
-		say_switching(c, key);
-	else
-		far_say(c, fine, sizeof(fine) - 1);
-}
-
-/* The body behind a head, by its framing: how many bytes; below zero: not all there yet. */
-static long body_size(struct str head, struct str rest)
-{
-	struct str length = value_of(head, "Content-Length");
-	uint64_t n = 0;
-	size_t used = 0;
-
-	if (length.at) {
-		MUST(parse_u64(length, &n));
-		return n <= rest.len ? (long)n : -1;
-	}
-	if (!value_of(head, "Transfer-Encoding").at)
-		return 0;
-	for (;;) {
-		const char *end = memmem(rest.at + used, rest.len - used, "\r\n", 2);
-		char *stop;
-		if (!end)
-			return -1;
-		n = strtoul(rest.at + used, &stop, 16);
-		MUST(stop == end && stop > rest.at + used);
-		used = (size_t)(end - rest.at) + 2;
-		if (rest.len - used < n + 2)
-			return -1;
-		MUST(!memcmp(rest.at + used + n, "\r\n", 2));
-		used += n + 2;
-		if (!n)
-			return (long)used;
-	}
+	heads_seen += proxied;
+	MUST(heads_seen <= heads_sent);
 }
 
 static void sfu_got(struct far_conn *c)
 {
-	while (c->fd >= 0 && c->state != IS_TUNNEL && c->in.len > c->taken) {
-		const char *at = c->in.at + c->taken, *end = memmem(at, c->in.len - c->taken, "\r\n\r\n", 4);
-		if (!end)
-			return;
-		struct str head = { at, (size_t)(end - at) + 2 }, rest = { end + 4, c->in.len - (size_t)(end + 4 - c->in.at) };
-		long body = body_size(head, rest);
-		if (body < 0)
-			return; /* answers wait for all of it, so that what follows is known to be a head */
-		must_be_strict(head);
-		if (memmem(head.at, head.len, " /sig", 5))
-			heads_seen++;
-		MUST(heads_seen <= heads_sent);
-		c->taken += head.len + 2 + (size_t)body;
-		sfu_answer(c, (struct str){ head.at, head.len });
-	}
+	far_serve(c, &answers, sfu_head);
 }
 
 /* -- time -------------------------------------------------------------------------------------------------------------------------- */
-static void read_client(struct client *c)
-{
-	char bytes[16384];
-	ssize_t n;
-
-	while (c->fd >= 0 && (n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
-		buf_add(&c->out, bytes, (size_t)n);
-}
-
 /* A millisecond each: what libcurl sets its timer to for "at once" comes due. */
 static void turn(int n)
 {
@@ -204,7 +102,7 @@ static void turn(int n)
 		loop_turn(router->worker_loops[0]);
 	}
 	for (int i = 0; i < CLIENTS; i++)
-		read_client(&clients[i]);
+		far_client_read(&clients[i]);
 }
 
 static void pass(uint64_t ms)
@@ -228,7 +126,7 @@ static void learn(const char *from, const char *name, char *to, size_t size, con
 		snprintf(to, size, "%.*s", (int)strspn(last, letters), last);
 }
 
-static void learn_all(const struct client *c)
+static void learn_all(const struct far_client *c)
 {
 	if (!c->out.at)
 		return;
@@ -250,58 +148,23 @@ static void substitute(struct str in, struct buf *out)
 	}
 }
 
-static size_t count_heads(struct str text)
-{
-	size_t n = 0;
-
-	for (const char *at = text.at, *end = text.at + text.len; (at = memmem(at, (size_t)(end - at), "HTTP/1.", 7)); at += 7)
-		n++;
-	return n;
-}
-
-static int connect_client(void)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	at.sin_port = htons((uint16_t)atoi(strrchr(listen_address(router->listener), ':') + 1));
-	MUST(fd >= 0 && syscall(SYS_connect, fd, &at, sizeof(at)) == 0);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger)); /* no TIME_WAIT */
-	return fd;
-}
-
-static void client_send(struct client *c, struct str piece)
+static void client_send(struct far_client *c, struct str piece)
 {
 	struct buf text = { 0 };
 
 	learn_all(c);
 	substitute(piece, &text);
-	if (c->fd < 0)
-		c->fd = connect_client();
-	heads_sent += count_heads((struct str){ text.at ? text.at : "", text.len });
-	if (getenv("FUZZ_SAY"))
-		fprintf(stderr, "> %.*s\n", (int)text.len, text.at ? text.at : "");
-	for (size_t sent = 0; sent < text.len;) {
-		ssize_t n = send(c->fd, text.at + sent, text.len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n <= 0)
-			break;
-		sent += (size_t)n;
-	}
+	struct str all = { text.at ? text.at : "", text.len };
+	heads_sent += far_count_heads(all);
+	far_client_send(c, listen_address(router->listener), all);
 	buf_free(&text);
 	turn(TURNS);
 	learn_all(c);
 }
 
-static void client_leave(struct client *c, bool half)
+static void client_leave(struct far_client *c, bool half)
 {
-	read_client(c);
-	if (c->fd >= 0 && half) {
-		shutdown(c->fd, SHUT_WR);
-	} else if (c->fd >= 0) {
-		close(c->fd);
-		c->fd = -1;
-	}
+	far_client_leave(c, half);
 	turn(TURNS);
 }
 
@@ -328,8 +191,8 @@ static void run_piece(struct str piece)
 		client_send(&clients[what - 'A'], piece);
 	else if (what >= 'a' && what <= 'd')
 		client_leave(&clients[what - 'a'], feed_byte(&piece) == 'f');
-	else if (what == 'S' && nanswers < PIECES_MAX)
-		sfu_answers[nanswers++] = piece;
+	else if (what == 'S')
+		far_answers_add(&answers, piece);
 	else if (what == 'W')
 		say_unasked(piece);
 	else if (what == 'X')
@@ -347,7 +210,7 @@ static void register_node(void)
 				   "\"health_url\":\"http://127.0.0.1:@P/health\",\"fences\":\"gate\",\"capacity\":{\"rooms\":100,\"participants\":1000}}";
 	static const char beat[] = "{\"incarnation\":\"i-1\",\"registration\":@R,\"seq\":1,\"load\":{\"cpu\":0.1,\"participants\":0},\"seen\":0,\"rooms\":[]}";
 	struct buf text = { 0 };
-	struct client *c = &clients[0];
+	struct far_client *c = &clients[0];
 
 	substitute(str_of(body), &text);
 	struct buf put = { 0 };
@@ -385,14 +248,8 @@ static void open_all(int mode)
 
 static void close_all(void)
 {
-	for (int i = 0; i < CLIENTS; i++) {
-		read_client(&clients[i]);
-		if (clients[i].fd >= 0)
-			close(clients[i].fd);
-		MUST(!clients[i].out.len || !memcmp(clients[i].out.at, "HTTP/1.", clients[i].out.len < 7 ? clients[i].out.len : 7));
-		buf_free(&clients[i].out);
-		clients[i] = (struct client){ .fd = -1 };
-	}
+	for (int i = 0; i < CLIENTS; i++)
+		far_client_end(&clients[i]);
 	turn(4);
 	far_close(&sfu);
 	turn(2);
@@ -446,15 +303,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	struct str in = { (const char *)bytes, len }, piece;
 
-	nanswers = answered = heads_sent = heads_seen = 0;
+	answers = (struct far_answers){ 0 };
+	heads_sent = heads_seen = 0;
 	registration[0] = epoch[0] = ticket[0] = '\0';
 	open_all(len && bytes[0] == 'N' ? 0 : 1);
 	for (int n = 0; n < PIECES_MAX && str_cut(&in, '\xff', &piece); n++)
 		run_piece(piece);
 	pass(500);
-	if (getenv("FUZZ_SAY"))
-		for (int i = 0; i < CLIENTS; i++)
-			fprintf(stderr, "client %d: %.*s\n", i, (int)clients[i].out.len, clients[i].out.at ? clients[i].out.at : "");
 	close_all();
 	return 0;
 }
