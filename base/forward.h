@@ -43,6 +43,9 @@ struct forward *forward_start(struct http *, struct exchange *, const struct for
 void forward_cancel(struct forward *);
 /* The standard allow-list for request headers of participants. */
 bool forward_standard_header(struct str name);
+/* … without what shows who asks: a node could ask as that one. */
+bool forward_nameless_header(struct str name);
 /* What of the exchange's headers crosses with a WebSocket handshake: Sec-WebSocket-* beside what `pass` lets. Appended to
  * `out`, which has room for HTTP_HEADERS_MAX; one that is in there stays as it is. False: there are more. */
+bool forward_handshake_whole(const struct exchange *); /* one key and one version, exactly */
 bool forward_handshake_headers(const struct exchange *, bool (*pass)(struct str name), struct header *out, size_t *n);

@@ -42,6 +42,12 @@ bool forward_standard_header(struct str name)
 	return listed(of_requests, name);
 }
 
+/* A Referer may have a ticket in its query. */
+bool forward_nameless_header(struct str name)
+{
+	return forward_standard_header(name) && !str_is_nocase(name, "Authorization") && !str_is_nocase(name, "Referer");
+}
+
 bool forward_hop_header(struct str name)
 {
 	return listed(of_hops, name);
@@ -68,6 +74,21 @@ static bool replaced(const struct header *by, size_t n, struct str name)
 		if (same_name(by[i].name, name))
 			return true;
 	return false;
+}
+
+static bool has_one(const struct exchange *x, const char *name)
+{
+	size_t n, found = 0;
+	const struct header *headers = exchange_headers(x, &n);
+
+	for (size_t i = 0; i < n; i++)
+		found += str_is_nocase(headers[i].name, name);
+	return found == 1;
+}
+
+bool forward_handshake_whole(const struct exchange *x)
+{
+	return has_one(x, "Sec-WebSocket-Key") && has_one(x, "Sec-WebSocket-Version");
 }
 
 bool forward_handshake_headers(const struct exchange *x, bool (*pass)(struct str), struct header *out, size_t *n)

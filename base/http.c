@@ -86,6 +86,7 @@ static void fetch_done(struct transfer *t, CURLcode code)
 		f->out->outcome = transfer_outcome(t, code);
 		f->out->status = (int)status;
 		f->out->retry_after_ms = f->retry_ms;
+		f->out->why = t->error[0] ? arena_copy(f->arena, t->error, strlen(t->error)) : "";
 		f->out->took_ms = loop_now_ms(t->http->loop) - f->started_ms;
 		f->out->body = (struct str){ arena_copy(f->arena, f->body.at, f->body.len), f->body.len };
 		if (f->out->outcome == HTTP_ANSWERED && (status < 200 || status > 599))

@@ -10,6 +10,9 @@
 #include <sys/socket.h>
 
 #include "base/http_curl.h"
+#include "base/log.h"
+#include "base/trust.h"
+#include "base/url.h"
 #include "base/wait.h"
 
 #define SPARE_MAX 64
@@ -125,6 +128,19 @@ static size_t spare_handles(void)
 	return curl_version_info(CURLVERSION_NOW)->version_num >= REUSABLE_SINCE ? SPARE_MAX : 0;
 }
 
+/* curl separates with ';'. */
+static char *curls_pins(const struct trust *trust)
+{
+	char *pins = trust && trust->pins && *trust->pins ? strdup(trust->pins) : NULL, *to = pins;
+
+	for (const char *at = pins; at && *at; at++)
+		if (*at != ' ')
+			*to++ = (char)(*at == ',' ? ';' : *at);
+	if (to)
+		*to = '\0';
+	return pins;
+}
+
 struct http *http_new(struct loop *loop, const struct http_conf *conf)
 {
 	struct http *http = calloc(1, sizeof(*http));
@@ -136,11 +152,13 @@ struct http *http_new(struct loop *loop, const struct http_conf *conf)
 	}
 	http->loop = loop;
 	http->conf = *conf;
+	http->pinned = curls_pins(conf->trust);
 	http->spare = calloc(SPARE_MAX, sizeof(CURL *));
 	http->spare_max = spare_handles();
 	if (http->spare && pool_new(http))
 		return http;
 	free(http->spare);
+	free(http->pinned);
 	free(http);
 	return NULL;
 }
@@ -158,6 +176,7 @@ void http_free(struct http *http)
 	for (size_t i = 0; i < http->nspare; i++)
 		curl_easy_cleanup(http->spare[i]);
 	free(http->spare);
+	free(http->pinned);
 	free(http);
 }
 
@@ -196,6 +215,43 @@ static void set_fixed(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_PREREQFUNCTION, about_to_send);
 }
 
+/* curl would take a common name for the host's; so OpenSSL is told what to look for, as for tunnels. */
+static CURLcode harden(CURL *easy, void *ctx, void *arg)
+{
+	struct url url = { 0 };
+	char *text = NULL, host[256];
+
+	(void)arg;
+	curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &text);
+	if (!text || !url_parse(text, &url, NULL))
+		return CURLE_URL_MALFORMAT;
+	snprintf(host, sizeof(host), "%.*s", STR_ARG(url.host));
+	return trust_harden(ctx, host) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+}
+
+/* Verifying the chain and the name are curl's defaults; they are said so that a reader finds them. */
+static void set_trust(struct transfer *t)
+{
+	const struct trust *trust = t->http->conf.trust;
+	const char *file = trust_file(trust), *directory = trust_directory(trust);
+	bool shows = trust && trust->cert && *trust->cert;
+
+	curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl_easy_setopt(t->easy, CURLOPT_SSL_CTX_FUNCTION, harden);
+	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
+	if (file)
+		curl_easy_setopt(t->easy, CURLOPT_CAINFO, file);
+	if (file || directory) /* NULL too: else curl's built-in directory would be believed beside the file */
+		curl_easy_setopt(t->easy, CURLOPT_CAPATH, directory);
+	if (t->http->pinned)
+		curl_easy_setopt(t->easy, CURLOPT_PINNEDPUBLICKEY, t->http->pinned);
+	if (shows) {
+		curl_easy_setopt(t->easy, CURLOPT_SSLCERT, trust->cert);
+		curl_easy_setopt(t->easy, CURLOPT_SSLKEY, trust->key);
+	}
+}
+
 bool transfer_init(struct transfer *t, struct http *http, const char *method, const char *url, uint64_t connect_timeout_ms)
 {
 	*t = (struct transfer){ .http = http, .pool = http->pools };
@@ -205,6 +261,7 @@ bool transfer_init(struct transfer *t, struct http *http, const char *method, co
 	if (!t->easy)
 		return false;
 	set_fixed(t);
+	set_trust(t);
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
 	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_CLOSESOCKETDATA, t->pool);
@@ -286,6 +343,20 @@ void transfer_end(struct transfer *t)
 		loop_later(http->loop, &t->pool->collect, collect_done); /* may be in there just now: it goes later */
 }
 
+static enum http_outcome distrusted(const struct transfer *t)
+{
+	struct url url = { 0 };
+	char *text = NULL;
+
+	if (t->http->conf.quiet)
+		return HTTP_REFUSED;
+	curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &text);
+	if (text)
+		url_parse(text, &url, NULL);
+	log_warn("call_tls_failed", "host", LOG_B(url.authority.at, url.authority.len), "why", LOG_S(t->error));
+	return HTTP_REFUSED;
+}
+
 enum http_outcome transfer_outcome(const struct transfer *t, CURLcode code)
 {
 	switch (code) {
@@ -294,10 +365,14 @@ enum http_outcome transfer_outcome(const struct transfer *t, CURLcode code)
 	case CURLE_COULDNT_CONNECT:
 		return t->starved ? HTTP_CANCELLED : HTTP_REFUSED;
 	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_SSL_CONNECT_ERROR:
-	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_URL_MALFORMAT:
 		return HTTP_REFUSED;
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+	case CURLE_SSL_CACERT_BADFILE: /* our own files were checked at the start */
+	case CURLE_SSL_CERTPROBLEM:
+		return distrusted(t);
 	case CURLE_OPERATION_TIMEDOUT: /* also curl's word for a connection that was not made in time */
 		return t->sent ? HTTP_TIMEOUT : HTTP_REFUSED;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* the URL's; or, once sent, an answer without a status line (HTTP/0.9) */

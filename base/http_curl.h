@@ -25,6 +25,7 @@ struct http {
 	struct pool *pools; /* the first is for new transfers; others end with their last */
 	CURL **spare;       /* easy handles kept for reuse */
 	size_t nspare, spare_max;
+	char *pinned;       /* as curl wants it; NULL: no pins */
 	bool closing;
 };
 struct transfer { /* one easy handle under way; embedded in a fetch or a forward, zero-initialized */
@@ -36,6 +37,7 @@ struct transfer { /* one easy handle under way; embedded in a fetch or a forward
 	unsigned sent; /* how often curl began to send it */
 	bool once;     /* a second sending is refused */
 	bool starved;  /* we had no descriptor for it: not the far side's fault */
+	char error[CURL_ERROR_SIZE]; /* curl's words for what went wrong */
 	void (*done)(struct transfer *, CURLcode); /* must call transfer_end(); never from inside one of curl's callbacks */
 };
 /* Takes an easy handle with all that every call needs set. False: out of memory, or closing. */

@@ -20,6 +20,7 @@
 #include "base/wait.h"
 
 #define RUNS_PER_TURN 100
+#define PUMP_MS 2 /* then others first: with many clients there is always one more that is ready */
 #define POOL_EXTRA 16384 /* beside the head: MHD's own records of the lines */
 
 /* -- running MHD --------------------------------------------------------------------------------------------------- */
@@ -28,7 +29,9 @@ static void pump(struct later *later)
 	struct httpd *h = container_of(later, struct httpd, pump);
 	MHD_UNSIGNED_LONG_LONG timeout;
 
-	for (int n = 0; n < RUNS_PER_TURN; n++) {
+	uint64_t begun_ms = loop_fresh_ms(h->loop);
+
+	for (int n = 0; n < RUNS_PER_TURN && loop_fresh_ms(h->loop) <= begun_ms + PUMP_MS; n++) {
 		MHD_run(h->daemon);
 		if (h->pump.queued)
 			loop_later_drop(h->loop, &h->pump);
@@ -50,6 +53,15 @@ static void mhd_readable(void *arg, int events)
 }
 
 /* -- who has left -------------------------------------------------------------------------------------------------- */
+void conn_left(struct conn *c)
+{
+	c->gone = true;
+	if (!c->x || !c->x->queued)
+		conn_cut(c); /* MHD misses a FIN that came with the last bytes it read */
+	else
+		exchange_resume(c->x);
+}
+
 static void someone_left(void *arg, int events)
 {
 	struct httpd *h = arg;
@@ -57,21 +69,15 @@ static void someone_left(void *arg, int events)
 
 	(void)events;
 	int n = epoll_wait(h->gone_set, seen, 64, 0);
-	for (int i = 0; i < n; i++) {
-		struct conn *c = seen[i].data.ptr; /* still there: MHD, which lets go of it, does not run here */
-		c->gone = true;
-		if (!c->x || !c->x->queued)
-			conn_cut(c); /* MHD misses a FIN that came with the last bytes it read */
-		else
-			exchange_resume(c->x);
-	}
+	for (int i = 0; i < n; i++)
+		conn_left(seen[i].data.ptr); /* still there: MHD, which lets go of it, does not run here */
 }
 
 /* -- connections --------------------------------------------------------------------------------------------------- */
-static bool remember(struct httpd *h, struct conn *c)
+static bool remember_fd(struct httpd *h, struct conn *c, int fd)
 {
-	if ((size_t)c->fd >= h->fds) {
-		size_t more = ((size_t)c->fd + 1) * 2;
+	if ((size_t)fd >= h->fds) {
+		size_t more = ((size_t)fd + 1) * 2;
 		struct conn **by_fd = realloc(h->by_fd, more * sizeof(*by_fd));
 		if (!by_fd)
 			return false;
@@ -79,52 +85,88 @@ static bool remember(struct httpd *h, struct conn *c)
 		h->by_fd = by_fd;
 		h->fds = more;
 	}
-	h->by_fd[c->fd] = c;
+	h->by_fd[fd] = c;
+	c->fd = fd;
+	return true;
+}
+
+static struct conn *conn_new(struct httpd *h, const struct accepted *accepted)
+{
+	struct conn *c = h->nconns < h->conf.connections ? calloc(1, sizeof(*c)) : NULL;
+
+	if (!c)
+		return NULL;
+	*c = (struct conn){ .httpd = h, .fd = -1, .tag = accepted->tag, .peer = accepted->peer, .peer_len = accepted->peer_len };
 	c->next = h->conns;
 	c->at = &h->conns;
 	if (c->next)
 		c->next->at = &c->next;
 	h->conns = c;
 	h->nconns++;
-	return true;
+	return c;
 }
 
-static void forget(struct conn *c)
+void conn_forget(struct conn *c)
 {
 	struct httpd *h = c->httpd;
 	struct sockaddr_storage peer = c->peer;
 
 	conn_deadline(c, 0);
-	if (h->by_fd[c->fd] == c)
-		h->by_fd[c->fd] = NULL;
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
 	h->nconns--;
+	free(c->shown);
 	free(c);
 	h->ops->closed(h->arg, &peer);
 }
 
-void httpd_add(struct httpd *h, const struct accepted *accepted)
+/* MHD has let go of it. A front still has to bring out what MHD said last, as the kernel does for a socket. */
+static void conn_over(struct conn *c)
 {
-	struct conn *c = calloc(1, sizeof(*c));
+	struct httpd *h = c->httpd;
+
+	if (c->fd >= 0 && h->by_fd[c->fd] == c)
+		h->by_fd[c->fd] = NULL;
+	c->fd = -1;
+	c->over = true;
+	if (c->front)
+		conn_deadline(c, h->conf.write_stall_ms);
+	else
+		conn_forget(c);
+}
+
+void conn_serve(struct conn *c, int fd)
+{
+	struct httpd *h = c->httpd;
 	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET, .data.ptr = c };
 
-	if (c)
-		*c = (struct conn){ .httpd = h, .fd = accepted->fd, .tag = accepted->tag, .peer = accepted->peer };
-	if (!c || h->nconns >= h->conf.connections || !remember(h, c)) {
-		free(c);
-		close(accepted->fd);
-		h->ops->closed(h->arg, &accepted->peer);
+	if (!remember_fd(h, c, fd)) {
+		close(fd);
+		conn_over(c);
 		return;
 	}
-	/* Watched before MHD has it: a FIN that comes at once is not missed. */
-	epoll_ctl(h->gone_set, EPOLL_CTL_ADD, c->fd, &event);
-	const struct sockaddr *peer = (const struct sockaddr *)&accepted->peer;
-	if (MHD_add_connection(h->daemon, accepted->fd, peer, accepted->peer_len) == MHD_YES)
+	/* Watched before MHD has it: a FIN that comes at once is not missed. A front watches for itself. */
+	if (!c->front)
+		epoll_ctl(h->gone_set, EPOLL_CTL_ADD, fd, &event);
+	if (MHD_add_connection(h->daemon, fd, (const struct sockaddr *)&c->peer, c->peer_len) == MHD_YES)
 		httpd_dirty(h);
-	else if (h->by_fd[accepted->fd] == c)
-		forget(c); /* MHD has closed the socket, and told nobody if it had not started it yet */
+	else if (h->by_fd[fd] == c)
+		conn_over(c); /* MHD has closed the socket, and told nobody if it had not started it yet */
+}
+
+void httpd_add(struct httpd *h, const struct accepted *accepted)
+{
+	struct conn *c = conn_new(h, accepted);
+
+	if (!c) {
+		close(accepted->fd);
+		h->ops->closed(h->arg, &accepted->peer);
+	} else if (!h->fronts) {
+		conn_serve(c, accepted->fd);
+	} else if (!front_begin(c, accepted->fd)) {
+		conn_forget(c);
+	}
 }
 
 static void notify_connection(void *arg, struct MHD_Connection *mhd, void **context,
@@ -136,14 +178,16 @@ static void notify_connection(void *arg, struct MHD_Connection *mhd, void **cont
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		struct conn *c = h->by_fd[fd];
 		*context = c;
-		conn_await_request(c, true);
+		if (!c->front) /* else its time runs since it was accepted */
+			conn_await_request(c, true);
 		return;
 	}
 	struct conn *c = *context;
-	epoll_ctl(h->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
-	if (c->unread && !c->gone && !h->freeing)
+	if (!c->tls)
+		epoll_ctl(h->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
+	if (c->unread && !c->gone && !h->freeing && !c->tls)
 		httpd_linger(h, c->fd);
-	forget(c);
+	conn_over(c);
 }
 
 static struct conn *conn_of(struct MHD_Connection *mhd)
@@ -226,7 +270,9 @@ struct httpd *httpd_new(struct loop *loop, const struct httpd_conf *conf, const 
 	h->arg = arg;
 	h->gone_set = epoll_create1(EPOLL_CLOEXEC);
 	h->gone_watch = h->gone_set < 0 ? NULL : watch_new(loop, h->gone_set, LOOP_READ, someone_left, h);
-	if (h->gone_watch && start(h))
+	bool tls = ops->tls && ops->tls(arg);
+	h->fronts = tls ? fronts_new(h) : NULL;
+	if (h->gone_watch && (h->fronts || !tls) && start(h))
 		return h;
 	httpd_free(h);
 	return NULL;
@@ -236,7 +282,7 @@ void httpd_close_idle(struct httpd *h)
 {
 	h->closing = true;
 	for (struct conn *c = h->conns; c; c = c->next)
-		if (!c->x)
+		if (!c->x && c->fd >= 0)
 			conn_await_request(c, false);
 }
 
@@ -248,8 +294,10 @@ size_t httpd_connections(const struct httpd *h)
 void httpd_free(struct httpd *h)
 {
 	h->freeing = true;
-	for (struct conn *c = h->conns; c; c = c->next)
+	for (struct conn *c = h->conns, *next; c; c = next) {
+		next = c->next;
 		conn_cut(c);
+	}
 	if (h->daemon) {
 		/*
 		 * Suspended connections must be resumed and seen by MHD before it stops: it aborts on any that is left.
@@ -259,6 +307,9 @@ void httpd_free(struct httpd *h)
 		watch_free(h->watch);
 		MHD_stop_daemon(h->daemon);
 	}
+	while (h->conns)
+		front_close(h->conns->front);
+	fronts_free(h->fronts);
 	httpd_linger_free(h);
 	loop_later_drop(h->loop, &h->pump);
 	watch_free(h->gone_watch);

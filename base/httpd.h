@@ -9,6 +9,8 @@
  * no control bytes in values, exactly one valid Host on HTTP/1.1, never both or twice Content-Length and
  * Transfer-Encoding, limits of the head. Refusals are made by the `refuse` op so that they look like all other errors.
  *
+ * With the op `tls` connections begin with a handshake, which is part of the time for the first head (httpd_tls.c).
+ *
  * Limits: body collected at most conf.body_bytes; head conf.header_bytes and conf.headers; time to send a head or a
  * body, idle time between requests, time a client may not read: conf. The time for a body is the whole body's if it is
  * collected; a stream may go on as long as it brings 500 bytes a second. Nothing waits in here.
@@ -26,7 +28,10 @@ struct accepted;
 struct arena;
 struct httpd;
 struct exchange;
+struct link;
 struct loop;
+struct tls;
+struct tls_peer;
 
 struct header {
 	struct str name, value;
@@ -38,7 +43,7 @@ struct httpd_conf {
 enum exchange_end {
 	EXCHANGE_SENT, /* the answer went out whole */
 	EXCHANGE_GONE, /* the client left, or was too slow; nothing more can be sent */
-	EXCHANGE_GIVEN /* upgraded: the socket now belongs to whoever took it */
+	EXCHANGE_GIVEN /* upgraded: the link now belongs to whoever took it */
 };
 struct httpd_ops {
 	/* May answer (a refusal before the body: the connection then closes), choose how the body comes, or do nothing
@@ -48,6 +53,9 @@ struct httpd_ops {
 	void (*end)(void *arg, struct exchange *, enum exchange_end);
 	void (*refuse)(void *arg, struct exchange *, int err, const char *detail); /* must exchange_answer() */
 	void (*closed)(void *arg, const struct sockaddr_storage *peer);            /* a connection left httpd's count */
+	/* What a new connection is met with; read within this call alone. The op or its answer at the start NULL: plain HTTP. */
+	const struct tls *(*tls)(void *arg);
+	void (*shaken)(void *arg, const char *outcome); /* a handshake: done, failed, late, plain (HTTP); may be NULL */
 };
 /* NULL: out of memory or descriptors. */
 struct httpd *httpd_new(struct loop *, const struct httpd_conf *, const struct httpd_ops *, void *arg);
@@ -66,6 +74,8 @@ const struct header *exchange_headers(const struct exchange *, size_t *count); /
 const struct sockaddr_storage *exchange_peer(const struct exchange *);
 int exchange_tag(const struct exchange *);          /* of the listener */
 bool exchange_http10(const struct exchange *);
+bool exchange_tls(const struct exchange *);
+const struct tls_peer *exchange_certificate(const struct exchange *); /* the client's; NULL: it has shown none */
 bool exchange_asks_websocket(const struct exchange *); /* GET with Upgrade and Connection */
 bool exchange_has_body(const struct exchange *);    /* a Content-Length over 0, or chunked */
 int64_t exchange_body_length(const struct exchange *); /* -1: chunked */
@@ -93,8 +103,8 @@ struct source {
 /* length -1: unknown, sent chunked. If the body was streamed and is not all taken yet, the rest is swallowed (bounded)
  * and the connection closes after the answer. */
 void exchange_answer_stream(struct exchange *, int status, int64_t length, struct source *);
-/* 101: `given` gets the socket (non-blocking, the receiver's to close) and what the client had sent beyond the head. */
-typedef void given_fn(void *arg, int fd, struct str extra);
+/* 101: `given` takes the client's link, and gets what the client had sent beyond the head. */
+typedef void given_fn(void *arg, struct link *client, struct str extra);
 /* With the headers added; Connection: Upgrade is added. */
 void exchange_upgrade(struct exchange *, given_fn *given, void *arg);
 void exchange_cut(struct exchange *); /* closes the connection without an answer */

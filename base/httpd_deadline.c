@@ -18,8 +18,10 @@ enum { TCPI_BYTES_ACKED = 120, TCPI_BYTES_RECEIVED = 128 };
 
 static const char too_late[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-static uint64_t tcp_count(int fd, size_t offset)
+/* Of the socket itself: a front's pair counts nothing. */
+static uint64_t tcp_count(const struct conn *c, size_t offset)
 {
+	int fd = c->front ? front_socket(c->front) : c->fd;
 	unsigned char info[256] = { 0 };
 	socklen_t len = sizeof(info);
 	uint64_t bytes = 0;
@@ -39,10 +41,22 @@ void conn_cut(struct conn *c)
 	if (c->given)
 		return;
 	c->gone = true;
+	if (c->fd < 0) {
+		front_close(c->front);
+		return;
+	}
 	shutdown(c->fd, SHUT_RDWR);
 	if (c->x)
 		exchange_resume(c->x);
 	httpd_dirty(c->httpd);
+}
+
+void conn_abort(struct conn *c)
+{
+	if (c->fd >= 0)
+		conn_cut(c);
+	if (c->front)
+		front_close(c->front); /* which may be the end of c */
 }
 
 /*
@@ -52,7 +66,7 @@ void conn_cut(struct conn *c)
 static void head_late(struct conn *c)
 {
 	uint64_t now = loop_now_ms(c->httpd->loop), header_ms = c->httpd->conf.header_ms;
-	bool begun = c->x || tcp_count(c->fd, TCPI_BYTES_RECEIVED) != c->bytes_before;
+	bool begun = c->x || tcp_count(c, TCPI_BYTES_RECEIVED) != c->bytes_before;
 
 	if (begun && !c->head_begun) {
 		c->head_begun = true;
@@ -70,10 +84,10 @@ static void head_late(struct conn *c)
 /* Slow is fine as long as the client's side takes something. */
 static void answer_late(struct conn *c)
 {
-	uint64_t acked = tcp_count(c->fd, TCPI_BYTES_ACKED);
+	uint64_t acked = tcp_count(c, TCPI_BYTES_ACKED);
 
 	if (acked == c->acked) {
-		conn_cut(c);
+		conn_abort(c);
 		return;
 	}
 	c->acked = acked;
@@ -84,7 +98,11 @@ static void deadline_passed(struct timer *t)
 {
 	struct conn *c = container_of(t, struct conn, timer);
 
-	if (!c->x || !c->x->first_done) {
+	if (c->over) {
+		answer_late(c);
+	} else if (c->fd < 0) {
+		front_late(c->front);
+	} else if (!c->x || !c->x->first_done) {
 		head_late(c);
 	} else if (c->x->queued) {
 		answer_late(c);
@@ -102,6 +120,11 @@ void conn_deadline(struct conn *c, uint64_t after_ms)
 		timer_clear(c->httpd->loop, &c->timer);
 }
 
+void conn_counts(struct conn *c)
+{
+	c->bytes_before = tcp_count(c, TCPI_BYTES_RECEIVED);
+}
+
 /* Who has just connected has something to say: silence counts as a head that does not come. */
 void conn_await_request(struct conn *c, bool first)
 {
@@ -115,7 +138,7 @@ void conn_await_request(struct conn *c, bool first)
 	if (first)
 		idle_ms = header_ms;
 	c->head_begun = first;
-	c->bytes_before = first ? 0 : tcp_count(c->fd, TCPI_BYTES_RECEIVED);
+	c->bytes_before = first ? 0 : tcp_count(c, TCPI_BYTES_RECEIVED);
 	c->idle_until_ms = loop_now_ms(h->loop) + idle_ms;
 	conn_deadline(c, first || idle_ms < header_ms / 2 ? idle_ms : header_ms / 2);
 }

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/httpd_mhd.h"
+#include "base/link.h"
 
 #define SWALLOW_MAX (1 << 20)
 #define STREAM_BLOCK 65536 /* asked of a source at once */
@@ -129,6 +130,16 @@ bool exchange_http10(const struct exchange *x)
 	return x->http10;
 }
 
+bool exchange_tls(const struct exchange *x)
+{
+	return x->conn->tls;
+}
+
+const struct tls_peer *exchange_certificate(const struct exchange *x)
+{
+	return x->conn->shown;
+}
+
 bool exchange_has_body(const struct exchange *x)
 {
 	return x->length != 0;
@@ -194,25 +205,40 @@ static ssize_t read_source(void *arg, uint64_t pos, char *out, size_t max)
 	return 0;
 }
 
+/* MHD closes its descriptor without a shutdown; the connection lives on in the copy, without MHD's memory. */
+static void leave_mhd(struct exchange *x, MHD_socket sock, struct link *out)
+{
+	int on = 1;
+
+	epoll_ctl(x->conn->httpd->gone_set, EPOLL_CTL_DEL, sock, NULL);
+	out->fd = fcntl(sock, F_DUPFD_CLOEXEC, 3);
+	if (out->fd >= 0)
+		setsockopt(out->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
 static void on_upgrade(void *arg, struct MHD_Connection *mhd, void *context, const char *extra, size_t extra_len,
                        MHD_socket sock, struct MHD_UpgradeResponseHandle *urh)
 {
 	struct exchange *x = arg;
-	struct httpd *h = x->conn->httpd;
-	int on = 1, fd = fcntl(sock, F_DUPFD_CLOEXEC, 3);
+	struct conn *c = x->conn;
+	struct link client = { .fd = -1 };
+	struct buf early = { 0 };
 
 	(void)mhd, (void)context;
-	epoll_ctl(h->gone_set, EPOLL_CTL_DEL, sock, NULL);
-	x->queued = false; /* without a descriptor for the copy the client is lost */
-	if (fd >= 0) {
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	buf_add(&early, extra, extra_len);
+	if (c->front)
+		front_leave(c->front, &client, &early);
+	else if (!c->tls)
+		leave_mhd(x, sock, &client);
+	x->queued = false; /* without a link the client is lost */
+	if (client.fd >= 0) {
 		x->end = EXCHANGE_GIVEN;
-		x->conn->given = true;
-		x->given(x->given_arg, fd, (struct str){ extra, extra_len });
+		c->given = true;
+		x->given(x->given_arg, &client, (struct str){ early.at, early.len });
 	}
-	/* MHD closes its descriptor without a shutdown; the connection lives on in the copy, without MHD's memory. */
+	buf_free(&early);
 	MHD_upgrade_action(urh, MHD_UPGRADE_ACTION_CLOSE);
-	httpd_dirty(h);
+	httpd_dirty(c->httpd);
 }
 
 static struct MHD_Response *make_response(struct exchange *x)
@@ -296,6 +322,9 @@ enum MHD_Result exchange_first(struct exchange *x, const char *method, const cha
 	x->first_done = true;
 	read_head(x, method, version);
 	conn_deadline(x->conn, 0);
+	/* Who was let in by a certificate is judged anew after a reload, on a connection of its own. */
+	if (x->conn->shown && x->conn->front && front_outdated(x->conn->front, h->ops->tls(h->arg)))
+		x->close_after = true;
 	int err = httpd_check_head(x, &h->conf, &detail);
 	if (!err && strcmp(version, "HTTP/1.1") && !x->http10)
 		err = ERR_BAD_REQUEST, detail = "only HTTP/1.1 and HTTP/1.0";

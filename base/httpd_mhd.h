@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the adapter of libmicrohttpd: httpd.c (daemon, connections), httpd_deadline.c, httpd_exchange.c,
- * httpd_check.c, httpd_linger.c.
+ * httpd_check.c, httpd_linger.c; and httpd_tls.c, which stands before it.
  */
 #pragma once
 
@@ -17,10 +17,15 @@ struct conn { /* one accepted socket; MHD's socket context */
 	struct conn *next, **at;
 	struct httpd *httpd;
 	struct exchange *x; /* the request under way, from its target to its completion */
-	int fd, tag;
+	int fd, tag;        /* what MHD has: the socket, or its end of the pair; -1: nothing (yet, or any more) */
+	struct front *front;    /* between the socket and MHD; NULL: none, or it has ended */
+	struct tls_peer *shown; /* the client's certificate; NULL: none */
 	struct sockaddr_storage peer;
+	socklen_t peer_len;
 	struct timer timer;      /* the one deadline that runs now */
 	uint64_t idle_until_ms, bytes_before, acked;
+	bool tls;
+	bool over;               /* MHD has let go of it: what it said last is still on its way through the front */
 	bool head_begun;         /* and has been given its time */
 	bool given;              /* upgraded: the socket lives on elsewhere and must not be shut down */
 	bool gone;               /* FIN or RST was seen, or a deadline passed: nothing more can be answered */
@@ -71,17 +76,23 @@ struct httpd {
 	struct conn *conns, **by_fd;
 	size_t nconns, fds;
 	bool closing, freeing;
+	struct fronts *fronts; /* NULL: plain HTTP */
 	struct lingering *lingering;
 	size_t nlingering;
 };
 
 void httpd_dirty(struct httpd *);           /* somebody was resumed: run MHD before the loop sleeps */
+void conn_serve(struct conn *, int fd);     /* MHD gets it; may end it at once */
+void conn_left(struct conn *);              /* the client's FIN was seen */
+void conn_forget(struct conn *);            /* neither MHD nor a front has it any more */
 
 /* httpd_deadline.c: when a deadline passes, the request under way tells which one it was. */
 void conn_deadline(struct conn *, uint64_t after_ms); /* 0: none */
 void conn_await_request(struct conn *, bool first);
+void conn_counts(struct conn *); /* what has come so far is no part of a head */
 void conn_say(const struct conn *, const char *answer); /* past MHD, before it has said anything to this request */
-void conn_cut(struct conn *);
+void conn_cut(struct conn *);   /* what was said before still goes out; may free it if it is over */
+void conn_abort(struct conn *); /* nothing does */
 void body_time_runs(struct exchange *);
 void body_time_bought(struct exchange *, size_t taken, bool sink_waits);
 
@@ -97,3 +108,13 @@ enum MHD_Result exchange_last(struct exchange *);
 /* httpd_linger.c: reads away what a refused client still sends, so that it gets to read its refusal. */
 void httpd_linger(struct httpd *, int fd);
 void httpd_linger_free(struct httpd *);
+/* httpd_tls.c */
+struct fronts *fronts_new(struct httpd *); /* NULL: out of memory or descriptors */
+void fronts_free(struct fronts *);         /* once all connections are forgotten */
+bool front_begin(struct conn *, int fd); /* takes the socket, also if it fails */
+int front_socket(const struct front *);
+void front_close(struct front *); /* at once, without a word; forgets the connection if MHD does not have it */
+void front_late(struct front *);  /* with its handshake */
+/* The pair ends, the link goes on: what MHD said is put into it, what MHD has not read is added to `extra`. */
+void front_leave(struct front *, struct link *out, struct buf *extra);
+bool front_outdated(const struct front *, const struct tls *now); /* shook hands with another certificate */

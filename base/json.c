@@ -4,6 +4,7 @@
  * "\u12x4" for U+0000 and makes every number a double; so a scan of the text comes first and the shapes refuse the rest. Whole
  * numbers are limited to 2^53 - 1, which a double holds exactly.
  */
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <math.h>
@@ -125,14 +126,64 @@ static cJSON *parse(struct str text, struct arena *arena, const char **fault)
 /* -- shapes ---------------------------------------------------------------------------------------------------------------- */
 struct reading {
 	struct arena *arena;
-	char path[PATH_MAX_BYTES]; /* "load.cpu" */
+	struct step {
+		const char *name; /* NULL: the item of this index */
+		size_t index;
+	} path[DEPTH_MAX + 1];
+	size_t depth;
 	const char *fault;
 };
 
+/* The next character of a name, as far as it may be shown: C0, DEL and C1 become '?'. UTF-8, as all of the text is. */
+static size_t shown(const char *name, char out[static 4], size_t *len)
+{
+	unsigned char c = (unsigned char)name[0];
+
+	*len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	memcpy(out, name, *len);
+	if (c >= 0x20 && c != 0x7f && !(c == 0xc2 && (unsigned char)name[1] < 0xa0))
+		return *len;
+	out[0] = '?';
+	return 1;
+}
+
+/* As much as fits, by whole characters. */
+static size_t path_add(char path[static PATH_MAX_BYTES], size_t at, const char *text)
+{
+	size_t used, n;
+	char c[4];
+
+	for (; *text && (n = shown(text, c, &used)) < PATH_MAX_BYTES - at; text += used, at += n)
+		memcpy(path + at, c, n);
+	path[at] = '\0';
+	return at;
+}
+
+/*
+ * "load.cpu", "rooms[3].epoch"; written only once something is wrong. Names of maps are a stranger's, and the path ends up in answers
+ * and on terminals.
+ */
+static void path_print(const struct reading *r, char out[static PATH_MAX_BYTES])
+{
+	size_t len = path_add(out, 0, "");
+	char index[24];
+
+	for (size_t i = 0; i < r->depth; i++) {
+		const struct step *step = &r->path[i];
+		if (i && step->name)
+			len = path_add(out, len, ".");
+		snprintf(index, sizeof(index), "[%zu]", step->index);
+		len = path_add(out, len, step->name ? step->name : index);
+	}
+}
+
 static int refuse(struct reading *r, const char *words)
 {
+	char path[PATH_MAX_BYTES];
+
+	path_print(r, path);
 	if (!r->fault)
-		r->fault = arena_printf(r->arena, "%s%s%s", r->path, *r->path ? ": " : "", words);
+		r->fault = arena_printf(r->arena, "%s%s%s", path, *path ? ": " : "", words);
 	return -ERR_BAD_REQUEST;
 }
 
@@ -197,34 +248,11 @@ static int read_real(struct reading *r, const struct json_member *m, const cJSON
 	return 0;
 }
 
-/* The next character of a name, as far as it may be shown: C0, DEL and C1 become '?'. UTF-8, as all of the text is. */
-static size_t shown(const char *name, char out[static 4], size_t *len)
+/* Each bracket of the text is one step at most, and scan() has counted those. */
+static void descend(struct reading *r, const char *name, size_t index)
 {
-	unsigned char c = (unsigned char)name[0];
-
-	*len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-	memcpy(out, name, *len);
-	if (c >= 0x20 && c != 0x7f && !(c == 0xc2 && (unsigned char)name[1] < 0xa0))
-		return *len;
-	out[0] = '?';
-	return 1;
-}
-
-/*
- * Steps the path into a member or an item and returns where to cut it again. Names of maps are a stranger's, and the path ends up in
- * answers and on terminals.
- */
-static size_t descend(struct reading *r, const char *name)
-{
-	size_t len = strlen(r->path), at = len, used, n;
-	char c[4];
-
-	if (len && *name != '[' && at + 1 < sizeof(r->path))
-		r->path[at++] = '.';
-	for (; *name && (n = shown(name, c, &used)) < sizeof(r->path) - at; name += used, at += n)
-		memcpy(r->path + at, c, n);
-	r->path[at] = '\0';
-	return len;
+	assert(r->depth < DEPTH_MAX + 1);
+	r->path[r->depth++] = (struct step){ name, index };
 }
 
 static size_t count_of(const cJSON *list)
@@ -257,10 +285,21 @@ static int read_item(struct reading *r, const struct json_member *m, const cJSON
 	return read_string(r, &text, item, (const char **)(void *)out);
 }
 
+static int read_one(struct reading *r, const cJSON *item, struct json_list *out)
+{
+	static const struct json_member text = { .max = 1e6 };
+	const char **only = arena_alloc(r->arena, sizeof(*only));
+
+	*out = (struct json_list){ only, 1 };
+	return read_string(r, &text, item, only);
+}
+
 static int read_list(struct reading *r, const struct json_member *m, const cJSON *item, struct json_list *out)
 {
 	size_t size = m->type == JSON_LIST ? m->shape->size : m->type == JSON_NUMBERS ? sizeof(uint64_t) : sizeof(char *);
 
+	if (m->or_one && cJSON_IsString(item))
+		return read_one(r, item, out);
 	if (!cJSON_IsArray(item))
 		return refuse(r, "must be a list");
 	size_t n = count_of(item), i = 0;
@@ -268,12 +307,10 @@ static int read_list(struct reading *r, const struct json_member *m, const cJSON
 		return -ERR_BAD_REQUEST;
 	char *items = n ? arena_alloc(r->arena, n * size) : NULL;
 	for (const cJSON *child = item->child; child; child = child->next, i++) {
-		char index[24];
-		snprintf(index, sizeof(index), "[%zu]", i);
-		size_t cut = descend(r, index);
+		descend(r, NULL, i);
 		if (read_item(r, m, child, items + i * size) < 0)
 			return -ERR_BAD_REQUEST;
-		r->path[cut] = '\0';
+		r->depth--;
 	}
 	*out = (struct json_list){ items, n };
 	return 0;
@@ -290,14 +327,14 @@ static int read_map(struct reading *r, const struct json_member *m, const cJSON 
 		return -ERR_BAD_REQUEST;
 	struct json_pair *pairs = n ? arena_alloc(r->arena, n * sizeof(*pairs)) : NULL;
 	for (const cJSON *child = item->child; child; child = child->next, i++) {
-		size_t cut = descend(r, child->string);
+		descend(r, child->string, 0);
 		for (const cJSON *before = item->child; before != child; before = before->next)
 			if (!strcmp(before->string, child->string))
 				return refuse(r, "given twice");
 		pairs[i].key = arena_copy(r->arena, child->string, strlen(child->string));
 		if (read_string(r, &text, child, &pairs[i].value) < 0)
 			return -ERR_BAD_REQUEST;
-		r->path[cut] = '\0';
+		r->depth--;
 	}
 	*out = (struct json_list){ pairs, n };
 	return 0;
@@ -329,6 +366,8 @@ static int read_member(struct reading *r, const struct json_member *m, const cJS
 		return read_list(r, m, item, field);
 	case JSON_MAP:
 		return read_map(r, m, item, field);
+	case JSON_ANY:
+		return 0;
 	}
 	return refuse(r, "of no known type");
 }
@@ -357,7 +396,7 @@ static int read_object(struct reading *r, const cJSON *object, const struct json
 		const struct json_member *m = &shape->members[i];
 		bool twice = false;
 		const cJSON *item = member_of(object, m->name, &twice);
-		size_t cut = descend(r, m->name);
+		descend(r, m->name, 0);
 		if (twice)
 			return refuse(r, "given twice");
 		if (m->nullable && cJSON_IsNull(item))
@@ -368,31 +407,9 @@ static int read_object(struct reading *r, const cJSON *object, const struct json
 			return -ERR_BAD_REQUEST;
 		if (item && m->has != JSON_NO_HAS)
 			*(bool *)(void *)((char *)out + m->has) = true;
-		r->path[cut] = '\0';
+		r->depth--;
 	}
 	return 0;
-}
-
-int json_read(struct str text, const struct json_shape *shape, struct arena *arena, void *out, const char **fault)
-{
-	struct reading reading = { .arena = arena };
-	const char *words = NULL;
-	cJSON *root = parse(text, arena, &words);
-
-	if (!root) {
-		*fault = words;
-		return -ERR_BAD_REQUEST;
-	}
-	/* Into a copy first: a fault leaves `out` as it was. */
-	void *copy = arena_alloc(arena, shape->size);
-	memcpy(copy, out, shape->size);
-	int err = read_object(&reading, root, shape, copy);
-	cJSON_Delete(root);
-	if (err < 0)
-		*fault = reading.fault;
-	else
-		memcpy(out, copy, shape->size);
-	return err;
 }
 
 #define NAMES_MAX 64 /* each is held against each */
@@ -411,14 +428,28 @@ static bool has_twins(const cJSON *value)
 	return false;
 }
 
-bool json_has_twins(struct str json, struct arena *arena)
+int json_read(struct str text, const struct json_shape *shape, struct arena *arena, void *out, const char **fault)
 {
-	const char *fault;
-	cJSON *root = parse(json, arena, &fault);
-	bool twins = !root || has_twins(root);
+	struct reading reading = { .arena = arena };
+	const char *words = NULL;
+	cJSON *root = parse(text, arena, &words);
 
+	if (!root) {
+		*fault = words;
+		return -ERR_BAD_REQUEST;
+	}
+	/* Into a copy first: a fault leaves `out` as it was. */
+	void *copy = arena_alloc(arena, shape->size);
+	memcpy(copy, out, shape->size);
+	int err = shape->no_twins && has_twins(root) ? refuse(&reading, "a name is given twice, or there are over 64 of them") : 0;
+	if (!err)
+		err = read_object(&reading, root, shape, copy);
 	cJSON_Delete(root);
-	return twins;
+	if (err < 0)
+		*fault = reading.fault;
+	else
+		memcpy(out, copy, shape->size);
+	return err;
 }
 
 struct str json_member(struct str object, const char *name, struct arena *arena)

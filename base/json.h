@@ -28,6 +28,7 @@ enum json_type {
 	JSON_STRINGS,/* struct json_list of const char *, at most max */
 	JSON_NUMBERS,/* struct json_list of uint64_t, at most max */
 	JSON_MAP,    /* struct json_list of struct json_pair: string to string, at most max */
+	JSON_ANY     /* nothing: only `has` says that it was there */
 };
 struct json_shape;
 struct json_member {
@@ -40,6 +41,7 @@ struct json_member {
 	const struct json_shape *shape;
 	bool required;
 	bool nullable; /* null counts as absent; else it is a wrong type */
+	bool or_one;   /* of JSON_STRINGS: a string alone is a list of one */
 	bool (*check)(const char *s, const char **why);
 	const char *help;          /* for the reference pages */
 };
@@ -48,6 +50,7 @@ struct json_shape {
 	const struct json_member *members;
 	size_t count;
 	size_t size; /* of the struct */
+	bool no_twins; /* no object in the whole text may have a name twice, in members that are not read neither, or over 64 names */
 };
 struct json_list {
 	void *items;
@@ -72,7 +75,5 @@ void json_real(struct json_out *, const char *name, double value);      /* short
 void json_bool(struct json_out *, const char *name, bool value);
 void json_null(struct json_out *, const char *name);
 void json_raw(struct json_out *, const char *name, struct str json);    /* already JSON */
-/* Does any object in it, at any depth, have a name twice? Also if it is no JSON, or has over 64 names in one object. */
-bool json_has_twins(struct str json, struct arena *);
 /* The member `name` of an object, as JSON text in the arena; absent, or not an object: empty. For what is only passed on. */
 struct str json_member(struct str object, const char *name, struct arena *);

@@ -27,11 +27,15 @@
 
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 100      /* without descriptors */
+#define BUSY_MS 5         /* while nobody wants more */
 #define SHED_SAID_MS 1000 /* logged at most so often */
 #define BUCKETS 4096      /* of addresses with connections */
 
 static const char full[] =
 	"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+
+/* A fatal alert, internal_error (RFC 8446, 6): a handshake for it would cost what there is no room for. */
+static const char full_tls[] = "\x15\x03\x01\0\2\2\x50";
 
 struct origin { /* an address that has connections */
 	struct origin *next;
@@ -106,13 +110,13 @@ static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage
 	return set->conf.proxies && *set->conf.proxies && cidr_contains(set->conf.proxies, peer);
 }
 
-static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
+static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, bool inner)
 {
 	unsigned char key[LISTEN_ORIGIN_BYTES];
 
 	listen_origin(peer, key);
 	struct origin **at = origin_place(set, key);
-	if (set->count >= set->conf.connections)
+	if (set->count + (inner ? 0 : set->conf.reserved) >= set->conf.connections)
 		return false;
 	if (*at && (*at)->count >= set->conf.connections_per_address && !is_proxy(set, peer))
 		return false;
@@ -158,21 +162,27 @@ static void resume(struct timer *t)
 		watch_set(l->watch, LOOP_READ);
 }
 
-static void pause_all(struct listen_set *set, int err)
+static void pause_all(struct listen_set *set, uint64_t ms)
 {
-	log_warn("accept_paused", "why", LOG_S(strerror(err)));
 	for (struct listener *l = set->listeners; l; l = l->next)
 		watch_set(l->watch, 0);
-	timer_set(set->loop, &set->pause, PAUSE_MS, resume);
+	timer_set(set->loop, &set->pause, ms, resume);
+}
+
+static void pause_for(struct listen_set *set, int err)
+{
+	log_warn("accept_paused", "why", LOG_S(strerror(err)));
+	pause_all(set, PAUSE_MS);
 }
 
 /* What it has asked is read first: with bytes unread the close would be a reset, and the answer lost. */
-static void refuse(int fd)
+static void refuse(const struct listen_set *set, int fd)
 {
+	struct str say = set->conf.tls ? STR(full_tls) : STR(full);
 	char asked[16384];
 
 	(void)!recv(fd, asked, sizeof(asked), MSG_DONTWAIT);
-	(void)!send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!send(fd, say.at, say.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
 
@@ -197,7 +207,7 @@ static int shed_one(struct listener *l)
 	set->spare = -1;
 	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), err = fd < 0 ? errno : 0;
 	if (fd >= 0)
-		refuse(fd);
+		refuse(set, fd);
 	keep_spare(set);
 	if (fd >= 0)
 		say_shed(set);
@@ -219,23 +229,32 @@ static bool accept_one(struct listener *l)
 		if (!err)
 			return true;
 		if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM)
-			pause_all(l->set, err);
+			pause_for(l->set, err);
 		return err == ECONNABORTED || err == EINTR;
 	}
-	if (!admit(l->set, &accepted.peer)) {
-		refuse(accepted.fd);
+	const struct listen_conf *conf = &l->set->conf;
+	if (!admit(l->set, &accepted.peer, conf->inner && conf->inner(conf->arg, l->tag, &accepted.peer))) {
+		refuse(l->set, accepted.fd);
 		return true;
 	}
 	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	l->set->conf.deal(l->set->conf.arg, &accepted);
+	conf->deal(conf->arg, &accepted);
 	return true;
 }
 
 static void readable(void *arg, int events)
 {
 	(void)events;
-	for (int n = 0; n < ACCEPTS_PER_TURN && accept_one(arg); n++)
-		;
+	struct listener *l = arg;
+
+	for (int n = 0; n < ACCEPTS_PER_TURN; n++) {
+		if (l->set->conf.wanted && !l->set->conf.wanted(l->set->conf.arg)) {
+			pause_all(l->set, BUSY_MS);
+			return;
+		}
+		if (!accept_one(l))
+			return;
+	}
 }
 
 /* -- opening ------------------------------------------------------------------------------------------------------- */

@@ -23,9 +23,16 @@ struct accepted {
 };
 struct listen_conf {
 	uint64_t connections, connections_per_address;
+	uint64_t reserved;   /* of `connections`: for those who are `inner` alone */
 	const char *proxies; /* networks that many clients come through: not limited by address; NULL or "": none */
+	bool tls; /* who is turned away is told so by an alert instead of an answer */
 	/* On the acceptor's loop; hand it to a worker, or close it. */
 	void (*deal)(void *arg, const struct accepted *);
+	/* Optional: false while those who were dealt to have not even looked at what they got. Then the kernel keeps the rest, in the
+	 * order of their coming, instead of us. */
+	bool (*wanted)(void *arg);
+	/* Optional: who comes over this listener, from there, keeps the fleet alive. */
+	bool (*inner)(void *arg, int tag, const struct sockaddr_storage *peer);
 	void *arg;
 };
 struct listen_set; /* all listeners of a process and their counts */

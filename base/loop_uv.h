@@ -21,6 +21,8 @@ struct loop {
 	bool fake;
 	uint64_t fake_ms;
 	uint64_t woke_ns, stalled_ns;
+	uint64_t slept_from_ns, busy_ns; /* busy: the last whole turn */
+	uint64_t waited_ns, least_ns;    /* this turn's work, before it; and the least since it was asked, UINT64_MAX: none */
 	struct loop_signal *signals;
 };
 void loop_close_handle(uv_handle_t *); /* frees its `data` once libuv lets go of it */

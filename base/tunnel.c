@@ -14,13 +14,12 @@
 #include "base/wait.h"
 
 #define READ_BLOCK 65536
-#define TLS_RECORD 16384
 #define BATCH 64
 
 /* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void free_tunnel(struct tunnel *t)
 {
-	struct tunnel_end end = { t->why, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
+	struct tunnel_end end = { t->why, t->offender, t->fault, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
 	void (*ended)(void *, const struct tunnel_end *) = t->ended;
 	void *arg = t->arg;
 
@@ -49,8 +48,6 @@ static void close_side(struct tunnel *t, struct side *s)
 	if (!s->shut && !s->lost)
 		link_finish(&s->link);
 	link_close(&s->link);
-	buf_free(&s->out);
-	s->out_at = 0;
 }
 
 void tunnel_die(struct tunnel *t, const char *why)
@@ -71,8 +68,7 @@ void tunnel_die(struct tunnel *t, const char *why)
 static void lose(struct tunnel *t, struct side *s)
 {
 	s->lost = s->ended = s->shut = true;
-	buf_free(&s->out);
-	s->out_at = 0;
+	link_drop(&s->link);
 	if (!t->why)
 		t->why = "reset";
 	tunnel_linger(t);
@@ -80,35 +76,14 @@ static void lose(struct tunnel *t, struct side *s)
 
 static void flush(struct tunnel *t, struct side *s)
 {
-	while (side_stuck(s)) {
-		ssize_t n = link_write(&s->link, s->out.at + s->out_at, side_stuck(s));
-		if (n == LINK_BROKEN || n == LINK_END) {
-			lose(t, s);
-			return;
-		}
-		if (n < 0)
-			return;
-		s->out_at += (size_t)n;
-	}
-	buf_free(&s->out);
-	s->out_at = 0;
+	if (!link_flush(&s->link))
+		lose(t, s);
 }
 
 void side_put(struct tunnel *t, struct side *s, const char *bytes, size_t len)
 {
-	ssize_t n = 0;
-
-	if (!len || s->lost || s->shut)
-		return;
-	if (!side_stuck(s))
-		n = link_write(&s->link, bytes, len);
-	if (n == LINK_BROKEN) {
+	if (!s->lost && !s->shut && !s->finishing && !link_put(&s->link, bytes, len))
 		lose(t, s);
-		return;
-	}
-	n = n < 0 ? 0 : n;
-	if ((size_t)n < len)
-		buf_add(&s->out, bytes + n, len - (size_t)n);
 }
 
 /* Bytes for a side that takes no more are read too, and dropped: unread, they would turn its end into a RST. */
@@ -116,14 +91,13 @@ static bool may_read(struct tunnel *t, const struct side *s)
 {
 	const struct side *to = side_other(t, s);
 
-	return !s->ended && (to->sealed || to->lost || !side_stuck(to));
+	return !s->ended && (to->sealed || to->lost || !link_stuck(&to->link));
 }
 
 static void read_side(struct tunnel *t, struct side *s)
 {
 	struct tunnels *set = t->set;
-	/* A TLS record is taken whole: a rest of it would stay where epoll does not see it. */
-	size_t max = s->link.ssl && set->block_size < TLS_RECORD ? TLS_RECORD : set->block_size;
+	size_t max = s->link.ssl && set->block_size < LINK_READ_MIN ? LINK_READ_MIN : set->block_size;
 	ssize_t n = link_read(&s->link, set->block, max);
 
 	if (n == LINK_AGAIN || n == LINK_AGAIN_WRITE)
@@ -146,7 +120,7 @@ static void read_side(struct tunnel *t, struct side *s)
 /* -- what next ----------------------------------------------------------------------------------------------------- */
 static void await(struct tunnel *t, struct side *s)
 {
-	uint32_t events = (may_read(t, s) ? EPOLLIN : 0u) | (side_stuck(s) ? EPOLLOUT : 0u);
+	uint32_t events = link_events(&s->link, may_read(t, s), link_stuck(&s->link) || (s->finishing && !s->shut));
 	struct epoll_event event = { .events = events, .data.ptr = s };
 
 	if (events == s->events)
@@ -159,10 +133,10 @@ static void await(struct tunnel *t, struct side *s)
 
 static void pass_fin(struct tunnel *t, struct side *s)
 {
-	if (s->shut || side_stuck(s) || !(side_other(t, s)->ended || s->sealed))
+	if (s->shut || link_stuck(&s->link) || !(side_other(t, s)->ended || s->sealed))
 		return;
-	s->shut = true;
-	link_finish(&s->link);
+	s->finishing = true;
+	s->shut = link_finish(&s->link);
 }
 
 void tunnel_settle(struct tunnel *t)
@@ -188,9 +162,10 @@ static void side_event(struct side *s, uint32_t events)
 
 	if (t->dead)
 		return;
-	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+	/* What TLS waits for is not what is done with it: both are tried. */
+	if (s->link.ssl || events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 		flush(t, s);
-	if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && may_read(t, s))
+	if ((s->link.ssl || events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && may_read(t, s))
 		read_side(t, s);
 	tunnel_settle(t);
 }
@@ -207,7 +182,7 @@ static void set_ready(void *arg, int events)
 }
 
 /* -- opening ------------------------------------------------------------------------------------------------------- */
-struct tunnel *tunnel_join(struct tunnels *set, struct dialed *peer, int client_fd, struct str extra,
+struct tunnel *tunnel_join(struct tunnels *set, struct dialed *peer, struct link *from, struct str extra,
                            void (*ended)(void *arg, const struct tunnel_end *), void *arg)
 {
 	struct tunnel *t = calloc(1, sizeof(*t));
@@ -217,8 +192,9 @@ struct tunnel *tunnel_join(struct tunnels *set, struct dialed *peer, int client_
 		abort();
 	client = &t->sides[TUNNEL_CLIENT];
 	server = &t->sides[TUNNEL_SERVER];
-	*t = (struct tunnel){ .set = set, .ended = ended, .arg = arg, .since_ms = loop_now_ms(set->loop) };
-	*client = (struct side){ .link = { .fd = client_fd }, .client = true };
+	*t = (struct tunnel){ .set = set, .ended = ended, .arg = arg, .since_ms = loop_now_ms(set->loop), .extended = peer->extended };
+	*client = (struct side){ .link = *from, .client = true };
+	*from = (struct link){ .fd = -1 };
 	*server = (struct side){ .link = peer->link };
 	struct buf early = peer->extra;
 	set->npeers--;
@@ -286,6 +262,12 @@ void tunnels_free(struct tunnels *set)
 	SSL_CTX_free(set->tls);
 	free(set->block);
 	free(set);
+}
+
+void tunnels_drop_trust(struct tunnels *set)
+{
+	SSL_CTX_free(set->tls); /* open links hold it, too */
+	set->tls = NULL;
 }
 
 size_t tunnels_count(const struct tunnels *set)

@@ -2,7 +2,8 @@
 /*
  * WebSocket tunnels of one loop: dial the far side, do its handshake, then carry bytes both ways untouched. A machine of
  * two sockets and its own epoll set; memory is held only for bytes that are stuck (at most conf.buffer_bytes each way).
- * Half-close is passed on; frames are followed so that a polite Close can be put on a boundary. Used by router and gate.
+ * Half-close is passed on; frames are followed so that a polite Close can be put on a boundary, and judged by their heads (base/ws.h):
+ * who sends one that is too big or breaks the protocol is told so, and the tunnel ends. Used by router and gate.
  */
 #pragma once
 
@@ -14,10 +15,12 @@
 #include "base/http.h"
 
 struct arena;
+struct link;
 struct loop;
 struct tunnels;
 struct tunnel;
 struct dialed;
+struct trust;
 struct wait;
 
 struct tunnels_conf {
@@ -25,11 +28,14 @@ struct tunnels_conf {
 	uint64_t idle_ms;      /* no byte either way for so long: closed */
 	uint64_t close_ms;     /* how long a polite Close may take before the sockets are shut */
 	uint64_t max;          /* tunnels at once */
+	uint64_t frame_bytes, message_bytes; /* most payload of each; frame_bytes 0: frames are followed, not judged */
 	bool (*allowed)(void *arg, const struct sockaddr_storage *);
 	void *arg;
+	const struct trust *trust; /* of wss; NULL: the system's CAs. Outlives the set */
 };
 struct tunnels *tunnels_new(struct loop *, const struct tunnels_conf *);
 void tunnels_free(struct tunnels *); /* cuts what is left */
+void tunnels_drop_trust(struct tunnels *); /* after the files of `trust` changed: read anew for the next dial */
 size_t tunnels_count(const struct tunnels *);
 
 /* -- dialing ----------------------------------------------------------------------------------------------------------- */
@@ -56,11 +62,12 @@ void dialed_free(struct dialed *);
 /* -- carrying ---------------------------------------------------------------------------------------------------------- */
 enum tunnel_side { TUNNEL_CLIENT, TUNNEL_SERVER };
 struct tunnel_end {
-	const char *why; /* "client_closed", "server_closed", "idle", "closed_by_us", "reset", … */
+	const char *why; /* "client_closed", "server_closed", "idle", "closed_by_us", "reset", "broke_rules", … */
+	const char *offender, *fault; /* with the latter: "client" or "server"; "too_big" or "protocol"; else NULL */
 	uint64_t bytes_up, bytes_down, lived_ms;
 };
-/* Takes the peer and the descriptor; `extra` is what the client had sent already. `ended` comes once, last. */
-struct tunnel *tunnel_join(struct tunnels *, struct dialed *peer, int client_fd, struct str extra,
+/* Takes the peer and the client's link; `extra` is what the client had sent already. `ended` comes once, last. */
+struct tunnel *tunnel_join(struct tunnels *, struct dialed *peer, struct link *client, struct str extra,
                            void (*ended)(void *arg, const struct tunnel_end *), void *arg);
 /* A polite end: a Close frame to both sides on the next frame boundary (within close_ms), then FIN. Once. */
 void tunnel_close(struct tunnel *, unsigned code, const char *reason);

@@ -80,17 +80,40 @@ static void seal(struct tunnel *t, struct side *s)
 		return;
 	s->sealed = true;
 	if (!s->track.close_seen)
-		side_put(t, s, frame, ws_close_frame(frame, t->code, t->reason, !s->client));
+		side_put(t, s, frame, ws_close_frame(frame, s->code ? s->code : t->code, s->reason ? s->reason : t->reason, !s->client));
+}
+
+/* Its frames do not pass, and it hears why; the other side only learns that it is over. */
+static void offend(struct tunnel *t, struct side *offender, enum ws_fault fault)
+{
+	struct side *other = side_other(t, offender);
+
+	t->offender = offender->client ? "client" : "server";
+	t->fault = fault == WS_TOO_BIG ? "too_big" : "protocol";
+	offender->code = fault == WS_TOO_BIG ? 1009 : 1002;
+	offender->reason = fault == WS_TOO_BIG ? "message_too_big" : "protocol_error";
+	other->code = other->client ? 1011 : 1001;
+	other->reason = "peer_broke_rules";
+	tunnel_end(t, other->code, NULL, "broke_rules");
 }
 
 void tunnel_relay(struct tunnel *t, struct side *to, const char *bytes, size_t len)
 {
+	const struct ws_rules rules = { t->set->conf.frame_bytes, t->set->conf.message_bytes, !to->client, t->extended };
+	char waited[sizeof(to->track.head)];
+	size_t nwaited = to->track.have;
+
 	if (to->sealed || to->lost || !len)
 		return;
 	if (t->closing)
-		len = ws_to_boundary(&to->track, bytes, len);
-	ws_track(&to->track, bytes, len);
-	side_put(t, to, bytes, len);
+		len = ws_to_boundary(&to->track, len);
+	memcpy(waited, to->track.head, nwaited);
+	size_t pass = ws_track(&to->track, &rules, bytes, len);
+	if (pass && nwaited)
+		side_put(t, to, waited, nwaited);
+	side_put(t, to, bytes, pass);
+	if (to->track.fault && !t->closing)
+		offend(t, side_other(t, to), to->track.fault);
 	if (t->closing && ws_at_boundary(&to->track))
 		seal(t, to);
 }

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/http_line.h"
 #include "base/log.h"
+#include "base/trust.h"
 #include "base/tunnel_private.h"
 #include "base/url.h"
 #include "base/wait.h"
@@ -118,14 +119,24 @@ static struct dialed *make_peer(struct dial *d, size_t used)
 	return peer;
 }
 
+static bool has_extensions(const struct dial_answer *answer)
+{
+	for (size_t i = 0; i < answer->nheaders; i++)
+		if (str_is_nocase(answer->headers[i].name, "Sec-WebSocket-Extensions") && answer->headers[i].value.len)
+			return true;
+	return false;
+}
+
 static void succeed(struct dial *d, struct dial_answer *answer, size_t used)
 {
 	struct wait *waiter = op_detach(&d->op);
 
-	if (answer->status == 101)
+	if (answer->status == 101) {
 		answer->peer = make_peer(d, used);
-	else
+		answer->peer->extended = has_extensions(answer);
+	} else {
 		d->set->npeers--;
+	}
 	*d->out = *answer;
 	free_dial(d);
 	wait_wake(waiter, 0);
@@ -186,20 +197,28 @@ static void connected(struct dial *d)
 /* -- connecting ---------------------------------------------------------------------------------------------------- */
 static void try_next(struct dial *d);
 
+static void distrust(struct dial *d, const char *why)
+{
+	log_warn("dial_tls_failed", "host", LOG_S(d->host), "port", LOG_U(d->port), "why", LOG_S(why));
+	fail(d, HTTP_REFUSED, why);
+}
+
 static void shake(struct dial *d)
 {
 	const char *why = NULL;
 	int outcome = link_tls_shake(&d->link, &why);
 
 	if (outcome == LINK_BROKEN) {
-		log_warn("dial_tls_failed", "host", LOG_S(d->host), "port", LOG_U(d->port), "why", LOG_S(why));
-		fail(d, HTTP_REFUSED, why);
+		distrust(d, why);
 		return;
 	}
 	watch_set(d->watch, outcome == LINK_AGAIN_WRITE ? LOOP_WRITE : LOOP_READ);
 	if (outcome)
 		return;
-	connected(d);
+	if (trust_pinned(d->set->conf.trust, d->link.ssl))
+		connected(d);
+	else
+		distrust(d, "its key is not one of the pins");
 }
 
 static void tcp_connected(struct dial *d)
@@ -215,10 +234,11 @@ static void tcp_connected(struct dial *d)
 		connected(d);
 		return;
 	}
+	const char *why = "out of memory";
 	if (!d->set->tls)
-		d->set->tls = link_tls_new();
+		d->set->tls = trust_context(d->set->conf.trust, &why);
 	if (!d->set->tls || !link_tls_start(&d->link, d->set->tls, d->host, d->numeric))
-		fail(d, HTTP_REFUSED, "TLS could not be set up");
+		distrust(d, why);
 	else
 		shake(d);
 }

@@ -1,29 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the tunnels: tunnel.c (the set, carrying), tunnel_close.c (polite ends, idleness), tunnel_dial.c (the far side),
- * tunnel_answer.c (its answer), tunnel_link.c (plain and TLS descriptors alike).
+ * tunnel_answer.c (its answer), tunnel_link.c (TLS of the far side).
  */
 #pragma once
 
 #include <openssl/ssl.h>
 #include <sys/types.h>
 
+#include "base/link.h"
 #include "base/loop.h"
 #include "base/str.h"
 #include "base/tunnel.h"
 #include "base/ws.h"
 
 /* -- links --------------------------------------------------------------------------------------------------------- */
-struct link {
-	int fd;   /* -1: none */
-	SSL *ssl; /* NULL: plain */
-};
-enum { LINK_END = 0, LINK_AGAIN = -1, LINK_BROKEN = -2, LINK_AGAIN_WRITE = -3 };
-ssize_t link_read(struct link *, char *out, size_t max); /* bytes, or LINK_… */
-ssize_t link_write(struct link *, const char *bytes, size_t len);
-void link_finish(struct link *); /* FIN: nothing more is written */
-void link_close(struct link *);  /* after reading away what is there: unread bytes would make it a RST */
-SSL_CTX *link_tls_new(void);
 /* The handshake, again and again until it is not LINK_AGAIN(_WRITE): 0 done, LINK_BROKEN with the reason. */
 bool link_tls_start(struct link *, SSL_CTX *, const char *host, bool numeric);
 int link_tls_shake(struct link *, const char **why);
@@ -31,14 +22,15 @@ int link_tls_shake(struct link *, const char **why);
 /* -- tunnels ------------------------------------------------------------------------------------------------------- */
 struct side {
 	struct link link;
-	struct ws_track track; /* of what went towards it */
-	struct buf out;        /* stuck: what it did not take yet, from out_at on */
-	size_t out_at;
+	struct ws_track track; /* of what goes towards it */
 	uint32_t events; /* registered; 0: not in the set */
+	uint16_t code;      /* of its Close frame, where it is not the tunnel's */
+	const char *reason; /* static; the same */
 	bool client;
 	bool ended;  /* its FIN was read */
 	bool sealed; /* nothing of the other side goes there any more */
-	bool shut;   /* our FIN was sent */
+	bool finishing; /* our FIN is due, */
+	bool shut;      /* and was sent */
 	bool lost;   /* broken: neither reads nor writes */
 };
 struct tunnel {
@@ -47,6 +39,8 @@ struct tunnel {
 	struct side sides[2];         /* enum tunnel_side */
 	uint64_t moved_ms, since_ms, bytes_up, bytes_down;
 	const char *why; /* the first cause of its end */
+	const char *offender, *fault; /* NULL, or who broke which rule */
+	bool extended; /* an extension was agreed on */
 	bool closing, dead;
 	unsigned code; /* of the Close frame */
 	char *reason;
@@ -72,6 +66,7 @@ struct dialed {
 	struct tunnels *set;
 	struct link link;
 	struct buf extra; /* came behind the answer's head */
+	bool extended;
 };
 
 /* tunnel.c */
@@ -81,10 +76,6 @@ void side_put(struct tunnel *, struct side *, const char *bytes, size_t len);
 static inline struct side *side_other(struct tunnel *t, const struct side *s)
 {
 	return &t->sides[s->client ? TUNNEL_SERVER : TUNNEL_CLIENT];
-}
-static inline size_t side_stuck(const struct side *s)
-{
-	return s->out.len - s->out_at;
 }
 
 /* tunnel_close.c */

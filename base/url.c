@@ -263,3 +263,19 @@ bool cidr_contains(const char *list, const struct sockaddr_storage *address)
 {
 	return cidr_contains_by(list, NULL, address);
 }
+
+bool url_path_stays(struct str path, char *scratch)
+{
+	long n = percent_decode(path, scratch);
+	struct str left = { scratch, n < 0 ? 0 : (size_t)n }, piece;
+
+	for (size_t i = 0; i < left.len; i++) {
+		if ((unsigned char)scratch[i] < ' ' || scratch[i] == 0x7f)
+			return false;
+		scratch[i] = scratch[i] == '\\' ? '/' : scratch[i];
+	}
+	while (str_cut(&left, '/', &piece))
+		if (str_is(piece, ".") || str_is(piece, ".."))
+			return false;
+	return n >= 0;
+}

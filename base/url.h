@@ -17,6 +17,9 @@ struct url {
 };
 /* Refuses userinfo, fragments, control bytes, empty hosts, numbers as hosts that are not plain addresses, other schemes. `why` (may be NULL) gets static words. */
 bool url_parse(const char *text, struct url *out, const char **why);
+/* May the raw path be appended to a URL, and lead nowhere out of it however the other side decodes it, nor hold what no path does?
+ * `scratch`: path.len bytes. */
+bool url_path_stays(struct str path, char *scratch);
 bool authority_valid(struct str); /* host, host:port, [v6], [v6]:port: what Host may say */
 bool address_parse(struct str text, struct sockaddr_storage *out); /* IPv4 or IPv6, no port; written either way */
 bool cidr_contains(const char *list, const struct sockaddr_storage *addr); /* "10.0.0.0/8,::1/128"; bad list: false */

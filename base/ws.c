@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RFC 6455 by the byte. The tracker only counts: what is in a frame is nobody's business on the way. */
+/* RFC 6455 by the byte. The tracker reads heads and counts: what is in a frame is nobody's business on the way. */
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,10 @@
 
 #include "base/ws.h"
 
+#define CONTROL_MAX 125 /* bytes (RFC 6455, 5.5) */
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+enum { OP_CONTINUATION = 0, OP_BINARY = 2, OP_CLOSE = 8, OP_PONG = 10 };
 
 /* Bytes of the head, once its first two are known. */
 static uint8_t head_size(const uint8_t *head)
@@ -31,47 +34,73 @@ static uint64_t payload_size(const uint8_t *head)
 	return len;
 }
 
-/* Takes what belongs to the present frame; returns how many bytes that was. */
-static size_t track_frame(struct ws_track *t, const char *bytes, size_t len)
+/* Of a whole head; t->left is its payload. */
+static enum ws_fault judge(struct ws_track *t, const struct ws_rules *rules)
+{
+	uint8_t opcode = t->head[0] & 0x0f, reserved = t->head[0] & 0x70;
+	bool fin = t->head[0] & 0x80, masked = t->head[1] & 0x80;
+
+	if (masked != rules->masked || (reserved && !rules->extended))
+		return WS_PROTOCOL;
+	if (opcode >= OP_CLOSE) /* control frames may stand between the fragments of a message */
+		return opcode > OP_PONG || !fin || t->left > CONTROL_MAX ? WS_PROTOCOL : WS_FINE;
+	if (opcode > OP_BINARY || (opcode == OP_CONTINUATION) != t->fragmented)
+		return WS_PROTOCOL;
+	t->message = t->fragmented ? t->message : 0;
+	if (t->left > rules->frame_bytes || t->left > rules->message_bytes || t->message > rules->message_bytes - t->left)
+		return WS_TOO_BIG;
+	t->message += t->left;
+	t->fragmented = !fin;
+	return WS_FINE;
+}
+
+/* Takes what belongs to the present head; returns how many bytes that was. */
+static size_t track_head(struct ws_track *t, const struct ws_rules *rules, const char *bytes, size_t len)
 {
 	size_t used = 0;
 
-	if (!t->need && !t->left)
+	if (!t->have)
 		t->need = 2;
-	while (t->need && used < len) {
+	while (t->have < t->need && used < len) {
 		t->head[t->have++] = (uint8_t)bytes[used++];
 		if (t->have == 2)
 			t->need = head_size(t->head);
-		if (t->have < t->need)
-			continue;
-		t->left = payload_size(t->head);
-		t->close_seen = t->close_seen || (t->head[0] & 0x0f) == 8;
-		t->have = t->need = 0;
 	}
-	if (!t->need) {
-		size_t body = t->left < len - used ? (size_t)t->left : len - used;
-		t->left -= body;
-		used += body;
-	}
+	if (t->have < t->need)
+		return used;
+	t->have = 0;
+	t->left = payload_size(t->head);
+	t->fault = (uint8_t)(rules->frame_bytes ? judge(t, rules) : WS_FINE);
+	t->close_seen = t->close_seen || (!t->fault && (t->head[0] & 0x0f) == OP_CLOSE);
 	return used;
 }
 
-void ws_track(struct ws_track *t, const char *bytes, size_t len)
+size_t ws_track(struct ws_track *t, const struct ws_rules *rules, const char *bytes, size_t len)
 {
-	for (size_t used; len; bytes += used, len -= used)
-		used = track_frame(t, bytes, len);
+	size_t at = 0, pass = 0;
+
+	while (at < len && !t->fault) {
+		if (!t->left)
+			at += track_head(t, rules, bytes + at, len - at);
+		if (t->have || t->fault)
+			break;
+		size_t body = t->left < len - at ? (size_t)t->left : len - at;
+		t->left -= body;
+		pass = at += body;
+	}
+	if (t->fault)
+		t->left = 0;
+	return pass;
 }
 
 bool ws_at_boundary(const struct ws_track *t)
 {
-	return !t->need && !t->left;
+	return !t->left;
 }
 
-size_t ws_to_boundary(const struct ws_track *t, const char *bytes, size_t len)
+size_t ws_to_boundary(const struct ws_track *t, size_t len)
 {
-	struct ws_track ahead = *t;
-
-	return ws_at_boundary(t) ? 0 : track_frame(&ahead, bytes, len);
+	return t->left < len ? (size_t)t->left : len;
 }
 
 size_t ws_close_frame(char out[static WS_CLOSE_MAX], unsigned code, const char *reason, bool masked)

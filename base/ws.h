@@ -11,17 +11,32 @@
 
 #include "base/str.h"
 
+/* What one direction of a tunnel must keep to. With frame_bytes 0 nothing is judged. */
+struct ws_rules {
+	uint64_t frame_bytes, message_bytes; /* most payload of a frame; of a message, which is the sum of its fragments */
+	bool masked;                         /* it comes from a client (RFC 6455, 5.1) */
+	bool extended;                       /* an extension was agreed on: RSV bits are its own business */
+};
+enum ws_fault { WS_FINE, WS_TOO_BIG, WS_PROTOCOL };
+
 /* Follows one direction. Zero-initialized: at a boundary. */
 struct ws_track {
 	uint64_t left;      /* payload bytes left of the present frame */
+	uint64_t message;   /* payload bytes of the present message so far */
 	uint8_t head[14];
-	uint8_t have, need; /* bytes of the head seen / wanted; need 0: at a boundary */
+	uint8_t have, need; /* bytes of a head that is not whole: they wait here; wanted */
 	bool close_seen;    /* a Close frame has begun */
+	bool fragmented;    /* the message goes on with the next frame */
+	uint8_t fault;      /* enum ws_fault: of the head that was met last; nothing is followed behind it */
 };
-void ws_track(struct ws_track *, const char *bytes, size_t len);
-bool ws_at_boundary(const struct ws_track *);
-/* How many of the len bytes belong to frames already begun: up to the next boundary (len: it is not in there). */
-size_t ws_to_boundary(const struct ws_track *, const char *bytes, size_t len);
+/*
+ * Follows len more bytes and returns how many of them may pass: those of a head that is not whole wait (head, have), so that a head
+ * is judged before any of it has passed, and what passed stands on a boundary then. If any may pass, those that waited go first.
+ */
+size_t ws_track(struct ws_track *, const struct ws_rules *, const char *bytes, size_t len);
+bool ws_at_boundary(const struct ws_track *); /* of what has passed */
+/* How many of the next len bytes belong to the frame that has begun to pass. */
+size_t ws_to_boundary(const struct ws_track *, size_t len);
 
 #define WS_CLOSE_MAX 131
 /* A Close frame; masked if it goes to a server. The reason is cut at 123 bytes. Returns its length. */

@@ -127,10 +127,19 @@ static void add_header(struct http_request *request, const char *name, const cha
 	request->headers[request->nheaders++] = (struct header){ str_of(name), str_of(value) };
 }
 
+static void add_proof(struct http_request *request, enum call_kind kind, const struct sfu_proof *proof)
+{
+	if (kind == CALL_OPEN && *proof->grant)
+		add_header(request, "X-Usher-Grant", proof->grant);
+	if (*proof->call_key)
+		add_header(request, "X-Usher-Call-Key", proof->call_key);
+}
+
 static int send_call(struct call *call, const struct node *node, enum call_kind kind, const struct sfu_room *room, struct arena *arena)
 {
 	struct buf url = { 0 }, body = { 0 };
 	char epoch[24];
+	struct sfu_proof proof = { .grant = "" };
 	struct http_request request = { .method = kind == CALL_EVICT ? "DELETE" : "PUT", .timeout_ms = call->sfu->conf.call_timeout_ms,
 		                        .answer_max = ANSWER_MAX, .idempotent = true };
 
@@ -141,6 +150,9 @@ static int send_call(struct call *call, const struct node *node, enum call_kind 
 		add_header(&request, "X-Usher-Why", "moved");
 	if (room->request_id && *room->request_id)
 		add_header(&request, "X-Request-Id", room->request_id);
+	if (call->sfu->conf.prove)
+		call->sfu->conf.prove(call->sfu->conf.arg, room, &proof);
+	add_proof(&request, kind, &proof);
 	if (kind == CALL_OPEN) {
 		write_body(node, room, &body);
 		add_header(&request, "Content-Type", "application/json");

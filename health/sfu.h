@@ -2,16 +2,22 @@
 /* usher's own calls to a node's control_url, through the guard. One handle per loop. */
 #pragma once
 
+#include "base/wire/grant.h"
 #include "health/guard.h"
 
 struct arena;
 struct sfu;
 struct sheet;
 struct wait;
+struct sfu_proof;
+struct sfu_room;
 struct sfu_conf {
 	uint64_t call_timeout_ms;
 	int metric_calls;    /* usher_sfu_calls_total{op,outcome} in `sheet`; sheet NULL: not counted */
 	struct sheet *sheet;
+	/* What shows the node that a call is its routers' own: sent as X-Usher-Grant and X-Usher-Call-Key. NULL: nothing is. */
+	void (*prove)(void *arg, const struct sfu_room *, struct sfu_proof *out);
+	void *arg;
 };
 struct sfu *sfu_new(struct loop *, struct fleet *, struct http *, const struct sfu_conf *);
 void sfu_free(struct sfu *);
@@ -38,6 +44,10 @@ struct sfu_room {
 	bool fresh;
 	bool moves; /* of an eviction: its participants are to come back, for it goes on elsewhere */
 	const char *request_id; /* passed as X-Request-Id; NULL: none */
+};
+struct sfu_proof { /* "": not sent */
+	char grant[GRANT_MAX];      /* of the room, for an open */
+	char call_key[GRANTS_MAX];
 };
 /* NEXT (nothing to call, or held back: out is set) or WAIT; the wake is 0 whatever the verdict. */
 int sfu_open(struct sfu *, const struct sfu_room *, struct arena *, struct sfu_answer *out, struct wait *);

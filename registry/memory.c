@@ -206,6 +206,7 @@ static const struct store_ops memory_ops = {
 	.mark_look = mark_look, .mark_read = mark_read, .marks_read = marks_read, .mark_whole = mark_whole, .mark_doubt = mark_doubt, .reset_breakers = memory_reset_breakers, .reserve = memory_reserve,
 	.release = memory_release, .index = memory_index, .unindex = memory_unindex, .report_rooms = memory_report_rooms,
 	.room = memory_room, .nodes_all = memory_nodes_all,
+	.use_once = memory_use_once,
 	.announce = memory_announce, .leave_router = memory_leave_router, .routers_all = memory_routers_all,
 };
 
@@ -245,6 +246,7 @@ static void memory_close(void *own)
 	memory_rooms_free(memory);
 	memory_nodes_free(memory);
 	memory_routers_free(memory);
+	memory_once_free(memory);
 	memory_unref(memory);
 }
 

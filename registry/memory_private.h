@@ -18,8 +18,8 @@
 struct memory { /* one a process */
 	struct registry *registry;
 	struct loop *keeper;
-	struct map rooms, nodes, routers, tombs;
-	size_t tomb_slot; /* where the next look for old ones begins */
+	struct map rooms, nodes, routers, tombs, used;
+	size_t tomb_slot, used_slot; /* where the next look for old ones begins */
 	bool closed;
 	_Atomic size_t refs; /* the registry, and each call under way */
 };
@@ -79,6 +79,7 @@ void memory_places_clear(struct memory_node *); /* charges, index, exclusiveness
 void memory_rooms_free(struct memory *);
 void memory_nodes_free(struct memory *);
 void memory_routers_free(struct memory *);
+void memory_once_free(struct memory *);
 
 /* -- operations: as in struct store_ops -------------------------------------------------------------------------------------- */
 int memory_find(struct store *, struct str name, uint64_t due_ms, struct room *out, struct wait *w);
@@ -115,6 +116,7 @@ void memory_touch(struct store *, struct str name, const struct room *);
 int memory_room(struct store *, const char *node, struct str room, uint64_t due_ms, struct room_report *out, struct wait *w);
 
 int memory_nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *w);
+int memory_use_once(struct store *, struct str name, uint64_t lives_ms, uint64_t due_ms, bool *first, struct wait *w);
 int memory_announce(struct store *, const char *id, struct str info, uint64_t due_ms, struct wait *w);
 int memory_leave_router(struct store *, const char *id, uint64_t due_ms, struct wait *w);
 int memory_routers_all(struct store *, struct arena *, uint64_t due_ms, struct routers_all *out, struct wait *w);

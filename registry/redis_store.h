@@ -90,6 +90,7 @@ int redis_mark_read(struct redis_store *, struct str room, uint64_t due_ms, stru
 int redis_marks_read(struct redis_store *, uint64_t due_ms, struct store_mark *out, struct wait *);
 int redis_mark_doubt(struct redis_store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *);
 int redis_mark_whole(struct redis_store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *);
+int redis_use_once(struct redis_store *, struct str name, uint64_t lives_ms, uint64_t due_ms, bool *first, struct wait *);
 int redis_routers_announce(struct redis_store *, const char *id, struct str info, uint64_t due_ms, struct wait *);
 int redis_routers_leave(struct redis_store *, const char *id, uint64_t due_ms, struct wait *);
 int redis_routers_all(struct redis_store *, struct arena *, uint64_t due_ms, struct routers_all *out, struct wait *);

@@ -179,6 +179,13 @@ bool registry_whole(const struct registry *registry)
 	return atomic_load(&registry->whole);
 }
 
+/* -- once ------------------------------------------------------------------------------------------------------------------- */
+
+int registry_use_once(struct store *store, struct str name, uint64_t lives_ms, uint64_t due_ms, bool *first, struct wait *w)
+{
+	return store->ops->use_once(store, name, lives_ms, due_ms, first, w);
+}
+
 /* -- the floor -------------------------------------------------------------------------------------------------------------- */
 
 /* Beyond EPOCH_MAX there is no epoch: such a number comes from a broken node, and would end all claims. */

@@ -69,6 +69,8 @@ int registry_doubt(struct store *, uint64_t generation, uint64_t young_ms, uint6
 void registry_trust_mark(struct registry *, const struct store_mark *);
 uint64_t registry_generation(const struct registry *); /* any thread */
 bool registry_whole(const struct registry *);          /* what it said of its data; any thread */
+/* Is this the first use of a name (at most 64 bytes) at any router? Known for lives_ms from then on. After -ERR_X nobody knows. */
+int registry_use_once(struct store *, struct str name, uint64_t lives_ms, uint64_t due_ms, bool *first, struct wait *);
 /* The highest epoch this process ever met; claims pass it as the floor (protocol: records and numbers). Any thread. */
 void registry_met_epoch(struct registry *, uint64_t epoch);
 uint64_t registry_floor(const struct registry *);

@@ -79,6 +79,7 @@ struct store_ops {
 	int (*mark_doubt)(struct store *, uint64_t generation, uint64_t young_ms, uint64_t due_ms, bool *done, struct wait *w);
 	int (*mark_whole)(struct store *, uint64_t generation, uint64_t due_ms, bool *done, struct wait *w);
 
+	int (*use_once)(struct store *, struct str name, uint64_t lives_ms, uint64_t due_ms, bool *first, struct wait *w);
 	int (*announce)(struct store *, const char *id, struct str info, uint64_t due_ms, struct wait *w);
 	int (*leave_router)(struct store *, const char *id, uint64_t due_ms, struct wait *w);
 	int (*routers_all)(struct store *, struct arena *, uint64_t due_ms, struct routers_all *out, struct wait *w);

@@ -210,6 +210,11 @@ static void relist(struct store *store, const char *node)
 
 /* -- routers ----------------------------------------------------------------------------------------------------------------- */
 
+static int use_once(struct store *store, struct str name, uint64_t lives_ms, uint64_t due_ms, bool *first, struct wait *w)
+{
+	return redis_use_once(of(store), name, lives_ms, due_ms, first, w);
+}
+
 static int announce(struct store *store, const char *id, struct str info, uint64_t due_ms, struct wait *w)
 {
 	return redis_routers_announce(of(store), id, info, due_ms, w);
@@ -234,6 +239,7 @@ static const struct store_ops redis_ops = {
 	.reset_breakers = reset_breakers, .reserve = reserve, .release = release, .index = index_room, .unindex = unindex,
 	.report_rooms = report_rooms, .room = room_use, .nodes_all = all_nodes, .nodes_scan = scan_nodes, .relist = relist,
 	.holds = holds,
+	.use_once = use_once,
 	.announce = announce, .leave_router = leave_router, .routers_all = all_routers,
 };
 

@@ -12,17 +12,20 @@
 #include "base/arena.h"
 #include "base/jwt.h"
 #include "base/log.h"
+#include "base/tls.h"
 #include "base/wait.h"
+#include "base/wire/offer.h"
 #include "router/access.h"
 #include "router/access_rules.h"
-#include "router/edge.h"
 #include "router/limits.h"
 #include "router/metrics.h"
+#include "router/once.h"
 #include "router/peer_room.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/routes.h"
 #include "router/session.h"
+#include "router/site.h"
 #include "router/worker.h"
 
 #define ROUTER_TICKET_MS 30000 /* far over what an answer takes, and the skew of clocks that /readyz allows */
@@ -86,6 +89,13 @@ int access_reload(struct router *router, FILE *err)
 static const struct access_rules *rules_of(const struct router *router)
 {
 	return atomic_load(&router->access->rules);
+}
+
+const struct secret_keys *access_grant_keys(const struct router *router)
+{
+	const struct secret_keys *keys = &rules_of(router)->grants;
+
+	return keys->count ? keys : NULL;
 }
 
 /* -- what was verified lately ------------------------------------------------------------------------------------------------- */
@@ -267,6 +277,23 @@ static bool comes_from_elsewhere(const struct request *rq)
 	return !exchange_header(rq->x, "Origin").at && site.at && !str_is(site, "same-origin") && !str_is(site, "none");
 }
 
+/*
+ * A certificate says who the connection is of, a credential who asks: so it counts only where no credential came. It lets in with
+ * scope node, as the node that it names; *why stays NULL if none was shown.
+ */
+static int certificate_rights(struct request *rq, struct rights *out, const char **why)
+{
+	const struct tls_peer *shown = exchange_certificate(rq->x);
+
+	if (!shown)
+		return -ERR_UNAUTHORIZED;
+	*why = shown->why ? arena_printf(request_arena(rq), "the client certificate is not accepted: %s", shown->why)
+	                  : "the client certificate has expired";
+	if (shown->why || shown->ends_ms <= wall_ms() || !rights_fill(out, "node", NULL, shown->name, shown->name, why))
+		return -ERR_UNAUTHORIZED;
+	return 0;
+}
+
 /* 0, or -ERR_X with *why: NULL if there was no credential at all. */
 static int find_rights(struct request *rq, const struct route *route, struct rights *out, const char **why)
 {
@@ -279,12 +306,12 @@ static int find_rights(struct request *rq, const struct route *route, struct rig
 		*why = "Authorization: must be one 'Bearer' and a token";
 		return bearer_of(rq, &text) ? token_rights(rq, text, out, why) : -ERR_UNAUTHORIZED;
 	}
-	if (route->tickets && session_ticket(rq, &text))
+	if (route->tickets && offer_ticket(rq->x, &text))
 		return ticket_rights(rq, text, TICKET_JOIN, SCOPE_JOIN, out, why);
 	if (!route->tickets || !session_cookie(rq, &text))
-		return -ERR_UNAUTHORIZED;
+		return certificate_rights(rq, out, why);
 	*why = "Origin, Sec-Fetch-Site: the request comes from another site";
-	return edge_origin_allowed(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
+	return site_trusted(rq) && !comes_from_elsewhere(rq) ? ticket_rights(rq, text, TICKET_SESSION, SCOPE_JOIN, out, why) : -ERR_UNAUTHORIZED;
 }
 
 static int refuse_credential(struct request *rq, int err, const char *why)
@@ -296,6 +323,14 @@ static int refuse_credential(struct request *rq, int err, const char *why)
 	if (!why)
 		return told(rq, "missing", ERR_UNAUTHORIZED, "a credential is required: Authorization: Bearer …");
 	return told(rq, "invalid", ERR_UNAUTHORIZED, why);
+}
+
+/* Operators come with tokens alone. */
+static const char *hold_token(struct request *rq, const struct rights *rights)
+{
+	struct str token = { 0 };
+
+	return bearer_of(rq, &token) ? token_hold(rq, token, rights->ends_ms) : NULL;
 }
 
 int access_admit(struct request *rq, const struct route *route)
@@ -315,6 +350,9 @@ int access_admit(struct request *rq, const struct route *route)
 	why = by ? out_of_bounds(rq, &rights, by) : "the credential lacks the scope of this route";
 	if (why)
 		return told(rq, "forbidden", ERR_FORBIDDEN, why);
+	why = by & SCOPE_ADMIN ? hold_token(rq, &rights) : NULL;
+	if (why)
+		return told(rq, "invalid", ERR_UNAUTHORIZED, why);
 	rq->may = rights.scopes;
 	rq->who = arena_copy(request_arena(rq), rights.who, strlen(rights.who));
 	rq->only_room = arena_copy(request_arena(rq), rights.room, strlen(rights.room));

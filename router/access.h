@@ -36,4 +36,5 @@ bool access_covers(const struct request *, struct str room); /* may the credenti
 bool access_is_admin(const struct request *); /* or nobody is asked who they are */
 /* A ticket of ours for this room and holder, in the arena; empty with auth.mode none. */
 struct str access_ticket(struct request *, enum ticket_kind, struct str room, struct str holder, uint64_t valid_ms);
+const struct secret_keys *access_grant_keys(const struct router *); /* NULL: none are set. Good for this callback */
 void access_router_ticket(const struct router *, struct str room, struct buf *out); /* for a question to another router */

@@ -194,13 +194,23 @@ static int read_tickets(struct access_rules *rules, const struct router_conf *co
 	return 0;
 }
 
+static int read_grants(struct access_rules *rules, const struct router_conf *conf, FILE *err)
+{
+	const char *why;
+
+	if (!*conf->auth.grant_keys || secret_keys_read(conf->auth.grant_keys, &rules->grants, &why))
+		return 0;
+	return fprintf(err, "auth.grant_keys: %s %s\n", conf->auth.grant_keys, why), 1;
+}
+
 struct access_rules *access_rules_read(const struct router_conf *conf, FILE *err)
 {
 	struct access_rules *rules = calloc(1, sizeof(*rules));
 
 	if (!rules)
 		abort();
-	if (conf->auth.mode == AUTH_NONE || read_keys(rules, conf, err) + read_tickets(rules, conf, err) == 0)
+	int faults = conf->auth.mode == AUTH_NONE ? 0 : read_keys(rules, conf, err) + read_tickets(rules, conf, err);
+	if (faults + read_grants(rules, conf, err) == 0)
 		return rules;
 	access_rules_free(rules);
 	return NULL;
@@ -213,6 +223,7 @@ void access_rules_free(struct access_rules *rules)
 	free(rules->keys);
 	free(rules->tokens);
 	secret_wipe(&rules->tickets, sizeof(rules->tickets));
+	secret_wipe(&rules->grants, sizeof(rules->grants));
 	free(rules);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What access.c judges by, as read from auth.keys and auth.ticket_keys. Immutable once read. */
+/* What access.c judges by, as read from auth.keys, auth.ticket_keys and auth.grant_keys. Immutable once read. */
 #pragma once
 
 #include <stddef.h>
@@ -37,7 +37,7 @@ struct access_rules {
 	size_t ntokens;
 	struct sign_key **keys;
 	size_t nkeys;
-	struct secret_keys tickets;
+	struct secret_keys tickets, grants; /* no grants: count 0 */
 };
 /* NULL: the faults are in `err`. */
 struct access_rules *access_rules_read(const struct router_conf *, FILE *err);

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/url.h"
+#include "base/wire/offer.h"
 #include "health/fleet.h"
 #include "router/address.h"
 #include "router/request.h"
@@ -41,35 +42,12 @@ struct str address_signal(struct request *rq, struct str room)
 		buf_printf(&out, "%s://%.*s%.*s", url.tls ? "wss" : "ws", STR_ARG(url.authority), STR_ARG(url.path));
 	} else {
 		struct str host = exchange_header(rq->x, "Host");
-		buf_printf(&out, "ws://%.*s", STR_ARG(host));
+		buf_printf(&out, "ws%s://%.*s", exchange_tls(rq->x) ? "s" : "", STR_ARG(host));
 	}
 	buf_adds(&out, "/v1/rooms/");
 	percent_encode(&out, room);
 	buf_adds(&out, "/signal");
 	return take(rq, &out);
-}
-
-static bool is_ticket(struct str piece)
-{
-	const char *equals = memchr(piece.at, '=', piece.len);
-	struct str name = { piece.at, equals ? (size_t)(equals - piece.at) : piece.len };
-	char text[18]; /* each letter encoded */
-
-	return name.len <= sizeof(text) && percent_decode(name, text) == 6 && !memcmp(text, "ticket", 6);
-}
-
-/* The raw query without the ticket, which is for us alone, however its name is written. */
-static void add_query(struct buf *out, struct str query, char separator)
-{
-	struct str rest = query, piece;
-
-	while (str_cut(&rest, '&', &piece)) {
-		if (!piece.len || is_ticket(piece))
-			continue;
-		buf_add(out, &separator, 1);
-		buf_add(out, piece.at, piece.len);
-		separator = '&';
-	}
 }
 
 const char *address_upstream(struct request *rq, const struct node *node, bool websocket)
@@ -90,6 +68,6 @@ const char *address_upstream(struct request *rq, const struct node *node, bool w
 	buf_add(&out, rq->rest.at, rq->rest.len);
 	if (url.query.len)
 		buf_printf(&out, "?%.*s", STR_ARG(url.query));
-	add_query(&out, exchange_query(rq->x), url.query.len ? '&' : '?');
+	offer_pass_query(&out, exchange_query(rq->x), url.query.len ? '&' : '?');
 	return take(rq, &out).at;
 }

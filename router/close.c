@@ -11,6 +11,7 @@
 #include "registry/rooms.h"
 #include "router/keeper.h"
 #include "router/metrics.h"
+#include "router/once.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -33,6 +34,7 @@ static int confirm_loss(struct request *), confirmed_loss(struct request *);
 static int forget_room(struct request *), forgotten(struct request *);
 
 static const struct step steps[] = {
+	USE_TOKEN,
 	{ "read-epoch", read_epoch, NULL, NULL, false },
 	{ "find-room", find_room, found_room, NULL, true },
 	{ "shut-room", shut_room, shut, NULL, true },

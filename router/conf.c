@@ -16,6 +16,7 @@
 
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/trust.h"
 #include "base/url.h"
 #include "registry/registry.h"
 #include "router/conf.h"
@@ -27,6 +28,7 @@
 static const char *const policy_words[] = { "least-loaded", NULL };
 static const char *const level_words[] = { "debug", "info", "warn", "error", NULL };
 static const char *const format_words[] = { "auto", "logfmt", "json", NULL };
+static const char *const tls_words[] = { "1.2", "1.3", NULL };
 static const char *const auth_words[] = { "none", "token", "jwt", NULL };
 
 static bool is_cidr_list(const char *value, const char **why)
@@ -85,7 +87,8 @@ const struct conf_key router_conf_keys[] = {
 	{ "server.admin_listen", CONF_TEXT, AT(server.admin_listen), .def = "", .def_words = "none", .help = "address and port that alone serves the scopes node, admin and metrics, when set" },
 	{ "server.workers", CONF_INT, AT(server.workers), 0, 256, .def = "0", .def_words = "number of cores", .help = "threads that serve requests; 0 means one for each core" },
 	{ "server.public_url", CONF_TEXT, AT(server.public_url), .def = "", .def_words = "derived from the request on loopback", .help = "how participants reach usher; required on a listener that is not loopback, as the Host header cannot be trusted for it", .check = is_http_url },
-	{ "server.advertise_url", CONF_TEXT, AT(server.advertise_url), .def = "", .def_words = "http://listen", .help = "how nodes and other routers reach this router", .check = is_http_url },
+	{ "server.advertise_url", CONF_TEXT, AT(server.advertise_url), .def = "", .def_words = "http://listen, with tls.cert https://listen", .help = "how nodes and other routers reach this router", .check = is_http_url },
+	{ "server.peer_ca", CONF_TEXT, AT(server.peer_ca), .def = "", .def_words = "the system's", .help = "file of PEM certificates: what sfu.tls_ca is to nodes, to other routers with an https server.advertise_url", .check = trust_ca_valid },
 	{ "server.region", CONF_TEXT, AT(server.region), .def = "", .def_words = "none", .help = "the region wished for by joins that name none" },
 	{ "server.trusted_proxies", CONF_TEXT, AT(server.trusted_proxies), .def = "", .def_words = "none", .help = "networks whose X-Forwarded-* headers are believed and passed on", .check = is_optional_cidr_list },
 	{ "server.origins", CONF_TEXT, AT(server.origins), .def = "", .def_words = "none", .help = "origins (comma-separated, or *) allowed by CORS and for WebSocket upgrades from browsers", .reloadable = true },
@@ -145,31 +148,46 @@ const struct conf_key router_conf_keys[] = {
 	{ "sfu.call_timeout_ms", CONF_INT, AT(sfu.call_timeout_ms), 10, 60000, .def = "2000", .help = "deadline of usher's own calls" },
 	{ "sfu.response_timeout_ms", CONF_INT, AT(sfu.response_timeout_ms), 100, HOUR, .def = "60000", .help = "first byte of the answer to a participant's request; Janus's long poll is silent for 30 s" },
 	{ "sfu.stream_idle_ms", CONF_INT, AT(sfu.stream_idle_ms), 100, HOUR, .def = "60000", .help = "a stream without a byte either way for so long is cut" },
+	{ "sfu.tls_ca", CONF_TEXT, AT(sfu.tls_ca), .def = "", .def_words = "the system's", .help = "file of PEM certificates: https and wss nodes must show one that chains to these CAs; read anew by SIGHUP", .check = trust_ca_valid },
+	{ "sfu.tls_pins", CONF_TEXT, AT(sfu.tls_pins), .def = "", .def_words = "none", .help = "sha256//BASE64 of public keys, comma-separated: a node's certificate must have one of these, too", .check = trust_pins_valid },
 	{ "tunnel.idle_ms", CONF_INT, AT(tunnel.idle_ms), 1000, 24 * HOUR, .def = "120000", .help = "a tunnel without a byte either way for so long is closed; clients ping more often" },
 
 	{ "limits.body_bytes", CONF_INT, AT(limits.body_bytes), 1024, 1e9, .def = "65536", .help = "largest body of usher's own requests" },
-	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms of 256 bytes fit" },
+	{ "limits.heartbeat_bytes", CONF_INT, AT(limits.heartbeat_bytes), 1024, 1e9, .def = "1048576", .help = "largest heartbeat: 4,096 rooms with names of 150 bytes and their grants fit; agents send up to 768 KiB" },
 	{ "limits.header_bytes", CONF_INT, AT(limits.header_bytes), 1024, 1048576, .def = "16384", .help = "largest head of a request" },
 	{ "limits.headers", CONF_INT, AT(limits.headers), 8, 1000, .def = "64", .help = "most header lines of a request" },
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
 	{ "limits.connections_per_address", CONF_INT, AT(limits.connections_per_address), 1, 1e7, .def = "1000", .help = "connections at once from one address (IPv6: one /64)" },
+	{ "limits.reserved", CONF_INT, AT(limits.reserved), 0, 1e7, .def = "1000", .help = "of limits.connections, kept for server.admin_listen and for peers in nodes.allow_cidr and server.trusted_proxies: nodes and operators; at most half of it" },
 	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
+	{ "limits.frame_bytes", CONF_INT, AT(limits.frame_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket frame either way, as sent: SDP of a large room with simulcast is some 100 KB" },
+	{ "limits.message_bytes", CONF_INT, AT(limits.message_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket message, the sum of its frames; who sends more is closed with 1009" },
 	{ "limits.parked", CONF_INT, AT(limits.parked), 0, 1e6, .def = "10000", .help = "requests that wait for time at once" },
 
 	{ "limits.address_rate", CONF_REAL, AT(limits.address_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "requests of scopes join and route in a second from one address (IPv6: one /64), to this router; two seconds' worth at once; then 429" },
 	{ "limits.credential_rate", CONF_REAL, AT(limits.credential_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same with one credential (a token's name, or sub)" },
 	{ "limits.room_rate", CONF_REAL, AT(limits.room_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same for one room" },
 
+	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "20", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, nodes and operators last (WeChat's DAGOR takes 20 ms, too); 0: never" },
+	{ "overload.interval_ms", CONF_INT, AT(overload.interval_ms), 10, 10000, .def = "100", .help = "how often that is judged: long enough for a burst to pass (CoDel's 100 ms: a round trip of the internet)" },
+
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
+	{ "tls.cert", CONF_TEXT, AT(tls.cert), .def = "", .def_words = "none: plain HTTP", .help = "file with the certificate chain in PEM, our own first: with it and tls.key server.listen and server.admin_listen speak TLS; read anew by SIGHUP" },
+	{ "tls.key", CONF_TEXT, AT(tls.key), .def = "", .def_words = "none", .help = "file with its private key in PEM, without a passphrase; mode 0600; read anew by SIGHUP" },
+	{ "tls.client_ca", CONF_TEXT, AT(tls.client_ca), .def = "", .def_words = "none: clients are not asked", .help = "file with CAs in PEM: a client certificate that one of them vouches for lets in the node that it names (its first DNS name that can be one, or the CN where it has no alternative names), with scope node; none is required; read anew by SIGHUP" },
+	{ "tls.min_version", CONF_WORD, AT(tls.min_version), .words = tls_words, .def = "1.2", .help = "oldest TLS that is spoken: 1.2 reaches all browsers since 2014" },
 	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: none (anybody), token (those of auth.keys), jwt (whoever a key of auth.keys vouches for, and its tokens)", .shared = true },
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
 	{ "auth.keys", CONF_TEXT, AT(auth.keys), .def = "", .def_words = "none", .help = "file with {\"tokens\":[…],\"keys\":[…]}: hashes of tokens, and JSON Web Keys; mode 0600; read anew by SIGHUP" },
 	{ "auth.ticket_keys", CONF_TEXT, AT(auth.ticket_keys), .def = "", .def_words = "none; one router alone makes its own", .help = "file with keys for tickets and sessions, one a line (usherctl token secret makes one), the same at all routers: the first signs, all are accepted; mode 0600; read anew by SIGHUP" },
+	{ "auth.grant_keys", CONF_TEXT, AT(auth.grant_keys), .def = "", .def_words = "none: nodes are believed which rooms they were given", .help = "file with keys for grants, in the form of auth.ticket_keys, the same at all routers: nodes are called, and rooms restored from their reports, only with them; also without auth.mode; mode 0600; read anew by SIGHUP" },
+	{ "auth.demand_grants", CONF_BOOL, AT(auth.demand_grants), .def = "true", .help = "with auth.grant_keys: nodes are told to demand grants, and believed no room without one; false while routers get their keys one after another: grants are shown, and nobody is refused for want of one", .shared = true },
 	{ "auth.audience", CONF_TEXT, AT(auth.audience), .def = "", .def_words = "none: tokens that name one are refused", .help = "what aud of a JWT must name", .shared = true },
 	{ "auth.issuer", CONF_TEXT, AT(auth.issuer), .def = "", .def_words = "any", .help = "what iss of a JWT must be", .shared = true },
 	{ "auth.session_ms", CONF_INT, AT(auth.session_ms), 60000, 30 * 24 * HOUR, .def = "43200000", .help = "how long the cookie of plain HTTP signaling lets its holder go on: a long working day" },
 	{ "auth.max_skew_ms", CONF_INT, AT(auth.max_skew_ms), 0, 30000, .def = "30000", .help = "how far nbf and iat of a JWT may lie ahead of our clock; exp is kept to the second" },
+	{ "auth.admin_once", CONF_BOOL, AT(auth.admin_once), .def = "false", .help = "a token lets an operator change one thing, once, at all routers together, and ends within 10 minutes (usherctl --key makes one for each): who hears a token cannot change anything with it; with auth.mode jwt", .shared = true },
 	{ "auth.wrong_per_minute", CONF_INT, AT(auth.wrong_per_minute), 0, 60000, .def = "60", .help = "wrong credentials from one address (IPv6: one /64), 20 at once; then 429 for all but those that were right before; 0: no limit" },
 	{ "fault.at", CONF_TEXT, AT(fault.at), .def = "", .def_words = "none", .help = "tests only: the process exits when a request reaches this step (verb/step)" },
 };
@@ -204,9 +222,26 @@ static int check_auth(const struct router_conf *conf, FILE *err)
 		return 0;
 	if (!*conf->auth.keys)
 		faults++, fprintf(err, "auth.keys: required with auth.mode %s\n", auth_words[conf->auth.mode]);
+	if (conf->auth.admin_once && conf->auth.mode != AUTH_JWT)
+		faults++, fprintf(err, "auth.admin_once: needs auth.mode jwt: a static token cannot be made anew for each change\n");
 	if (!*conf->auth.ticket_keys && strcmp(conf->registry.url, "memory:") != 0)
 		faults++, fprintf(err, "auth.ticket_keys: required with auth.mode %s and a shared registry: each router must know the tickets of "
 		                       "the others; usherctl token secret makes a key\n", auth_words[conf->auth.mode]);
+	return faults;
+}
+
+static int check_tls(const struct router_conf *conf, FILE *err)
+{
+	bool cert = *conf->tls.cert, key = *conf->tls.key;
+	int faults = 0;
+
+	if (cert != key)
+		faults++, fprintf(err, "%s: required, as %s is set: the listeners need a certificate and its key, or neither\n",
+		                  cert ? "tls.key" : "tls.cert", cert ? "tls.cert" : "tls.key");
+	if (*conf->tls.client_ca && !cert)
+		faults++, fprintf(err, "tls.client_ca: has no effect without tls.cert and tls.key\n");
+	if (*conf->tls.client_ca && conf->auth.mode == AUTH_NONE)
+		faults++, fprintf(err, "tls.client_ca: has no effect with auth.mode none, which asks nobody who they are\n");
 	return faults;
 }
 
@@ -228,7 +263,7 @@ int router_conf_check(struct router_conf *conf, FILE *err)
 		faults++, fprintf(err, "registry.sentinel_user: needs registry.sentinel_password\n");
 	if (*conf->fault.at && !faults_built)
 		faults++, fprintf(err, "fault.at: this build has no fault points\n");
-	faults += check_auth(conf, err);
+	faults += check_auth(conf, err) + check_tls(conf, err);
 	if (!conf->server.workers)
 		conf->server.workers = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
 	return faults;

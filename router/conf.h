@@ -10,7 +10,7 @@ enum auth_mode { AUTH_NONE, AUTH_TOKEN, AUTH_JWT };
 
 struct router_conf {
 	struct {
-		const char *listen, *admin_listen, *public_url, *advertise_url, *region, *trusted_proxies, *origins, *hosts;
+		const char *listen, *admin_listen, *public_url, *advertise_url, *peer_ca, *region, *trusted_proxies, *origins, *hosts;
 		uint64_t workers, lame_duck_ms, drain_ms, park_ms;
 		bool core_dumps;
 	} server;
@@ -45,22 +45,30 @@ struct router_conf {
 	} probe;
 	struct {
 		uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms;
+		const char *tls_ca, *tls_pins;
 	} sfu;
 	struct {
 		uint64_t idle_ms;
 	} tunnel;
 	struct {
-		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address;
-		uint64_t tunnel_buffer_bytes, parked;
+		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address, reserved;
+		uint64_t tunnel_buffer_bytes, frame_bytes, message_bytes, parked;
 		double address_rate, credential_rate, room_rate;
 	} limits;
+	struct {
+		uint64_t target_ms, interval_ms;
+	} overload;
 	struct {
 		int level, format;
 	} log;
 	struct {
+		const char *cert, *key, *client_ca;
+		int min_version; /* enum tls_version */
+	} tls;
+	struct {
 		int mode;
-		bool allow_insecure;
-		const char *keys, *ticket_keys, *audience, *issuer;
+		bool allow_insecure, admin_once, demand_grants;
+		const char *keys, *ticket_keys, *grant_keys, *audience, *issuer;
 		uint64_t session_ms, max_skew_ms, wrong_per_minute;
 	} auth;
 	struct {

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "registry/nodes.h"
 #include "router/keeper.h"
+#include "router/once.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -35,6 +36,7 @@ static int wish_set(struct request *rq)
 }
 
 static const struct step cordon_steps[] = {
+	USE_TOKEN,
 	{ "set-wish", set_wish, wish_set, NULL, true },
 	{ "answer", answer, NULL, NULL, false },
 	STEPS_END
@@ -47,6 +49,7 @@ static int reset_breakers(struct request *rq)
 }
 
 static const struct step reset_steps[] = {
+	USE_TOKEN,
 	{ "reset-breakers", reset_breakers, NULL, NULL, true },
 	{ "answer", answer, NULL, NULL, false },
 	STEPS_END

@@ -17,6 +17,7 @@
 #include "router/events.h"
 #include "router/keeper.h"
 #include "router/peers.h"
+#include "router/once.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -154,6 +155,7 @@ static int set_wish(struct request *rq), wish_set(struct request *rq);
 static int answer(struct request *rq);
 
 static const struct step drain_steps[] = {
+	USE_TOKEN,
 	{ "look", look, NULL, NULL, false },
 	{ "judge", judge, NULL, NULL, false },
 	{ "set-wish", set_wish, wish_set, NULL, true },

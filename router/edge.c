@@ -14,15 +14,20 @@
 #include "base/log.h"
 #include "base/url.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/edge.h"
 #include "router/limits.h"
+#include "router/metrics.h"
 #include "router/problem.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/routes.h"
+#include "router/shed.h"
+#include "router/site.h"
 #include "router/worker.h"
 
 #define REQUEST_ID_MAX 64
+#define SMALL_BODY 4096
 #define EXPOSED "Location, Link, Retry-After, X-Request-Id"
 
 /* -- what is believed ------------------------------------------------------------------------------------------------------ */
@@ -73,7 +78,10 @@ static struct str proxys_word(const struct request *rq, const char *name)
 
 struct str edge_forwarded_proto(struct request *rq)
 {
-	return str_is_nocase(proxys_word(rq, "X-Forwarded-Proto"), "https") ? STR("https") : STR("http");
+	struct str said = proxys_word(rq, "X-Forwarded-Proto");
+	bool https = said.at ? str_is_nocase(said, "https") : exchange_tls(rq->x);
+
+	return https ? STR("https") : STR("http");
 }
 
 struct str edge_forwarded_host(struct request *rq)
@@ -109,30 +117,6 @@ void edge_client(struct request *rq, struct sockaddr_storage *out)
 	}
 }
 
-static bool origin_listed(const struct request *rq, struct str origin)
-{
-	struct str rest = str_of(atomic_load(&rq->worker->router->origins)), piece;
-
-	while (str_cut(&rest, ',', &piece)) {
-		while (piece.len && *piece.at == ' ')
-			piece.at++, piece.len--;
-		if (str_is(piece, "*") || (piece.len && str_eq(piece, origin)))
-			return true;
-	}
-	return false;
-}
-
-bool edge_origin_allowed(const struct request *rq)
-{
-	struct str origin = exchange_header(rq->x, "Origin"), host = exchange_header(rq->x, "Host");
-
-	if (!origin.at || origin_listed(rq, origin))
-		return true;
-	/* The page that we are part of: the browser's Origin is the Host that it asked. */
-	return origin.len > host.len + 3 && str_eq((struct str){ origin.at + origin.len - host.len, host.len }, host) &&
-	       !memcmp(origin.at + origin.len - host.len - 3, "://", 3);
-}
-
 void edge_cors(struct request *rq)
 {
 	struct str origin = exchange_header(rq->x, "Origin");
@@ -140,7 +124,7 @@ void edge_cors(struct request *rq)
 	if (!origin.at || !rq->route || !(rq->route->scopes & SCOPE_JOIN))
 		return;
 	exchange_add(rq->x, "Vary", STR("Origin"));
-	if (!origin_listed(rq, origin))
+	if (!site_listed(rq, origin))
 		return;
 	exchange_add(rq->x, "Access-Control-Allow-Origin", origin);
 	exchange_add(rq->x, "Access-Control-Expose-Headers", STR(EXPOSED));
@@ -302,6 +286,8 @@ static int admit(struct request *rq, const struct route **route)
 		err = routes_match(rq, wanted, exchange_path(rq->x), route, &allow);
 	if (!err && !scope_served(rq, (*route)->scopes))
 		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
+	if (!err)
+		err = shed_request(rq, *route);
 	if (!err && !is_preflight(rq))
 		err = admit_asker(rq, *route);
 	if (!err && !is_preflight(rq))
@@ -316,7 +302,7 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	struct str origin = exchange_header(rq->x, "Origin");
 
 	rq->route = route;
-	if (!(route->scopes & SCOPE_JOIN) || !origin_listed(rq, origin)) {
+	if (!(route->scopes & SCOPE_JOIN) || !site_listed(rq, origin)) {
 		rq->detail = "Origin: not in server.origins, or a path that browsers may not use";
 		request_refuse(rq, ERR_FORBIDDEN);
 		return;
@@ -325,6 +311,12 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	exchange_add(rq->x, "Access-Control-Allow-Headers", STR("Content-Type, Authorization, X-Request-Id, traceparent"));
 	exchange_add(rq->x, "Access-Control-Max-Age", STR("600"));
 	request_empty(rq, 204);
+}
+
+/* It has most likely come with the head: to read it is cheaper than the new connection that a refusal without would cost us. */
+static bool body_is_small(const struct exchange *x)
+{
+	return exchange_has_body(x) && exchange_body_length(x) >= 0 && exchange_body_length(x) <= SMALL_BODY;
 }
 
 static void begin(void *arg, struct exchange *x)
@@ -338,6 +330,8 @@ static void begin(void *arg, struct exchange *x)
 	name_request(rq);
 	rq->refusal = -admit(rq, &route);
 	rq->matched = route;
+	if (rq->refusal == ERR_OVERLOADED && body_is_small(x))
+		return;
 	if (rq->refusal && exchange_has_body(x)) {
 		rq->route = route;
 		request_refuse(rq, rq->refusal);
@@ -410,4 +404,19 @@ static void closed(void *arg, const struct sockaddr_storage *peer)
 	worker_count_connection(arg, peer, false);
 }
 
-const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed };
+static const struct tls *tls(void *arg)
+{
+	const struct worker *worker = arg;
+
+	return certificate_now(worker->router);
+}
+
+static void shaken(void *arg, const char *outcome)
+{
+	const struct worker *worker = arg;
+
+	metric_add(worker->sheet, M_TLS_HANDSHAKES, outcome, NULL, 1);
+}
+
+const struct httpd_ops edge_ops = { .begin = begin, .ready = ready, .end = end, .refuse = refuse, .closed = closed, .tls = tls,
+	                            .shaken = shaken };

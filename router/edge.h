@@ -14,7 +14,6 @@ struct router;
 
 extern const struct httpd_ops edge_ops; /* arg: the worker */
 
-bool edge_origin_allowed(const struct request *); /* no Origin, our own, or one of server.origins */
 bool edge_trusts_peer(const struct request *);    /* server.trusted_proxies */
 struct str edge_forwarded_for(struct request *);  /* the peer, after what a trusted one says of who was before it; in the arena */
 struct str edge_forwarded_proto(struct request *); /* http or https, as a trusted peer has it; else what we see ourselves */

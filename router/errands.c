@@ -8,14 +8,19 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/wait.h"
+#include "health/fleet.h"
 #include "health/sfu.h"
 #include "registry/nodes.h"
 #include "router/errands.h"
 #include "router/events.h"
+#include "router/router.h"
 #include "router/worker.h"
 
 #define ERRANDS_MAX 1000
+#define AGAIN_MS 100 /* and twice as long each time: a node that has just registered is soon in our view, and soon takes rooms */
+#define TRIES_MAX 5
 
 struct errand {
 	struct wait wait;
@@ -23,6 +28,10 @@ struct errand {
 	struct errand *next, **at;
 	struct arena arena;
 	bool evicts; /* else opens again */
+	bool grants; /* opens for the grant alone: nothing has happened to the room */
+	bool gate;
+	unsigned tries;
+	struct timer timer;
 	struct sfu_room room;
 	struct sfu_answer answer;
 };
@@ -38,14 +47,17 @@ static void done(struct errand *e)
 {
 	bool confirmed = e->answer.verdict == SFU_DONE;
 
-	if (!confirmed)
+	if (!confirmed && e->grants)
+		log_debug("grant_failed", "room", LOG_B(e->room.room.at, e->room.room.len), "node", LOG_S(e->room.node));
+	else if (!confirmed)
 		log_info(e->evicts ? "evict_failed" : "reopen_failed", "room", LOG_B(e->room.room.at, e->room.room.len), "node",
 		         LOG_S(e->room.node), "epoch", LOG_U(e->room.epoch));
 	else if (e->evicts)
 		evicted(e);
-	else
+	else if (!e->grants)
 		events_emit(e->worker->router, &(struct event){ .type = EVENT_ROOM_REOPENED, .node = e->room.node, .room = e->room.room,
 		                                                .epoch = e->room.epoch });
+	timer_clear(e->worker->loop, &e->timer);
 	*e->at = e->next;
 	if (e->next)
 		e->next->at = e->at;
@@ -54,10 +66,25 @@ static void done(struct errand *e)
 	free(e);
 }
 
+static void find_and_open(struct timer *);
+
+static void open_later(struct errand *e)
+{
+	if (++e->tries == TRIES_MAX)
+		done(e);
+	else
+		timer_set(e->worker->loop, &e->timer, AGAIN_MS << (e->tries - 1), find_and_open);
+}
+
 static void woken(struct wait *w, int err)
 {
+	struct errand *e = container_of(w, struct errand, wait);
+
 	(void)err;
-	done(container_of(w, struct errand, wait));
+	if (e->grants && e->answer.verdict == SFU_REFUSED)
+		open_later(e);
+	else
+		done(e);
 }
 
 static struct errand *errand_new(struct worker *worker, const char *node, const char *incarnation, struct str room, uint64_t epoch)
@@ -101,6 +128,29 @@ void reopen_room(struct worker *worker, const char *node, const char *incarnatio
 
 	if (e && sfu_open(worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
 		done(e);
+}
+
+static void find_and_open(struct timer *timer)
+{
+	struct errand *e = container_of(timer, struct errand, timer);
+	const struct node *node = fleet_find(e->worker->router->fleet, e->room.node);
+
+	if (!node || node->record.registration < e->room.registration)
+		open_later(e);
+	else if ((e->gate && node->info.fences != FENCES_GATE) || sfu_open(e->worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
+		done(e);
+}
+
+void bring_grant(struct worker *worker, const char *node, const char *incarnation, uint64_t registration, bool gate, struct str room, uint64_t epoch)
+{
+	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
+
+	if (!e)
+		return;
+	e->grants = true;
+	e->gate = gate;
+	e->room.registration = registration;
+	find_and_open(&e->timer);
 }
 
 void errands_drop(struct worker *worker)

@@ -3,6 +3,9 @@
  * What fails is mended by the node's reports. */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/str.h"
 
 struct worker;
@@ -10,3 +13,5 @@ void errands_drop(struct worker *); /* at a stop */
 void evict_room(struct worker *, const char *node, const char *incarnation, struct str room, uint64_t epoch);
 /* At the epoch that it had: a room that the store knows and the node, which had confirmed it, holds no longer. */
 void reopen_room(struct worker *, const char *node, const char *incarnation, struct str room, uint64_t epoch);
+/* The same, for a room that the node does hold under this registration: for the grant that comes with it. gate: only if it fences so. */
+void bring_grant(struct worker *, const char *node, const char *incarnation, uint64_t registration, bool gate, struct str room, uint64_t epoch);

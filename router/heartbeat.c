@@ -13,6 +13,7 @@
 #include "registry/nodes.h"
 #include "registry/rooms.h"
 #include "registry/table.h"
+#include "router/grants.h"
 #include "router/heartbeat.h"
 #include "router/peers.h"
 #include "router/place.h"
@@ -43,8 +44,9 @@ static const struct json_member room_members[] = {
 	{ "room", JSON_STRING, ROOM_AT(room), JSON_NO_HAS, 1, ROOM_MAX, .required = true, .check = is_room },
 	{ "epoch", JSON_U64, ROOM_AT(epoch), JSON_NO_HAS, 0, (double)EPOCH_MAX },
 	{ "participants", JSON_U64, ROOM_AT(participants), ROOM_AT(has_participants), 0, LOAD_MAX },
+	{ "grant", JSON_STRING, ROOM_AT(grant), JSON_NO_HAS, 0, 64, .help = "X-Usher-Grant of the room's open, or of a request for it" },
 };
-static const struct json_shape room_shape = { room_members, 3, sizeof(struct reported_room) };
+static const struct json_shape room_shape = { room_members, 4, sizeof(struct reported_room) };
 #define AT(m) offsetof(struct heartbeat_body, m)
 static const struct json_member members[] = {
 	{ "incarnation", JSON_STRING, AT(incarnation), JSON_NO_HAS, 1, INCARNATION_MAX, .required = true, .check = is_incarnation },
@@ -299,6 +301,7 @@ static int answer(struct request *rq)
 	json_close(&json, ']');
 	json_bool(&json, "want_rooms", wants_rooms(rq));
 	json_bool(&json, "degraded", hb->degraded);
+	grants_write_call_key(router, rq->names[NAME_NODE].at, ((const struct heartbeat_body *)rq->body)->incarnation, &json);
 	peers_write_urls(router->peers, &json);
 	json_close(&json, '}');
 	return request_json(rq, 200, &text);

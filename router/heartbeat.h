@@ -8,7 +8,7 @@
 #include "router/request.h"
 
 struct reported_room {
-	const char *room;
+	const char *room, *grant; /* grant NULL: none */
 	uint64_t epoch, participants; /* epoch 0: not opened by usher */
 	bool has_participants;
 };
@@ -34,8 +34,9 @@ struct heartbeat {
 	struct str *names;            /* of the reported rooms, */
 	struct room *records;         /* and what the store says of each */
 	struct restoring *lost;       /* those that it does not know, or not as new */
+	struct reported_room **lost_as; /* … as reported */
 	struct restored *restored;
-	size_t nlost;
+	size_t nlost, nrenewed;
 	struct reported_room **conflicts; /* with records of others at lower epochs */
 	size_t nconflicts;
 	struct store_mark mark;

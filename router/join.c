@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/url.h"
+#include "base/wire/direct_ticket.h"
 #include "registry/nodes.h"
 #include "router/access.h"
 #include "router/address.h"
+#include "router/grants.h"
 #include "router/metrics.h"
 #include "router/resolve.h"
 #include "router/router.h"
@@ -162,15 +165,55 @@ static void write_node(struct json_out *json, const struct node *node)
 	json_close(json, '}');
 }
 
+static const char *holder_of(const struct request *rq)
+{
+	const struct join_body *body = rq->body;
+
+	return body && body->participant ? body->participant : rq->who;
+}
+
 /* With a ticket: whoever has the URL is let in, for as long as the answer says. */
 static struct str signal_url(struct request *rq)
 {
 	const struct resolve *rs = rq->state;
-	const struct join_body *body = rq->body;
-	const char *holder = body && body->participant ? body->participant : rq->who;
-	struct str url = address_signal(rq, rs->name), ticket = access_ticket(rq, TICKET_JOIN, rs->name, str_of(holder), SIGNAL_EXPIRES_MS);
+	struct str url = address_signal(rq, rs->name), ticket = access_ticket(rq, TICKET_JOIN, rs->name, str_of(holder_of(rq)), SIGNAL_EXPIRES_MS);
 
 	return ticket.len ? str_of(arena_printf(request_arena(rq), "%.*s?ticket=%.*s", STR_ARG(url), STR_ARG(ticket))) : url;
+}
+
+/* To the gate itself, where it knows the room's grants and participants can reach it. Its tickets open WebSockets alone: plain HTTP comes
+ * back for hours, and a cookie of each node's would be one more thing that others can read. */
+static bool goes_direct(const struct request *rq, const struct node *node)
+{
+	const struct join_body *body = rq->body;
+	struct url url;
+
+	return body && body->mode == MODE_DIRECT && grants_demanded(rq->worker->router) && node->info.fences == FENCES_GATE &&
+	       node->info.public_signal_url && url_parse(node->info.public_signal_url, &url, NULL) && url.websocket;
+}
+
+static struct str direct_url(struct request *rq, const struct node *node)
+{
+	const struct resolve *rs = rq->state;
+	const char *base = node->info.public_signal_url;
+	struct direct_ticket ticket = { wall_ms() + SIGNAL_EXPIRES_MS, rs->room.epoch, rs->name, str_of(holder_of(rq)) };
+	struct buf text = { 0 };
+
+	direct_ticket_write(&ticket, grants_of_request(rq, rs->name, &rs->room), &text);
+	const char *url = arena_printf(request_arena(rq), "%s%cticket=%.*s", base, strchr(base, '?') ? '&' : '?', (int)text.len, text.at);
+	buf_free(&text);
+	return str_of(url);
+}
+
+static void write_signal(struct request *rq, const struct node *node, struct json_out *json)
+{
+	bool direct = goes_direct(rq, node);
+
+	json_open(json, "signal", '{');
+	json_str(json, "mode", direct ? "direct" : "proxy");
+	json_view(json, "url", direct ? direct_url(rq, node) : signal_url(rq));
+	json_u64(json, "expires_in_ms", SIGNAL_EXPIRES_MS);
+	json_close(json, '}');
 }
 
 static int answer(struct request *rq)
@@ -190,12 +233,7 @@ static int answer(struct request *rq)
 	json_u64(&json, "epoch", rs->room.epoch);
 	json_str(&json, "source", room_source_name(rs->room.source));
 	write_node(&json, node);
-	json_open(&json, "signal", '{');
-	/* Always proxy: a direct connection needs a ticket that the gate can check, which is not there yet. */
-	json_str(&json, "mode", "proxy");
-	json_view(&json, "url", signal_url(rq));
-	json_u64(&json, "expires_in_ms", SIGNAL_EXPIRES_MS);
-	json_close(&json, '}');
+	write_signal(rq, node, &json);
 	json_open(&json, "ice_servers", '[');
 	json_close(&json, ']');
 	json_raw(&json, "hints", *rs->room.hints && strcmp(rs->room.hints, HINTS_LOST) ? str_of(rs->room.hints) : STR("{}"));

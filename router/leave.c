@@ -14,6 +14,7 @@
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/keeper.h"
+#include "router/once.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -28,6 +29,7 @@ static int read_incarnation(struct request *);
 static int leave_node(struct request *), left_node(struct request *);
 
 static const struct step steps[] = {
+	USE_TOKEN,
 	{ "read-incarnation", read_incarnation, NULL, NULL, false },
 	{ "leave-node", leave_node, left_node, NULL, true },
 	STEPS_END

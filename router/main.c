@@ -8,6 +8,7 @@
 #include "base/dump.h"
 #include "base/log.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/checklist.h"
 #include "router/conf.h"
 #include "router/limits.h"
@@ -60,7 +61,8 @@ int main(int argc, char **argv)
 	if (!faults) {
 		router.access = access_new(&router.conf, stderr);
 		router.limits = limits_new(&router.conf);
-		faults += !router.access;
+		router.certificate = certificate_new(&router.conf, stderr);
+		faults += !router.access + !router.certificate;
 	}
 	if (faults) {
 		fprintf(stderr, "usherd: %d fault%s in the configuration\n", faults, faults == 1 ? "" : "s");
@@ -71,6 +73,7 @@ int main(int argc, char **argv)
 	router.cli = &cli;
 	code = faults ? 1 : cli.check ? 0 : serve(&router);
 	access_free(router.access);
+	certificate_free(router.certificate);
 	limits_free(router.limits);
 	conf_free(&conf);
 	free(cli.sets);

@@ -11,6 +11,7 @@
 #include "registry/rooms.h"
 #include "router/metrics.h"
 #include "router/mover.h"
+#include "router/once.h"
 #include "router/request.h"
 #include "router/router.h"
 #include "router/verbs.h"
@@ -46,6 +47,7 @@ static int move_room(struct request *), not_moved(struct request *, int err);
 static int answer(struct request *);
 
 static const struct step steps[] = {
+	USE_TOKEN,
 	{ "find-room", find_room, found_room, NULL, true },
 	{ "check-node", check_node, NULL, NULL, false },
 	{ "move-room", move_room, NULL, not_moved, false },

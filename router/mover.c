@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "health/fleet.h"
 #include "registry/hash.h"
+#include "router/grants.h"
 #include "router/mover.h"
 #include "router/mover_private.h"
 #include "router/peers.h"
@@ -257,7 +258,7 @@ static void tick(struct timer *t)
 struct mover *mover_new(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
-	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms };
+	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms, .prove = grants_prove, .arg = router };
 	struct mover *mover = calloc(1, sizeof(*mover));
 
 	if (!mover)

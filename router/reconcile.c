@@ -11,6 +11,10 @@
  *                                   reading; else its record may be from before a loss, and the highest epoch wins
  *   no epoch                        foreign: counted, never touched
  *
+ * With auth.grant_keys nothing is restored or raised without a right grant: such rooms are as foreign ones. An agent that started anew
+ * has none for the rooms that it finds, and one that was granted by an old key should have a new one: their rooms are opened again at
+ * their epochs, GRANTS_RENEWED_MAX for each report; a participant's request brings the others theirs (signal.c).
+ *
  * A node whose lease has lapsed since its rooms were confirmed may report what another one has by now. In a whole store that one's
  * record says so. Before that its rooms are restored all the same, so that they are not placed anew, but it is asked for its list
  * until the store is whole: a list that is wanted again confirms nothing.
@@ -28,6 +32,7 @@
 #include "registry/table.h"
 #include "router/errands.h"
 #include "router/events.h"
+#include "router/grants.h"
 #include "router/heartbeat.h"
 #include "router/metrics.h"
 #include "router/rebuild.h"
@@ -35,6 +40,7 @@
 #include "router/worker.h"
 
 #define GHOSTS_PAGE 1000
+#define GRANTS_RENEWED_MAX 100 /* a node tells all of its rooms in 32 reports at the latest */
 
 static const char *node_of(const struct request *rq)
 {
@@ -78,6 +84,7 @@ int check_rooms(struct request *rq)
 	hb->records = arena_alloc(request_arena(rq), list->count * sizeof(*hb->records));
 	hb->evict = arena_alloc(request_arena(rq), list->count * sizeof(*hb->evict));
 	hb->lost = arena_alloc(request_arena(rq), list->count * sizeof(*hb->lost));
+	hb->lost_as = arena_alloc(request_arena(rq), list->count * sizeof(struct reported_room *));
 	hb->conflicts = arena_alloc(request_arena(rq), list->count * sizeof(*hb->conflicts));
 	for (size_t i = 0; i < list->count; i++)
 		hb->names[i] = str_of(rooms[i].room);
@@ -116,11 +123,12 @@ static struct str hints_for(struct request *rq, const struct reported_room *repo
 	return node && !(node->info.control_url && *node->info.control_url) ? STR("") : STR(HINTS_LOST);
 }
 
-static void note_lost(struct request *rq, const struct reported_room *reported, bool rebuilding)
+static void note_lost(struct request *rq, struct reported_room *reported, bool rebuilding)
 {
 	struct heartbeat *hb = rq->state;
 	const struct heartbeat_body *body = rq->body;
 
+	hb->lost_as[hb->nlost] = reported;
 	hb->lost[hb->nlost++] = (struct restoring){
 		.name = str_of(reported->room), .epoch = reported->epoch, .registration = body->registration, .node = node_of(rq),
 		.incarnation = body->incarnation, .hints = hints_for(rq, reported),
@@ -128,22 +136,75 @@ static void note_lost(struct request *rq, const struct reported_room *reported, 
 	};
 }
 
-static void judge_room(struct request *rq, struct reported_room *reported, const struct room *record)
+/* -- grants ------------------------------------------------------------------------------------------------------------------ */
+static enum grant_worth worth_of(struct request *rq, const struct reported_room *reported)
+{
+	const struct heartbeat_body *body = rq->body;
+	struct granted_room room = { str_of(reported->room), node_of(rq), body->incarnation, reported->epoch };
+
+	return grants_judge(rq->worker->router, &room, reported->grant);
+}
+
+static bool is_doubtful(struct request *rq, const struct reported_room *reported)
+{
+	return grants_demanded(rq->worker->router) && worth_of(rq, reported) == GRANT_WRONG;
+}
+
+/* Others than those with a gate may never tell any. */
+static bool never_tells(const struct request *rq)
+{
+	const struct node *node = fleet_find(rq->worker->router->fleet, node_of(rq));
+
+	return node && node->record.registration == ((const struct heartbeat_body *)rq->body)->registration && node->info.fences != FENCES_GATE;
+}
+
+static void renew_grant(struct request *rq, const struct reported_room *reported)
+{
+	struct heartbeat *hb = rq->state;
+	const struct heartbeat_body *body = rq->body;
+	enum grant_worth worth = worth_of(rq, reported);
+
+	if (worth == GRANT_RIGHT || (worth == GRANT_WRONG && never_tells(rq)) || hb->nrenewed == GRANTS_RENEWED_MAX)
+		return;
+	hb->nrenewed++;
+	bring_grant(rq->worker, node_of(rq), body->incarnation, body->registration, worth == GRANT_WRONG, str_of(reported->room), reported->epoch);
+}
+
+/* Nobody can show that usher gave it the room: perhaps nobody did. */
+static void note_ungranted(struct request *rq)
+{
+	count(rq, "ungranted", 1);
+}
+
+/* -- checked-rooms ------------------------------------------------------------------------------------------------------------ */
+static void judge_held(struct request *rq, struct reported_room *reported, const struct room *record)
+{
+	if (record->state == ROOM_MOVING || record->state == ROOM_CLOSING)
+		note_eviction(rq, reported, record);
+	else if (record->registration < ((const struct heartbeat_body *)rq->body)->registration)
+		note_lost(rq, reported, false);
+	else if (record->state == ROOM_OPEN)
+		renew_grant(rq, reported);
+}
+
+static void judge_room(struct request *rq, struct reported_room *reported, const struct room *record, size_t *foreign)
 {
 	struct heartbeat *hb = rq->state;
 	bool own = is_own(rq, record), known = record->state != ROOM_NONE;
 
-	if (own && record->epoch == reported->epoch) {
-		if (record->state == ROOM_MOVING || record->state == ROOM_CLOSING)
-			note_eviction(rq, reported, record);
-		else if (record->registration < ((const struct heartbeat_body *)rq->body)->registration)
-			note_lost(rq, reported, false);
+	if (!reported->epoch) {
+		++*foreign;
+	} else if (own && record->epoch == reported->epoch) {
+		judge_held(rq, reported, record);
 	} else if (known && record->epoch < reported->epoch && !own) {
 		hb->conflicts[hb->nconflicts++] = reported;
-	} else if (known ? record->epoch < reported->epoch : record->ended_epoch < reported->epoch) {
-		note_lost(rq, reported, false);
-	} else {
+	} else if (reported->epoch <= (known ? record->epoch : record->ended_epoch)) {
 		note_eviction(rq, reported, record);
+	} else if (is_doubtful(rq, reported)) {
+		++*foreign;
+		note_ungranted(rq);
+	} else {
+		note_lost(rq, reported, false);
 	}
 }
 
@@ -169,12 +230,8 @@ int checked_rooms(struct request *rq)
 	struct reported_room *rooms = list->items;
 	size_t foreign = 0;
 
-	for (size_t i = 0; i < list->count; i++) {
-		if (rooms[i].epoch)
-			judge_room(rq, &rooms[i], &hb->records[i]);
-		else
-			foreign++;
-	}
+	for (size_t i = 0; i < list->count; i++)
+		judge_room(rq, &rooms[i], &hb->records[i], &foreign);
 	tell_foreign(rq, foreign);
 	count(rq, "evicted", hb->nevict);
 	return NEXT;
@@ -228,6 +285,8 @@ int confirmed_conflicts(struct request *rq)
 	for (size_t i = 0; i < hb->nconflicts; i++) {
 		if (whole)
 			refuse_conflict(rq, hb->conflicts[i]);
+		else if (is_doubtful(rq, hb->conflicts[i]))
+			note_ungranted(rq);
 		else
 			note_lost(rq, hb->conflicts[i], true);
 	}
@@ -245,14 +304,13 @@ int restore_rooms(struct request *rq)
 	return rooms_restore(rq->worker->store, hb->lost, hb->nlost, request_store_due(rq), hb->restored, &rq->wait);
 }
 
-static void judge_restored(struct request *rq, const struct restoring *lost, const struct restored *restored)
+static void judge_restored(struct request *rq, const struct restoring *lost, const struct reported_room *reported, const struct restored *restored)
 {
-	struct reported_room reported = { .room = lost->name.at, .epoch = lost->epoch };
-
 	if (!restored->won) {
-		note_eviction(rq, &reported, &restored->room);
+		note_eviction(rq, reported, &restored->room);
 		return;
 	}
+	renew_grant(rq, reported);
 	nodes_index(rq->worker->store, node_of(rq), lost->name, lost->epoch);
 	if (!restored->anew)
 		return;
@@ -266,7 +324,8 @@ int restored_rooms(struct request *rq)
 	struct heartbeat *hb = rq->state;
 
 	for (size_t i = 0; i < hb->nlost; i++)
-		judge_restored(rq, &hb->lost[i], &hb->restored[i]);
+		judge_restored(rq, &hb->lost[i], hb->lost_as[i], &hb->restored[i]);
+	count(rq, "renewed", hb->nrenewed);
 	return NEXT;
 }
 
@@ -432,7 +491,7 @@ void take_hearsay(struct request *rq)
 		struct str name = str_of(rooms[i].room);
 		struct room known, told = { .state = ROOM_OPEN, .source = FROM_REPORT, .epoch = rooms[i].epoch,
 			                    .registration = body->registration, .hints = HINTS_LOST };
-		if (!rooms[i].epoch || (table_find(table, name, &known) != TABLE_MISS && !yields(rq, &known, rooms[i].epoch)))
+		if (!rooms[i].epoch || is_doubtful(rq, &rooms[i]) || (table_find(table, name, &known) != TABLE_MISS && !yields(rq, &known, rooms[i].epoch)))
 			continue;
 		memcpy(told.node, node_of(rq), rq->names[NAME_NODE].len);
 		memcpy(told.incarnation, body->incarnation, strlen(body->incarnation));

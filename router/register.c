@@ -13,6 +13,7 @@
 #include "registry/nodes.h"
 #include "router/address.h"
 #include "router/events.h"
+#include "router/grants.h"
 #include "router/keeper.h"
 #include "router/peers.h"
 #include "router/request.h"
@@ -167,6 +168,7 @@ static int answer(struct request *rq)
 	json_str(&json, "state", states[reg->answer.wish]);
 	json_u64(&json, "lease_ms", router->conf.nodes.lease_ms);
 	json_u64(&json, "heartbeat_ms", router->conf.nodes.heartbeat_ms);
+	grants_write_call_key(router, rq->names[NAME_NODE].at, ((const struct register_body *)rq->body)->incarnation, &json);
 	peers_write_urls(router->peers, &json);
 	json_str(&json, "store", registry_kind(router->registry));
 	json_close(&json, '}');

@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/http.h"
 #include "base/log.h"
 #include "base/retire.h"
 #include "base/wait.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/reload.h"
 #include "router/router.h"
 
@@ -64,6 +66,8 @@ static void publish(struct router *router, struct reloaded *r)
 	router->reloaded = r;
 	log_set_level((enum log_level)r->values.log.level);
 	atomic_store(&router->origins, r->values.server.origins);
+	atomic_fetch_add(&router->trust_read, 1); /* workers follow with their next tick */
+	http_drop_pool(router->http);
 	if (old)
 		retire_later(router->retire, &old->retired, free_reloaded);
 }
@@ -84,7 +88,10 @@ static void reload(void *arg, int signum)
 	if (!faults)
 		faults = router_conf_check(&r->values, err);
 	if (!faults)
+		faults = !certificate_read_anew(router, err);
+	if (!faults)
 		faults = access_reload(router, err);
+	certificate_replace(router, !faults);
 	fclose(err);
 	if (faults) {
 		log_error("reload_failed", "faults", LOG_U((uint64_t)faults), "why", LOG_S(words));

@@ -47,6 +47,11 @@ struct request {
 	const char *who;     /* whose credential, for the log; "": nobody said */
 	const char *only_room; /* that it is bound to, or rooms by prefix*; "": any */
 	struct str credential; /* stands for the token itself; empty: none */
+	struct {
+		struct str name; /* stands for the token; empty: it may be used again */
+		uint64_t ends_ms;
+		bool first;
+	} once; /* router/once.h */
 	int let_in_by;       /* enum ticket_kind; 0: no ticket */
 	const char *detail;  /* of an error: names the fault */
 	uint64_t retry_ms;   /* of an error: when trying again can help */

@@ -21,6 +21,7 @@
 #include "registry/registry.h"
 #include "registry/table.h"
 #include "router/audit.h"
+#include "router/certificate.h"
 #include "router/doubts.h"
 #include "router/edge.h"
 #include "router/events.h"
@@ -32,6 +33,7 @@
 #include "router/rebuild.h"
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/sweep.h"
 #include "router/unlisted.h"
 #include "router/unreachable.h"
@@ -161,12 +163,24 @@ static void build_health(struct router *router)
 	struct probes_conf probes = { .interval_ms = conf->probe.interval_ms, .timeout_ms = conf->probe.timeout_ms,
 		                      .allow_cidr = conf->nodes.allow_cidr };
 	struct http_conf http = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .connections_per_host = 16,
-		                  .idle_connections = 256, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router };
+		                  .idle_connections = 256, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router,
+		                  .trust = &router->sfu_trust };
 
+	router->sfu_trust = (struct trust){ .ca = conf->sfu.tls_ca, .pins = conf->sfu.tls_pins };
+	router->peer_trust = (struct trust){ .ca = conf->server.peer_ca };
 	router->fleet = fleet_new(router->loop, router->store, router->retire, &fleet);
 	router->place = place_new(router->fleet, &place);
 	router->http = http_new(router->loop, &http);
 	router->probes = probes_new(router->loop, router->fleet, router->http, &probes);
+}
+
+/* What can be known before a byte is read: over the listener that is for them, or from where nodes and balancers are. */
+static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
+{
+	const struct router_conf *conf = &((const struct router *)arg)->conf;
+
+	return tag == LISTENER_ADMIN || cidr_contains(conf->nodes.allow_cidr, peer) ||
+	       (*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
 }
 
 static void deal(void *arg, const struct accepted *accepted)
@@ -176,12 +190,22 @@ static void deal(void *arg, const struct accepted *accepted)
 	worker_give(router->workers[router->next_worker++ % router->nworkers], accepted);
 }
 
+/* The one whose turn it is: to deal past it would fill the others first. */
+static bool wanted(void *arg)
+{
+	const struct router *router = arg;
+
+	return worker_wants(router->workers[router->next_worker % router->nworkers]);
+}
+
 /* From systemd when it passes sockets (the first is the public one, a second the admin one), else our own. */
 static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
-		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .deal = deal, .arg = router };
+		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies,
+		                      .reserved = conf->limits.reserved, .tls = certificate_now(router), .deal = deal, .wanted = wanted,
+		                      .inner = inner, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -209,7 +233,7 @@ static void name_urls(struct router *router)
 
 	atomic_store(&router->origins, conf->server.origins);
 	router->public_url = *conf->server.public_url ? conf->server.public_url : NULL;
-	snprintf(advertise, sizeof(advertise), "http://%s", listen_address(nodes_side));
+	snprintf(advertise, sizeof(advertise), "http%s://%s", certificate_now(router) ? "s" : "", listen_address(nodes_side));
 	router->advertise_url = *conf->server.advertise_url ? conf->server.advertise_url : advertise;
 	router->hosts = edge_hosts(router);
 }
@@ -313,6 +337,7 @@ static void tick(struct timer *t)
 	metric_set(router->sheet, M_STORE_UP, NULL, NULL, registry_up(router->registry));
 	metric_set(router->sheet, M_PARKED, NULL, NULL, (double)atomic_load(&router->parked));
 	metric_set(router->sheet, M_LOG_DROPPED, NULL, NULL, (double)log_dropped());
+	certificate_look(router);
 	metric_set(router->sheet, M_LOOP_STALL, "keeper", NULL, (double)loop_stalled_ms(router->loop) / 1000);
 	timer_set(router->loop, &router->tick, TICK_MS, tick);
 }
@@ -396,6 +421,7 @@ void router_take_apart(struct router *router)
 		if (router->workers[i])
 			worker_stop(router->workers[i]);
 	timer_clear(router->loop, &router->tick);
+	timer_clear(router->loop, &router->judging);
 	timer_clear(router->loop, &router->stop_timer);
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
@@ -439,11 +465,12 @@ void router_take_apart(struct router *router)
 
 static void raise_descriptors(const struct router *router)
 {
-	uint64_t limit = listen_raise_descriptors();
+	bool tls = certificate_now(router);
+	uint64_t limit = listen_raise_descriptors(), wanted = (tls ? 3 : 2) * router->conf.limits.connections;
 
-	if (limit < 2 * router->conf.limits.connections)
-		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(2 * router->conf.limits.connections), "why",
-		         LOG_S("limits.connections tunnels need two each"));
+	if (limit < wanted)
+		log_warn("few_descriptors", "limit", LOG_U(limit), "wanted", LOG_U(wanted), "why",
+		         LOG_S(tls ? "limits.connections that speak TLS need three each" : "limits.connections tunnels need two each"));
 }
 
 static bool start_workers(struct router *router)
@@ -464,6 +491,7 @@ void router_begin(struct router *router)
 	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
+	shed_start_keeper(router);
 	atomic_store(&router->phase, PHASE_SERVING);
 }
 
@@ -477,7 +505,8 @@ int router_run(struct router *router)
 	reload_on_signal(router);
 	signal(SIGPIPE, SIG_IGN);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
-	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",
+	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "tls",
+	         LOG_S(certificate_now(router) ? "yes" : "no"), "workers", LOG_U(router->nworkers), "store",
 	         LOG_S(registry_kind(router->registry)), "router", LOG_S(router->id));
 	router_begin(router);
 	loop_run(router->loop);

@@ -10,9 +10,12 @@
 #include <stdbool.h>
 
 #include "base/loop.h"
+#include "base/trust.h"
 #include "router/conf.h"
+#include "router/overload.h"
 
 struct access;
+struct certificate;
 struct doubts;
 struct events;
 struct fleet;
@@ -43,11 +46,14 @@ struct router {
 	const struct conf_cli *cli;     /* where the settings came from, for reading them again */
 	_Atomic(const char *) origins;  /* server.origins, as last reloaded */
 	struct reloaded *reloaded;      /* reload.c */
+	struct trust sfu_trust, peer_trust; /* whom TLS believes */
+	_Atomic unsigned trust_read;        /* how often their files were to be read anew */
 	char id[65];             /* host:pid:random, for records and the list of routers */
 	const char *public_url;  /* NULL: derived from each request */
 	const char *advertise_url;
 	const char *const *hosts; /* Host names that are answered; NULL-terminated; {"*"}: any */
 	struct access *access;
+	struct certificate *certificate;
 	struct limits *limits;
 	struct loop *loop;       /* the keeper */
 	struct retire *retire;
@@ -73,7 +79,9 @@ struct router {
 	struct loop **worker_loops; /* before the workers: retire wants them */
 	struct worker **workers;
 	size_t nworkers, next_worker;
-	struct timer stop_timer, tick;
+	struct timer stop_timer, tick, judging;
+	struct overload overload;    /* the keeper's own, */
+	_Atomic int keeper_permille; /* and its pressure for the workers */
 	uint64_t leaving_ms;
 	_Atomic int phase;       /* enum router_phase */
 	_Atomic uint64_t parked;

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/url.h"
 #include "base/wire/limits.h"
 #include "router/request.h"
 #include "router/routes.h"
@@ -17,11 +18,11 @@ const char *const scope_words[] = { "join", "route", "node", "admin", "metrics",
 /* clang-format off */
 const struct route routes[] = {
 	{ "route", "GET", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; assign=1 places it", .decides = true },
-	{ "join", "POST", "/v1/rooms/{room}/join", SCOPE_JOIN, BODY_OPTIONAL_JSON, &join_verb, "where to go for a room, which is placed first if need be", .decides = true },
+	{ "join", "POST", "/v1/rooms/{room}/join", SCOPE_JOIN, BODY_OPTIONAL_JSON, &join_verb, "where to go for a room, which is placed first if need be", .decides = true, .joins = true },
 	{ "heartbeat", "POST", "/v1/nodes/{node}/heartbeat", SCOPE_NODE, BODY_JSON, &heartbeat_verb, "renews a node's lease, brings its load and its rooms", .decides = true, .large = true },
 	{ "signal", "ANY", "/v1/rooms/{room}/signal", SCOPE_JOIN, BODY_STREAM, &signal_verb, "carries signaling to the room's node: HTTP and WebSocket", .tickets = true },
 	{ "signal", "ANY", "/v1/rooms/{room}/signal/*", SCOPE_JOIN, BODY_STREAM, &signal_verb, "the same, with the rest appended to the node's URL", .tickets = true },
-	{ "assign", "POST", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; places it first if need be", .decides = true },
+	{ "assign", "POST", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; places it first if need be", .decides = true, .joins = true },
 	{ "register", "PUT", "/v1/nodes/{node}", SCOPE_NODE, BODY_JSON, &register_verb, "registers one SFU process", .decides = true },
 	{ "leave", "DELETE", "/v1/nodes/{node}", SCOPE_NODE | SCOPE_ADMIN, BODY_NONE, &leave_verb, "the process named by incarnation= leaves at once; force=true (an operator's): whichever is there, as the machine is off", .decides = true },
 	{ "nodes", "GET", "/v1/nodes", SCOPE_ADMIN, BODY_NONE, &nodes_verb, "all nodes", .decides = true },
@@ -96,22 +97,11 @@ static int decode_name(struct request *rq, int which, struct str raw)
 	return 0;
 }
 
-/* Appended raw to the node's URL, so it must not lead out of it, however the node decodes it; nor hold what no path does. */
+/* Appended raw to the node's URL. */
 static int check_rest(struct request *rq, struct str rest)
 {
-	char *plain = arena_alloc(request_arena(rq), rest.len + 1);
-	long n = percent_decode(rest, plain);
-	struct str left = { plain, n < 0 ? 0 : (size_t)n }, piece;
-
-	for (size_t i = 0; i < left.len; i++) {
-		if ((unsigned char)plain[i] < ' ' || plain[i] == 0x7f)
-			n = -1;
-		plain[i] = plain[i] == '\\' ? '/' : plain[i];
-	}
-	while (n >= 0 && str_cut(&left, '/', &piece))
-		if (str_is(piece, ".") || str_is(piece, ".."))
-			n = -1;
-	return n < 0 ? request_fail(rq, ERR_BAD_REQUEST, "the path must not have . or .. as a name, control characters, or a bad %%XX") : 0;
+	return url_path_stays(rest, arena_alloc(request_arena(rq), rest.len + 1)) ? 0 :
+	       request_fail(rq, ERR_BAD_REQUEST, "the path must not have . or .. as a name, control characters, or a bad %%XX");
 }
 
 static bool method_fits(const struct route *row, const char *method)

@@ -12,9 +12,6 @@
 
 struct request;
 
-bool session_ticket(const struct request *, struct str *ticket);
 bool session_cookie(const struct request *, struct str *ticket);
 void session_begin(struct request *);         /* adds Set-Cookie, when a ticket let this request in */
-/* The offered subprotocols without the ticket; in the arena. Empty: none is left. */
-struct str session_protocols(struct request *, struct str offered);
-struct str session_protocol(const struct request *); /* the offered one that is the ticket; absent: at == NULL */
+

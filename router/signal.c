@@ -2,7 +2,9 @@
 /*
  * ANY /v1/rooms/{room}/signal: finds (or places) the room, then hands the exchange to a tunnel (WebSocket) or a forward
  * (everything else); those two carry the bytes and have limits of their own. A gate that refuses the epoch says so in
- * X-Usher-Refused: the record is then asked anew, and the request follows it, unless its body has been given away already.
+ * X-Usher-Refused: the record is then asked anew, and the request follows it, unless its body has been given away already. One that
+ * knows no grant of ours (its agent has started anew, or heard only from routers with other keys) is brought it by opening the room
+ * again at its epoch, once.
  */
 #include <string.h>
 
@@ -10,14 +12,17 @@
 #include "base/log.h"
 #include "router/address.h"
 #include "router/edge.h"
+#include "router/grants.h"
 #include "router/resolve.h"
 #include "router/router.h"
+#include "router/site.h"
 #include "router/signal.h"
 #include "router/verbs.h"
 #include "router/worker.h"
 
 static int begin(struct request *);
 static int enter_node(struct request *);
+static int renew_grant(struct request *), renewed_grant(struct request *);
 
 static const struct step steps[] = {
 	{ "begin", begin, NULL, NULL, false },
@@ -26,6 +31,7 @@ static const struct step steps[] = {
 	{ "dial", dial_node, dialed_node, NULL, false },
 	{ "await-body", await_body, NULL, NULL, false },
 	{ "forward", forward_request, forwarded_request, NULL, false },
+	{ "renew-grant", renew_grant, renewed_grant, NULL, false },
 	STEPS_END
 };
 
@@ -41,26 +47,16 @@ static void signal_leave(struct request *rq)
 	carried_drop(sg->carried);
 }
 
-static bool has_one(const struct request *rq, const char *name)
-{
-	size_t n, found = 0;
-	const struct header *headers = exchange_headers(rq->x, &n);
-
-	for (size_t i = 0; i < n; i++)
-		found += str_is_nocase(headers[i].name, name);
-	return found == 1;
-}
-
 static int begin(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 
 	sg->websocket = exchange_asks_websocket(rq->x);
-	if (sg->websocket && !edge_origin_allowed(rq))
+	if (sg->websocket && !site_allowed(rq))
 		return request_fail(rq, ERR_FORBIDDEN, "Origin: not in server.origins");
 	if (sg->websocket && exchange_has_body(rq->x))
 		return request_fail(rq, ERR_BAD_REQUEST, "a WebSocket handshake has no body");
-	if (sg->websocket && (!has_one(rq, "Sec-WebSocket-Key") || !has_one(rq, "Sec-WebSocket-Version")))
+	if (sg->websocket && !forward_handshake_whole(rq->x))
 		return request_fail(rq, ERR_BAD_REQUEST, "Sec-WebSocket-Key, Sec-WebSocket-Version: exactly one of each");
 	resolve_begin(rq, true, enter_node);
 	rq->leave = signal_leave;
@@ -86,12 +82,43 @@ static int enter_node(struct request *rq)
 	return request_go(rq, sg->websocket ? dial_node : await_body);
 }
 
+static int look_again(struct request *rq)
+{
+	struct resolve *rs = rq->state;
+
+	rooms_distrust(rq->worker->store, rs->name);
+	rs->fresh = true;
+	return request_park(rq, find_room, ERR_ROOM_MOVING);
+}
+
 int signal_refused(struct request *rq, struct str why)
 {
+	struct signaling *sg = rq->state;
+
 	log_info("gate_refused", "request", LOG_S(rq->id), "why", LOG_B(why.at, why.len));
-	rooms_distrust(rq->worker->store, ((struct resolve *)rq->state)->name);
-	((struct resolve *)rq->state)->fresh = true;
-	return request_park(rq, find_room, ERR_ROOM_MOVING);
+	if (str_is(why, "stale_grant") && grants_on(rq->worker->router) && !sg->renewed)
+		return request_go(rq, renew_grant);
+	return look_again(rq);
+}
+
+/* -- renew-grant ------------------------------------------------------------------------------------------------------------ */
+/* As of the record's registration: a node that has registered again since may not have this room back. */
+static int renew_grant(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+	const struct resolve *rs = &sg->resolve;
+	struct sfu_room room = { .node = rs->room.node, .incarnation = rs->room.incarnation, .room = rs->name, .epoch = rs->room.epoch,
+		                 .registration = rs->room.registration, .request_id = rq->id };
+
+	sg->renewed = true;
+	return sfu_open(rq->worker->sfu, &room, request_arena(rq), &sg->renewal, &rq->wait);
+}
+
+static int renewed_grant(struct request *rq)
+{
+	struct signaling *sg = rq->state;
+
+	return sg->renewal.verdict == SFU_DONE ? request_go(rq, enter_node) : look_again(rq);
 }
 
 /* -- headers that cross to the node ----------------------------------------------------------------------------------------- */
@@ -101,24 +128,20 @@ static void add(struct header *headers, size_t *n, const char *name, struct str 
 	headers[(*n)++] = (struct header){ str_of(name), value };
 }
 
-/* What showed us who it is would let a node ask as that one; a Referer may have the ticket in its query. */
-static bool is_for_nodes(struct str name)
-{
-	return forward_standard_header(name) && !str_is_nocase(name, "Authorization") && !str_is_nocase(name, "Referer");
-}
-
 bool (*signal_passes(const struct request *rq))(struct str)
 {
-	return rq->worker->router->conf.auth.mode == AUTH_NONE ? forward_standard_header : is_for_nodes;
+	return rq->worker->router->conf.auth.mode == AUTH_NONE ? forward_standard_header : forward_nameless_header;
 }
 
 void signal_headers(struct request *rq, struct header *headers, size_t *n)
 {
 	const struct resolve *rs = rq->state;
-	struct str traceparent = exchange_header(rq->x, "traceparent");
+	struct str grant = grants_of_request(rq, rs->name, &rs->room), traceparent = exchange_header(rq->x, "traceparent");
 
 	add(headers, n, "X-Usher-Room", address_room(rq, rs->name));
 	add(headers, n, "X-Usher-Epoch", str_of(arena_printf(request_arena(rq), "%llu", (unsigned long long)rs->room.epoch)));
+	if (grant.len)
+		add(headers, n, "X-Usher-Grant", grant);
 	add(headers, n, "X-Forwarded-For", edge_forwarded_for(rq));
 	add(headers, n, "X-Forwarded-Proto", edge_forwarded_proto(rq));
 	add(headers, n, "X-Forwarded-Host", edge_forwarded_host(rq));

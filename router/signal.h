@@ -13,6 +13,8 @@ struct signaling {
 	struct guard guard;
 	const char *url;
 	bool websocket;
+	bool renewed;           /* the node was brought the room's grant once */
+	struct sfu_answer renewal;
 	/* tunnel.c */
 	struct dial_answer dial;
 	struct carried *carried; /* waits for the client's socket */
@@ -32,6 +34,6 @@ int forward_request(struct request *);
 int forwarded_request(struct request *);
 
 int signal_refused(struct request *, struct str why); /* the gate refused: look again, while time lasts */
-/* Adds what the node is told of the request. At most 8 headers. */
+/* Adds what the node is told of the request. At most 9 headers. */
 bool (*signal_passes(const struct request *))(struct str name); /* which of the participant's headers cross */
 void signal_headers(struct request *, struct header *, size_t *n);

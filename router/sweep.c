@@ -23,6 +23,7 @@
 #include "registry/nodes.h"
 #include "registry/registry.h"
 #include "registry/rooms.h"
+#include "router/grants.h"
 #include "router/mover.h"
 #include "router/router.h"
 #include "router/sweep.h"
@@ -354,7 +355,7 @@ static void next_page(struct timer *t)
 struct sweep *sweep_new(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
-	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms };
+	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms, .prove = grants_prove, .arg = router };
 	struct sweep *s = calloc(1, sizeof(*s));
 
 	if (!s)

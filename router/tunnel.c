@@ -8,28 +8,12 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/wire/offer.h"
 #include "router/metrics.h"
 #include "router/router.h"
-#include "router/session.h"
 #include "router/signal.h"
 #include "router/tunnel.h"
 #include "router/worker.h"
-
-/* A ticket that stands among the offered subprotocols is for us. */
-static void hide_ticket(struct request *rq, struct dial_plan *plan)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < plan->nheaders; i++) {
-		struct header *header = &plan->headers[i];
-		bool offers = str_is_nocase(header->name, "Sec-WebSocket-Protocol");
-		if (offers)
-			header->value = session_protocols(rq, header->value);
-		if (!offers || header->value.len)
-			plan->headers[kept++] = *header;
-	}
-	plan->nheaders = kept;
-}
 
 int dial_node(struct request *rq)
 {
@@ -40,7 +24,7 @@ int dial_node(struct request *rq)
 	signal_headers(rq, plan->headers, &plan->nheaders);
 	if (!forward_handshake_headers(rq->x, signal_passes(rq), plan->headers, &plan->nheaders))
 		return request_fail(rq, ERR_HEADERS_TOO_LARGE, "more headers than may cross with a WebSocket handshake");
-	hide_ticket(rq, plan);
+	offer_hide(request_arena(rq), plan->headers, &plan->nheaders);
 	plan->url = sg->url;
 	plan->connect_timeout_ms = conf->sfu.connect_timeout_ms;
 	plan->answer_timeout_ms = conf->sfu.call_timeout_ms;
@@ -63,20 +47,22 @@ static void ended(void *arg, const struct tunnel_end *end)
 
 	metric_add(worker->sheet, M_TUNNEL_BYTES, "up", NULL, end->bytes_up);
 	metric_add(worker->sheet, M_TUNNEL_BYTES, "down", NULL, end->bytes_down);
+	if (end->fault)
+		metric_add(worker->sheet, M_TUNNEL_FAULTS, end->offender, end->fault, 1);
 	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "node",
-	         LOG_S(carried->node), "why", LOG_S(end->why), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
+	         LOG_S(carried->node), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
 	         LOG_U(end->lived_ms));
 	worker_count_connection(worker, &carried->from, false);
 	free(carried);
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	struct carried *carried = arg;
 
 	*carried->promised = NULL;
 	worker_count_connection(carried->worker, &carried->from, true);
-	tunnel_join(carried->worker->tunnels, carried->peer, fd, extra, ended, carried);
+	tunnel_join(carried->worker->tunnels, carried->peer, client, extra, ended, carried);
 	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
 	if (atomic_load(&carried->worker->closing_tunnels))
 		worker_close_late_tunnel(carried->worker);
@@ -122,7 +108,7 @@ static int upgrade(struct request *rq)
 			if (str_is_nocase(sg->dial.headers[i].name, pass[name]))
 				exchange_add(rq->x, pass[name], sg->dial.headers[i].value);
 	/* Browsers insist that one of those offered is taken; where it was the ticket alone, that one. */
-	struct str ticket = session_protocol(rq);
+	struct str ticket = offer_protocol(rq->x);
 	if (ticket.at && !answer_header(&sg->dial, "Sec-WebSocket-Protocol").len)
 		exchange_add(rq->x, "Sec-WebSocket-Protocol", ticket);
 	exchange_add(rq->x, "Upgrade", STR("websocket"));

@@ -22,8 +22,10 @@
 #include "router/edge.h"
 #include "router/events.h"
 #include "router/errands.h"
+#include "router/grants.h"
 #include "router/metrics.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/tunnel.h"
 #include "router/worker.h"
 
@@ -34,6 +36,7 @@
 #define WRITE_STALL_MS 30000 /* a client that does not read */
 #define CLOSE_MS 2000        /* a polite Close may take so long */
 #define UPSTREAMS_PER_HOST 256
+#define UNTAKEN_MAX 128 /* a turn of a worker takes in at most so many new connections: some 5 ms of work */
 #define PEERS_PER_HOST 8
 #define PEERS_CONNECT_MS 80
 
@@ -50,11 +53,24 @@ static void publish_counts(struct worker *w)
 	atomic_store(&w->open_tunnels, tunnels_count(w->tunnels));
 }
 
+static void follow_trust(struct worker *w)
+{
+	unsigned now = atomic_load(&w->router->trust_read);
+
+	if (now == w->trust_read)
+		return;
+	w->trust_read = now;
+	http_drop_pool(w->http);
+	http_drop_pool(w->peers_http);
+	tunnels_drop_trust(w->tunnels);
+}
+
 static void tick(struct timer *t)
 {
 	struct worker *w = container_of(t, struct worker, tick);
 
 	publish_counts(w);
+	follow_trust(w);
 	metric_set(w->sheet, M_TUNNELS, NULL, NULL, (double)tunnels_count(w->tunnels));
 	metric_set(w->sheet, M_CONNECTIONS, NULL, NULL, (double)httpd_connections(w->httpd));
 	metric_set(w->sheet, M_LOOP_STALL, w->name, NULL, (double)loop_stalled_ms(w->loop) / 1000);
@@ -66,17 +82,19 @@ static bool build(struct worker *w)
 	struct router *router = w->router;
 	const struct router_conf *conf = &router->conf;
 	struct http_conf http = { .connect_timeout_ms = conf->sfu.connect_timeout_ms, .connections_per_host = UPSTREAMS_PER_HOST,
-		                  .idle_connections = UPSTREAMS_PER_HOST, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router };
+		                  .idle_connections = UPSTREAMS_PER_HOST, .idle_ms = 30000, .allowed = worker_address_allowed, .arg = router,
+		                  .trust = &router->sfu_trust };
 	struct http_conf peers = { .connect_timeout_ms = PEERS_CONNECT_MS, .connections_per_host = PEERS_PER_HOST,
-		                   .idle_connections = PEERS_PER_HOST, .idle_ms = 30000 };
+		                   .idle_connections = PEERS_PER_HOST, .idle_ms = 30000, .trust = &router->peer_trust };
 	struct httpd_conf httpd = { .body_bytes = conf->limits.heartbeat_bytes, .header_bytes = conf->limits.header_bytes,
 		                    .headers = conf->limits.headers, .connections = conf->limits.connections, .header_ms = HEAD_MS,
 		                    .body_ms = HEAD_MS, .idle_ms = IDLE_MS, .write_stall_ms = WRITE_STALL_MS };
 	struct tunnels_conf tunnels = { .buffer_bytes = conf->limits.tunnel_buffer_bytes, .idle_ms = conf->tunnel.idle_ms,
-		                        .close_ms = CLOSE_MS, .max = conf->limits.connections, .allowed = worker_address_allowed,
-		                        .arg = router };
+		                        .close_ms = CLOSE_MS, .max = conf->limits.connections,
+		                        .frame_bytes = conf->limits.frame_bytes, .message_bytes = conf->limits.message_bytes, .allowed = worker_address_allowed,
+		                        .arg = router, .trust = &router->sfu_trust };
 	struct sfu_conf sfu = { .call_timeout_ms = conf->sfu.call_timeout_ms,
-		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet };
+		                .metric_calls = M_SFU_CALLS, .sheet = w->sheet, .prove = grants_prove, .arg = router };
 
 	w->store = store_new(router->registry, w->loop);
 	w->http = http_new(w->loop, &http);
@@ -105,6 +123,7 @@ struct worker *worker_new(struct router *router, unsigned index)
 		return NULL; /* the process ends: nothing is served by half a worker */
 	}
 	timer_set(w->loop, &w->tick, 0, tick);
+	shed_start_worker(w);
 	return w;
 }
 
@@ -133,8 +152,14 @@ static void take_gift(struct task *task)
 {
 	struct gift *gift = container_of(task, struct gift, task);
 
+	atomic_fetch_sub_explicit(&gift->worker->untaken, 1, memory_order_relaxed);
 	httpd_add(gift->worker->httpd, &gift->accepted);
 	free(gift);
+}
+
+bool worker_wants(const struct worker *w)
+{
+	return atomic_load_explicit(&w->untaken, memory_order_relaxed) < UNTAKEN_MAX;
 }
 
 void worker_give(struct worker *w, const struct accepted *accepted)
@@ -145,6 +170,7 @@ void worker_give(struct worker *w, const struct accepted *accepted)
 		abort();
 	gift->worker = w;
 	gift->accepted = *accepted;
+	atomic_fetch_add_explicit(&w->untaken, 1, memory_order_relaxed);
 	loop_post(w->loop, &gift->task, take_gift);
 }
 
@@ -263,6 +289,7 @@ void worker_unload(struct worker *w)
 {
 	timer_clear(w->loop, &w->tick);
 	timer_clear(w->loop, &w->farewell);
+	shed_stop_worker(w);
 	if (w->httpd)
 		httpd_free(w->httpd);
 	errands_drop(w);

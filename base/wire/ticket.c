@@ -4,36 +4,23 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/mac.h"
+#include "base/wire/pack.h"
 #include "base/wire/ticket.h"
 
 #define VERSION 1
 #define FIXED 10 /* version, kind, end */
 #define TAG_BYTES 16
 
-static void add_number(struct buf *out, uint64_t n, unsigned bytes)
-{
-	while (bytes--) {
-		unsigned char byte = (unsigned char)(n >> 8 * bytes);
-		buf_add(out, &byte, 1);
-	}
-}
-
-static void add_text(struct buf *out, struct str text)
-{
-	add_number(out, text.len, 2);
-	buf_add(out, text.at, text.len);
-}
-
 void ticket_write(const struct ticket *ticket, const struct secret_keys *keys, struct buf *out)
 {
 	struct buf bytes = { 0 };
 	unsigned char sum[MAC_BYTES];
 
-	add_number(&bytes, VERSION, 1);
-	add_number(&bytes, ticket->kind, 1);
-	add_number(&bytes, ticket->ends_ms, 8);
-	add_text(&bytes, ticket->room);
-	add_text(&bytes, (struct str){ ticket->holder.at, ticket->holder.len < TICKET_HOLDER_MAX ? ticket->holder.len : TICKET_HOLDER_MAX });
+	pack_number(&bytes, VERSION, 1);
+	pack_number(&bytes, ticket->kind, 1);
+	pack_number(&bytes, ticket->ends_ms, 8);
+	pack_text(&bytes, ticket->room);
+	pack_text(&bytes, (struct str){ ticket->holder.at, ticket->holder.len < TICKET_HOLDER_MAX ? ticket->holder.len : TICKET_HOLDER_MAX });
 	mac_sha256(secret_key_of(keys, 0), (struct str){ bytes.at, bytes.len }, sum);
 	buf_add(&bytes, sum, TAG_BYTES);
 	base64url_add(out, bytes.at, bytes.len);
@@ -53,27 +40,6 @@ static bool is_genuine(struct str bytes, const struct secret_keys *keys)
 	return false;
 }
 
-static uint64_t take_number(const char **at, unsigned bytes)
-{
-	uint64_t n = 0;
-
-	while (bytes--)
-		n = n << 8 | (unsigned char)*(*at)++;
-	return n;
-}
-
-static bool take_text(const char **at, const char *end, struct str *out)
-{
-	if (end - *at < 2)
-		return false;
-	size_t len = (size_t)take_number(at, 2);
-	*out = (struct str){ *at, len };
-	if (len > (size_t)(end - *at))
-		return false;
-	*at += len;
-	return true;
-}
-
 bool ticket_read(struct str text, enum ticket_kind kind, const struct secret_keys *keys, uint64_t now_ms, struct arena *arena,
                  struct ticket *out, const char **why)
 {
@@ -89,10 +55,10 @@ bool ticket_read(struct str text, enum ticket_kind kind, const struct secret_key
 	*why = "the ticket is for another use";
 	if ((unsigned char)bytes.at[1] != kind)
 		return false;
-	const char *at = bytes.at + 2, *end = bytes.at + bytes.len - TAG_BYTES;
-	struct ticket ticket = { .kind = kind, .ends_ms = take_number(&at, 8) };
+	struct str rest = { bytes.at + 2, bytes.len - 2 - TAG_BYTES };
+	struct ticket ticket = { .kind = kind };
 	*why = "the ticket is malformed";
-	if (!take_text(&at, end, &ticket.room) || !take_text(&at, end, &ticket.holder) || at != end)
+	if (!unpack_number(&rest, 8, &ticket.ends_ms) || !unpack_text(&rest, &ticket.room) || !unpack_text(&rest, &ticket.holder) || rest.len)
 		return false;
 	*why = "the ticket is over: join again";
 	if (ticket.ends_ms <= now_ms)

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/httpd.h"
 #include "base/json.h"
+#include "base/link.h"
 #include "base/listen.h"
 #include "base/loop.h"
 #include "base/wait.h"
@@ -182,13 +183,13 @@ static struct echo_visit *visit_begin(struct adapter_echo *echo, struct exchange
 	return visit;
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	struct echo_request *rq = arg;
 	struct echo_visit *visit = rq->visit;
 
 	rq->visit = NULL;
-	echo_peers_add(rq->echo->peers, fd, extra, visit);
+	echo_peers_add(rq->echo->peers, client->fd, extra, visit);
 }
 
 static void upgrade(struct echo_request *rq)

@@ -55,9 +55,23 @@ static const char *takes_no_rooms(void *arg, uint64_t registration, bool fresh)
 	return agent_shut(agent) ? "this node lets nobody in at present" : NULL;
 }
 
+static bool call_allowed(void *arg, const char *call_key)
+{
+	const struct agent *agent = arg;
+
+	return !agent->node || usher_node_call_allowed(agent->node, call_key);
+}
+
 static bool sfu_is_well(void *arg)
 {
 	return sfu_well(((const struct agent *)arg)->sfu);
+}
+
+static bool demands_grants(void *arg)
+{
+	const struct agent *agent = arg;
+
+	return agent->node && usher_node_demands_grants(agent->node);
 }
 
 static bool fenced(void *arg)
@@ -74,9 +88,10 @@ static void sfu_changed(void *arg, enum sfu_state state)
 static bool build_adapter(struct agent *agent)
 {
 	struct http_conf http = { .connect_timeout_ms = agent->conf.connect_timeout_ms, .connections_per_host = SFU_CONNECTIONS,
-		                  .idle_connections = 64, .idle_ms = SFU_IDLE_MS };
+		                  .idle_connections = 64, .idle_ms = SFU_IDLE_MS, .trust = &agent->sfu_trust };
 	const char *why = "out of memory or descriptors";
 
+	agent->sfu_trust = (struct trust){ .ca = agent->conf.sfu_ca };
 	agent->http = http_new(agent->loop, &http);
 	struct adapter_conf adapter = { agent->loop, agent->http, &agent->conf };
 	if (agent->http)
@@ -89,8 +104,10 @@ static bool build_adapter(struct agent *agent)
 static bool build_gate(struct agent *agent)
 {
 	struct gate_conf gate = { .loop = agent->loop, .http = agent->http, .settings = &agent->conf, .rooms = agent->rooms,
+		                  .trust = &agent->sfu_trust,
 		                  .signal_url = agent->adapter->ops->signal_url(agent->adapter),
-		                  .http_url = agent->adapter->ops->http_url(agent->adapter), .shut = agent_shut, .arg = agent };
+		                  .http_url = agent->adapter->ops->http_url(agent->adapter), .shut = agent_shut,
+		                  .demands_grants = demands_grants, .arg = agent };
 
 	return !agent->conf.gate || (agent->gate = gate_new(&gate));
 }
@@ -101,7 +118,7 @@ static bool build(struct agent *agent)
 	if (!agent->loop || !build_adapter(agent))
 		return false;
 	agent->rooms = rooms_new(&(struct rooms_conf){ agent->loop, agent->adapter, room_ended, agent });
-	agent->control = (struct control_conf){ agent->rooms, takes_no_rooms, sfu_is_well, fenced, agent };
+	agent->control = (struct control_conf){ agent->rooms, takes_no_rooms, call_allowed, sfu_is_well, fenced, agent };
 	agent->report = report_new(&(struct report_conf){ agent->loop, agent->adapter, agent->rooms, PROC, agent_polled, agent });
 	agent->sfu = sfu_new(&(struct sfu_conf){ agent->loop, agent->adapter, &agent->conf, PROC, sfu_changed, agent });
 	return build_gate(agent) && edge_build(agent);

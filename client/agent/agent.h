@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "base/trust.h"
 #include "client/agent/conf.h"
 #include "client/agent/control.h"
 
@@ -28,6 +29,7 @@ enum { TAG_GATE, TAG_CONTROL };
 struct agent {
 	struct agent_conf conf;
 	struct loop *loop;
+	struct trust sfu_trust;
 	struct http *http;
 	struct adapter *adapter;
 	struct rooms *rooms;

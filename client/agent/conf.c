@@ -11,6 +11,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/trust.h"
 #include "base/url.h"
 #include "base/wire/limits.h"
 #include "client/agent/adapter.h"
@@ -107,9 +108,14 @@ const struct conf_key agent_conf_keys[] = {
 	{ "agent.listen", CONF_TEXT, AT(listen), .def = "127.0.0.1:0", .help = "the gate: routers connect here; port 0 asks the kernel, since the address is told to the routers anyway" },
 	{ "agent.control_listen", CONF_TEXT, AT(control_listen), .def = "127.0.0.1:0", .help = "where routers open and end rooms and ask for health; only routers should reach it" },
 	{ "agent.advertise_host", CONF_TEXT, AT(advertise_host), .def = "", .def_words = "the host of the listener", .help = "the name or address under which routers reach both listeners; required when one listens on all addresses", .check = is_host },
-	{ "agent.advertise_url", CONF_TEXT, AT(advertise_url), .def = "", .def_words = "none", .help = "public_signal_url: where participants may come without a router in between", .check = is_any_url },
+	{ "agent.advertise_url", CONF_TEXT, AT(advertise_url), .def = "", .def_words = "none", .help = "public_signal_url: where participants reach the gate without a router in between, for joins that wish mode direct: wss://sfu1.example.com/signal; what stands there (TLS) leads to agent.listen", .check = is_any_url },
+	{ "agent.origins", CONF_TEXT, AT(origins), .def = "", .def_words = "none", .help = "pages whose browsers may come to advertise_url: https://app.example.com, comma-separated; * for any" },
 	{ "agent.gate", CONF_BOOL, AT(gate), .def = "true", .help = "stand in front of the SFU's signaling; false registers sfu_url itself with fences: rooms, which keeps nobody out when the lease is over" },
 	{ "agent.token_file", CONF_TEXT, AT(token_file), .def = "", .def_words = "none", .help = "file with the token for the routers; read anew for each registration of a new SFU process" },
+	{ "agent.tls_ca", CONF_TEXT, AT(tls_ca), .def = "", .def_words = "the system's", .help = "file of PEM certificates: https routers must show one that chains to these CAs", .check = trust_ca_valid },
+	{ "agent.tls_cert", CONF_TEXT, AT(tls_cert), .def = "", .def_words = "none", .help = "file of the certificate, with its chain, that is shown to routers that ask for one; read at each new connection" },
+	{ "agent.tls_key", CONF_TEXT, AT(tls_key), .def = "", .def_words = "none", .help = "file of its key; mode 0600" },
+	{ "agent.sfu_ca", CONF_TEXT, AT(sfu_ca), .def = "", .def_words = "the system's", .help = "the same as agent.tls_ca for the SFU, where its addresses are wss and https", .check = trust_ca_valid },
 	{ "agent.pool", CONF_TEXT, AT(pool), .def = "", .def_words = "default", .help = "joins that name a pool are placed only there" },
 	{ "agent.region", CONF_TEXT, AT(region), .def = "", .def_words = "none", .help = "joins may wish or require it" },
 	{ "agent.zone", CONF_TEXT, AT(zone), .def = "", .def_words = "none", .help = "for people" },
@@ -134,6 +140,8 @@ const struct conf_key agent_conf_keys[] = {
 	{ "agent.tunnel_idle_ms", CONF_INT, AT(tunnel_idle_ms), 1000, 24 * HOUR, .def = "130000", .help = "the same for tunnels; a little over tunnel.idle_ms of the routers, whose close says more" },
 	{ "agent.connections", CONF_INT, AT(connections), 1, 1e6, .def = "20000", .help = "connections at once, and tunnels at once" },
 	{ "agent.tunnel_buffer_bytes", CONF_INT, AT(tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
+	{ "agent.frame_bytes", CONF_INT, AT(frame_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket frame either way; as limits.frame_bytes of the routers" },
+	{ "agent.message_bytes", CONF_INT, AT(message_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket message, the sum of its frames; as limits.message_bytes of the routers" },
 	{ "agent.drain_ms", CONF_INT, AT(drain_ms), 0, HOUR, .def = "5000", .help = "after SIGTERM tunnels are closed politely, spread over this time, so that their clients do not return all at once" },
 	{ "log.level", CONF_WORD, AT(log_level), .words = level_words, .def = "info", .help = "least level that is written" },
 	{ "log.format", CONF_WORD, AT(log_format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
@@ -193,6 +201,13 @@ static int name_node(struct agent_conf *conf, FILE *err)
 	return 0;
 }
 
+static int check_pair(const struct agent_conf *conf, FILE *err)
+{
+	const char *why = NULL;
+
+	return trust_pair_valid(conf->tls_cert, conf->tls_key, &why) ? 0 : (fprintf(err, "agent.tls_key: %s\n", why), 1);
+}
+
 static bool listens_everywhere(const char *address)
 {
 	return !strncmp(address, "0.0.0.0:", 8) || !strncmp(address, "[::]:", 5) || !strchr(address, ':');
@@ -227,6 +242,7 @@ int agent_conf_check(struct agent_conf *conf, FILE *err)
 	faults += check_listener(conf, "agent.control_listen", conf->control_listen, err);
 	faults += check_labels(&conf->labels, err);
 	faults += check_token(conf, err);
+	faults += check_pair(conf, err);
 	faults += read_secret(&conf->admin_secret, conf->admin_secret_file, "agent.admin_secret_file", err);
 	faults += read_secret(&conf->admin_key, conf->admin_key_file, "agent.admin_key_file", err);
 	if (*conf->command && agent_adapters[conf->adapter]->embedded)

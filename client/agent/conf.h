@@ -18,8 +18,10 @@ struct agent_conf {
 	const char *listen, *control_listen;
 	const char *advertise_host; /* "": the host of the listener */
 	const char *advertise_url;  /* public_signal_url, "": none */
+	const char *origins;        /* of pages that may come there */
 	bool gate;
 	const char *token_file;
+	const char *tls_ca, *tls_cert, *tls_key, *sfu_ca;
 	const char *pool, *region, *zone;
 	struct conf_map labels;
 	uint64_t capacity_rooms, capacity_participants, capacity_bandwidth_mbps; /* 0: not said */
@@ -30,7 +32,7 @@ struct agent_conf {
 	const char *admin_secret, *admin_secret_file, *admin_key, *admin_key_file; /* of the SFU; agent_conf_check() reads the files */
 	double echo_load; /* negative: measured */
 	uint64_t connect_timeout_ms, call_timeout_ms, response_timeout_ms, stream_idle_ms, tunnel_idle_ms;
-	uint64_t connections, tunnel_buffer_bytes, drain_ms;
+	uint64_t connections, tunnel_buffer_bytes, frame_bytes, message_bytes, drain_ms;
 	int log_level, log_format;
 };
 extern const struct conf_key agent_conf_keys[];

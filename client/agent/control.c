@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/wait.h"
+#include "base/wire/grant.h"
 #include "base/wire/limits.h"
 #include "client/agent/answer.h"
 #include "client/agent/control.h"
@@ -75,6 +76,14 @@ static bool contradicts(const struct exchange *x, uint64_t epoch)
 	return said.at && (!parse_u64(said, &header) || header != epoch);
 }
 
+/* One that is not written as one is none. */
+static struct str grant_of(const struct exchange *x)
+{
+	struct str grant = exchange_header(x, "X-Usher-Grant");
+
+	return grant_valid(grant) ? grant : STR("");
+}
+
 static void open_room(struct call *call)
 {
 	struct arena *arena = exchange_arena(call->x);
@@ -96,7 +105,7 @@ static void open_room(struct call *call)
 	}
 	struct adapter_open open = { call->room, body.epoch, body.expected_participants, body.fresh };
 	call->wait.wake = opened;
-	int err = rooms_open(call->conf->rooms, &open, arena, &call->opened, &call->wait);
+	int err = rooms_open(call->conf->rooms, &open, grant_of(call->x), arena, &call->opened, &call->wait);
 	if (err != WAIT)
 		answer_opened(call, err);
 }
@@ -212,13 +221,27 @@ static void begin(void *arg, struct exchange *x)
 	exchange_set(x, call);
 }
 
+static bool allowed(const struct call *call)
+{
+	struct str key = exchange_header(call->x, "X-Usher-Call-Key");
+
+	return call->conf->allowed(call->conf->arg, key.at ? arena_printf(exchange_arena(call->x), "%.*s", STR_ARG(key)) : NULL);
+}
+
+static bool is_of_rooms(struct str path)
+{
+	return path.len >= 6 && !memcmp(path.at, "/rooms", 6);
+}
+
 static void ready(void *arg, struct exchange *x)
 {
 	struct call *call = exchange_get(x);
 	struct str path = exchange_path(x);
 
 	(void)arg;
-	if (path.len > 7 && !memcmp(path.at, "/rooms/", 7))
+	if (is_of_rooms(path) && !allowed(call))
+		answer_problem(x, ERR_FORBIDDEN, "X-Usher-Call-Key: not that of this node's routers");
+	else if (path.len > 7 && !memcmp(path.at, "/rooms/", 7))
 		serve_room(call, (struct str){ path.at + 7, path.len - 7 });
 	else if (str_is(path, "/rooms"))
 		serve(call, "GET", list_rooms, "GET");

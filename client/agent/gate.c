@@ -3,6 +3,9 @@
  * A request with a body is judged and passed on before the body comes, so that it can stream; one without is judged when it
  * is complete. What is under way is known by room, so that an evicted room has nobody left in it: a tunnel, a handshake in
  * between, a long poll.
+ *
+ * Two ways in: a router says room and epoch and shows a grant of the room, or a participant comes by itself with a ticket that is signed
+ * with one. What such a participant says in headers of ours counts for nothing.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +15,14 @@
 #include "base/forward.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/origin.h"
 #include "base/tunnel.h"
+#include "base/url.h"
 #include "base/wait.h"
+#include "base/wire/direct_ticket.h"
+#include "base/wire/grant.h"
 #include "base/wire/limits.h"
+#include "base/wire/offer.h"
 #include "client/agent/answer.h"
 #include "client/agent/conf.h"
 #include "client/agent/gate.h"
@@ -49,9 +57,10 @@ struct passage { /* one request, in its exchange's arena */
 	struct gate *gate;
 	struct exchange *x;
 	struct passage *next, **at;
-	struct str room, rest;
+	struct str room, rest, grant;
+	struct direct_ticket ticket; /* where direct */
 	uint64_t epoch;
-	bool websocket, entered, passed;
+	bool websocket, direct, entered, passed;
 	struct forward *forward;
 	struct dial_answer dial;
 	struct wait wait;
@@ -94,7 +103,41 @@ static bool read_room(struct passage *p)
 	if (len <= 0 || !room_valid(name, (size_t)len))
 		return false;
 	p->room = (struct str){ name, (size_t)len };
+	p->grant = exchange_header(p->x, "X-Usher-Grant");
 	return parse_u64(exchange_header(p->x, "X-Usher-Epoch"), &p->epoch) && p->epoch && p->epoch <= EPOCH_MAX;
+}
+
+/* A ticket: room and epoch are what it says, as soon as one of the room's grants vouches for it. */
+static bool read_ticket(struct passage *p, struct str text)
+{
+	if (!direct_ticket_read(text, exchange_arena(p->x), &p->ticket))
+		return false;
+	p->room = p->ticket.room;
+	p->epoch = p->ticket.epoch;
+	return true;
+}
+
+/* Takes as long for a room that is not here. */
+static bool vouched(const struct passage *p)
+{
+	static const struct known_grants none;
+	const struct known_grants *grants = rooms_grants(p->gate->conf.rooms, p->room);
+	bool found = false;
+
+	grants = grants ? grants : &none;
+	for (size_t i = 0; i < sizeof(grants->texts) / sizeof(*grants->texts); i++)
+		found |= direct_ticket_genuine(&p->ticket, str_of(grants->texts[i])) && *grants->texts[i];
+	return found;
+}
+
+static bool granted(const struct passage *p)
+{
+	const struct gate_conf *conf = &p->gate->conf;
+	const struct known_grants *grants = rooms_grants(conf->rooms, p->room);
+
+	if (p->direct)
+		return vouched(p);
+	return !conf->demands_grants(conf->arg) || (grants && known_grants_match(grants, p->grant));
 }
 
 static bool admitted(const struct passage *p, struct refusal *out)
@@ -108,7 +151,8 @@ static bool admitted(const struct passage *p, struct refusal *out)
 	}
 	switch (rooms_admit(conf->rooms, p->room, p->epoch)) {
 	case ROOM_HELD:
-		return true;
+		*out = (struct refusal){ ERR_FORBIDDEN, "stale_grant", "X-Usher-Grant: not one of this room's; come through a router" };
+		return granted(p);
 	case ROOM_UNKNOWN:
 		*out = (struct refusal){ ERR_NOT_FOUND, "unknown_room", "this node does not hold the room" };
 		return false;
@@ -119,12 +163,46 @@ static bool admitted(const struct passage *p, struct refusal *out)
 	return false;
 }
 
+/* Whatever does not fit is one answer, so that nobody learns by guessing which rooms are here. */
+static bool admitted_by_ticket(struct passage *p, struct str text, struct refusal *out)
+{
+	bool good = read_ticket(p, text) && vouched(p) && p->ticket.ends_ms > wall_ms() && admitted(p, out);
+
+	if (!good && out->err != ERR_OWNER_LOST)
+		*out = (struct refusal){ ERR_UNAUTHORIZED, NULL, "the ticket is over, not for this node, or its room has left: join again" };
+	return good;
+}
+
+static bool judge_direct(struct passage *p, struct str ticket, struct refusal *out)
+{
+	const struct agent_conf *settings = p->gate->conf.settings;
+
+	p->direct = true;
+	*out = (struct refusal){ ERR_BAD_REQUEST, NULL, "a ticket of the gate opens a WebSocket and nothing else" };
+	if (!p->websocket || !forward_handshake_whole(p->x))
+		return false;
+	out->detail = "the path must not have . or .. as a name, control characters, or a bad %XX";
+	if (!url_path_stays(p->rest, arena_alloc(exchange_arena(p->x), p->rest.len + 1)))
+		return false;
+	struct origin_rules pages = { settings->origins, true, exchange_header(p->x, "Host"), !strncmp(settings->advertise_url, "wss:", 4) };
+	*out = (struct refusal){ ERR_FORBIDDEN, NULL, "Origin: not in agent.origins" };
+	if (!origin_passes(p->x, &pages))
+		return false;
+	*out = (struct refusal){ 0 };
+	return admitted_by_ticket(p, ticket, out);
+}
+
 static bool judge(struct passage *p, struct refusal *out)
 {
+	const struct gate_conf *conf = &p->gate->conf;
+	struct str ticket;
+
 	if (!read_path(p)) {
 		*out = (struct refusal){ ERR_NOT_FOUND, NULL, "no such path at the gate" };
 		return false;
 	}
+	if (conf->demands_grants(conf->arg) && offer_ticket(p->x, &ticket))
+		return judge_direct(p, ticket, out);
 	if (!read_room(p)) {
 		*out = (struct refusal){ ERR_BAD_REQUEST, NULL, "X-Usher-Room and X-Usher-Epoch: required; come through a router" };
 		return false;
@@ -138,17 +216,24 @@ static const char *sfu_url(struct passage *p, const char *base)
 	struct str query = exchange_query(p->x);
 	size_t len = strlen(base);
 	const char *path = strchr(strstr(base, "://") + 3, '/');
+	struct buf passed = { 0 };
 
 	if (len && base[len - 1] == '/' && p->rest.len)
 		len--; /* "/janus/" and "/123" make "/janus/123" */
-	return arena_printf(exchange_arena(p->x), "%.*s%.*s%s%s%.*s", (int)len, base, (int)p->rest.len, p->rest.at,
-	                    path || p->rest.len ? "" : "/", query.at ? "?" : "", (int)query.len, query.at ? query.at : "");
+	if (p->direct)
+		offer_pass_query(&passed, query, '?');
+	else if (query.at)
+		buf_printf(&passed, "?%.*s", STR_ARG(query));
+	const char *url = arena_printf(exchange_arena(p->x), "%.*s%.*s%s%.*s", (int)len, base, (int)p->rest.len, p->rest.at,
+	                               path || p->rest.len ? "" : "/", (int)passed.len, passed.at ? passed.at : "");
+	buf_free(&passed);
+	return url;
 }
 
-/* What the router said of the request goes on to the SFU. */
+/* What the router said of the request goes on to the SFU, but for what opens the gate. */
 static bool said_by_router(struct str name)
 {
-	static const char *const names[] = { "X-Usher-Room", "X-Usher-Epoch", "X-Usher-Grant", "X-Forwarded-For", "X-Forwarded-Proto",
+	static const char *const names[] = { "X-Usher-Room", "X-Usher-Epoch", "X-Forwarded-For", "X-Forwarded-Proto",
 		                             "X-Forwarded-Host", "X-Request-Id" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -160,6 +245,19 @@ static bool said_by_router(struct str name)
 static bool crosses(struct str name)
 {
 	return said_by_router(name) || forward_standard_header(name);
+}
+
+/* Of one who came with a ticket the SFU is told what that says. */
+static void add_said(struct passage *p, struct dial_plan *plan)
+{
+	struct arena *arena = exchange_arena(p->x);
+	struct buf room = { 0 };
+
+	percent_encode(&room, p->room);
+	plan->headers[plan->nheaders++] = (struct header){ STR("X-Usher-Room"), { arena_copy(arena, room.at, room.len), room.len } };
+	plan->headers[plan->nheaders++] = (struct header){ STR("X-Usher-Epoch"),
+		                                           str_of(arena_printf(arena, "%llu", (unsigned long long)p->epoch)) };
+	buf_free(&room);
 }
 
 /* -- HTTP: streamed -------------------------------------------------------------------------------------------------------------- */
@@ -203,19 +301,19 @@ static void tunnel_ended(void *arg, const struct tunnel_end *end)
 	struct carried *carried = arg;
 
 	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "epoch",
-	         LOG_U(carried->epoch), "why", LOG_S(end->why), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
+	         LOG_U(carried->epoch), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
 	         LOG_U(end->lived_ms));
 	free(carried);
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	struct carried *carried = arg;
 	struct gate *gate = carried->gate;
 
 	carried->passage->rising = NULL;
 	carried->passage = NULL;
-	struct tunnel *tunnel = tunnel_join(gate->tunnels, carried->peer, fd, extra, tunnel_ended, carried);
+	struct tunnel *tunnel = tunnel_join(gate->tunnels, carried->peer, client, extra, tunnel_ended, carried);
 	if (gate->closing && !carried->doomed)
 		tunnel_close(tunnel, gate->farewell_code, gate->farewell_reason);
 	else if (carried->doomed)
@@ -225,7 +323,7 @@ static void given(void *arg, int fd, struct str extra)
 static struct carried *carried_new(struct passage *p)
 {
 	struct carried *carried = calloc(1, sizeof(*carried) + p->room.len);
-	struct str id = exchange_header(p->x, "X-Request-Id");
+	struct str id = p->direct ? STR("") : exchange_header(p->x, "X-Request-Id");
 
 	if (!carried)
 		abort();
@@ -247,11 +345,25 @@ static void pass_header(struct passage *p, const char *name)
 			exchange_add(p->x, name, p->dial.headers[i].value);
 }
 
+static bool has_header(const struct dial_answer *dial, const char *name)
+{
+	for (size_t i = 0; i < dial->nheaders; i++)
+		if (str_is_nocase(dial->headers[i].name, name))
+			return true;
+	return false;
+}
+
 static void upgrade(struct passage *p)
 {
+	if (p->direct)
+		log_info("direct", "room", LOG_B(p->room.at, p->room.len), "epoch", LOG_U(p->epoch), "holder",
+		         LOG_B(p->ticket.holder.at, p->ticket.holder.len));
 	pass_header(p, "Sec-WebSocket-Accept");
 	pass_header(p, "Sec-WebSocket-Protocol");
 	pass_header(p, "Sec-WebSocket-Extensions");
+	/* Browsers insist that one of those offered is taken; where it was the ticket alone, that one. */
+	if (p->direct && offer_protocol(p->x).at && !has_header(&p->dial, "Sec-WebSocket-Protocol"))
+		exchange_add(p->x, "Sec-WebSocket-Protocol", offer_protocol(p->x));
 	exchange_add(p->x, "Upgrade", STR("websocket"));
 	p->rising = carried_new(p);
 	exchange_upgrade(p->x, given, p->rising);
@@ -289,10 +401,14 @@ static void dial(struct passage *p)
 	struct dial_plan *plan = arena_alloc(exchange_arena(p->x), sizeof(*plan));
 	struct refusal full = { ERR_NO_CAPACITY, NULL, "agent.connections: so many tunnels are open" };
 
-	if (!forward_handshake_headers(p->x, crosses, plan->headers, &plan->nheaders)) {
+	if (p->direct)
+		add_said(p, plan);
+	if (!forward_handshake_headers(p->x, p->direct ? forward_nameless_header : crosses, plan->headers, &plan->nheaders)) {
 		answer_problem(p->x, ERR_HEADERS_TOO_LARGE, "more headers than may cross with a WebSocket handshake");
 		return;
 	}
+	if (p->direct)
+		offer_hide(exchange_arena(p->x), plan->headers, &plan->nheaders);
 	plan->url = sfu_url(p, p->gate->conf.signal_url);
 	plan->connect_timeout_ms = settings->connect_timeout_ms;
 	plan->answer_timeout_ms = settings->call_timeout_ms;
@@ -481,7 +597,8 @@ struct gate *gate_new(const struct gate_conf *conf)
 {
 	const struct agent_conf *settings = conf->settings;
 	struct tunnels_conf tunnels = { .buffer_bytes = settings->tunnel_buffer_bytes, .idle_ms = settings->tunnel_idle_ms,
-		                        .close_ms = CLOSE_MS, .max = settings->connections };
+		                        .close_ms = CLOSE_MS, .max = settings->connections, .frame_bytes = settings->frame_bytes,
+		                        .message_bytes = settings->message_bytes, .trust = conf->trust };
 	struct gate *gate = calloc(1, sizeof(*gate));
 
 	if (!gate)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The gate: the only way to the SFU's signaling. Each request (WebSocket or other) must name a room that the SFU holds, at the
- * very epoch at which it is held, while the gate is not shut; then it is passed on to the SFU, streamed or as a tunnel. Asked
+ * very epoch at which it is held, with a grant of the room where those are demanded, while the gate is not shut; then it is passed on to the SFU, streamed or as a tunnel. Asked
  * at the request and again when the SFU has answered the handshake: nothing is announced when a lease ends.
  *
  * Who is inside stays inside until the room ends. Refusals that pass by looking again say so in X-Usher-Refused.
@@ -20,6 +20,7 @@ struct gate;
 struct http;
 struct loop;
 struct rooms;
+struct trust;
 
 #define GATE_PATH "/signal" /* what follows it belongs to the SFU */
 
@@ -28,9 +29,11 @@ struct gate_conf {
 	struct http *http;
 	const struct agent_conf *settings;
 	const struct rooms *rooms;
+	const struct trust *trust; /* of the SFU's certificate */
 	const char *signal_url, *http_url; /* of the SFU */
 	/* Why nobody is let in at present ("lease", "sick", …); NULL: the gate is open. */
 	const char *(*shut)(void *arg);
+	bool (*demands_grants)(void *arg); /* without a grant of the room nobody gets in */
 	void *arg;
 };
 struct gate *gate_new(const struct gate_conf *); /* NULL: out of memory or descriptors */

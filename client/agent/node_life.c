@@ -133,6 +133,7 @@ static struct usher_node *new_node(struct agent *agent)
 		.capacity_bandwidth_mbps = (double)conf->capacity_bandwidth_mbps, .capacity_rooms = (double)conf->capacity_rooms,
 		.capacity_participants = (double)conf->capacity_participants, .fence_on_store_loss = conf->on_store_loss == STORE_LOSS_FENCE,
 		.sample = sample, .evict = evict, .changed = phase_changed, .arg = agent,
+		.tls_ca = conf->tls_ca, .tls_cert = conf->tls_cert, .tls_key = conf->tls_key,
 	};
 
 	if (!list)

@@ -4,8 +4,12 @@
  * of that epoch is taken any more, then the SFU is asked to end the room; until it has, the room is still reported, so that
  * no router believes it gone. Given-up rooms are the exception: they count as evicted, as nobody gets in.
  *
+ * The last two grants of a room are kept, as two routers may sign by different keys while those change; the last one is reported. A room
+ * that was found has none until a router opens it again.
+ *
  * What a poll says is of the past: rooms that changed since it was asked, or are being worked on, are left as they are.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +18,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/wait.h"
+#include "base/wire/grant.h"
 #include "client/agent/rooms.h"
 #include "client/agent/tombs.h"
 #include "client/lib/usher/usher.h"
@@ -23,6 +28,7 @@ struct job {
 	struct job *next;
 	bool evicts;
 	struct adapter_open open; /* of an eviction: epoch alone */
+	char grant[GRANT_MAX];
 	struct arena arena;
 	struct adapter_opened opened, *out;
 	struct arena *out_arena;
@@ -32,6 +38,7 @@ struct room {
 	struct room *next, **at;
 	struct rooms *rooms;
 	uint64_t epoch;        /* held by the SFU; 0: not */
+	struct known_grants grants; /* of that epoch */
 	uint64_t refused_upto; /* evicted, also if the SFU does not know yet */
 	uint64_t participants;
 	uint64_t changed, seen; /* rooms->polls */
@@ -106,8 +113,11 @@ static void tell(const struct room *room)
 {
 	struct usher_node *node = room->rooms->node;
 
-	if (node && room->epoch > room->refused_upto)
-		usher_node_room_set(node, room->name, room->epoch, room->participants);
+	if (!node || room->epoch <= room->refused_upto)
+		return;
+	usher_node_room_set(node, room->name, room->epoch, room->participants);
+	if (*room->grants.texts[0])
+		usher_node_room_grant(node, room->name, room->epoch, room->grants.texts[0]);
 }
 
 static void tell_gone(const struct room *room, uint64_t epoch)
@@ -135,8 +145,10 @@ static void hold(struct room *room, uint64_t epoch, uint64_t participants)
 	uint64_t before = room->epoch;
 
 	rooms->held += !before;
-	if (before != epoch)
+	if (before != epoch) {
 		room->changed = rooms->polls;
+		room->grants = (struct known_grants){ 0 };
+	}
 	room->epoch = epoch;
 	room->participants = participants;
 	if (before && before < epoch)
@@ -212,6 +224,8 @@ static struct job *pop(struct room *room)
 static int conclude(struct room *room, struct job *job, int err)
 {
 	err = job->evicts ? evicted(room, job, err) : opened(room, job, err);
+	if (!err && !job->evicts && known_grants_add(&room->grants, str_of(job->grant)))
+		tell(room);
 	if (!err && job->out && job->opened.hints.len) {
 		struct str hints = job->opened.hints;
 		job->out->hints = (struct str){ arena_copy(job->out_arena, hints.at, hints.len), hints.len };
@@ -287,7 +301,8 @@ static int begin(struct room *room, struct job *job, struct wait *w)
 	return err;
 }
 
-int rooms_open(struct rooms *rooms, const struct adapter_open *open, struct arena *arena, struct adapter_opened *out, struct wait *w)
+int rooms_open(struct rooms *rooms, const struct adapter_open *open, struct str grant, struct arena *arena, struct adapter_opened *out,
+               struct wait *w)
 {
 	struct room *room = find_or_add(rooms, open->room);
 
@@ -295,6 +310,7 @@ int rooms_open(struct rooms *rooms, const struct adapter_open *open, struct aren
 		return -ERR_CONTENTION;
 	struct job *job = append_job(room);
 	job->open = *open;
+	snprintf(job->grant, sizeof(job->grant), "%.*s", STR_ARG(grant));
 	job->out = out;
 	job->out_arena = arena;
 	return begin(room, job, w);
@@ -454,6 +470,13 @@ enum room_verdict rooms_admit(const struct rooms *rooms, struct str name, uint64
 	if (!room || !room->epoch)
 		return ROOM_UNKNOWN;
 	return room->epoch == epoch && epoch > room->refused_upto ? ROOM_HELD : ROOM_OTHER_EPOCH;
+}
+
+const struct known_grants *rooms_grants(const struct rooms *rooms, struct str name)
+{
+	const struct room *room = find(rooms, name);
+
+	return room && room->epoch ? &room->grants : NULL;
 }
 
 size_t rooms_held(const struct rooms *rooms)

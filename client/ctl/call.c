@@ -45,7 +45,11 @@ static int await(struct ctl *ctl, const struct http_request *rq, struct http_ans
 
 static int unreachable(struct ctl *ctl, const struct http_answer *answer)
 {
-	fprintf(ctl->err, "usherctl: no answer from %s (%s)\n", ctl->url, http_outcome_name(answer->outcome));
+	bool words = answer->why && *answer->why;
+
+	fprintf(ctl->err, "usherctl: no answer from %s (%s%s", ctl->url, http_outcome_name(answer->outcome), words ? ": " : "");
+	clean_print(words ? answer->why : "", ctl->err);
+	fputs(")\n", ctl->err);
 	return CTL_UNREACHABLE;
 }
 
@@ -77,6 +81,7 @@ int ctl_call(struct ctl *ctl, const char *method, const char *target, struct str
 	struct http_request rq = { .method = method, .body = body, .timeout_ms = ctl->timeout_ms, .answer_max = ANSWER_MAX,
 		                   .idempotent = strcmp(method, "POST") != 0 };
 	struct http_answer answer = { 0 };
+	const char *bearer = ctl->token ? arena_printf(&ctl->arena, "Bearer %s", ctl->token) : NULL;
 
 	while (base && ctl->url[base - 1] == '/')
 		base--;
@@ -84,8 +89,10 @@ int ctl_call(struct ctl *ctl, const char *method, const char *target, struct str
 	add_header(&rq, "Accept", "application/json");
 	if (body.len)
 		add_header(&rq, "Content-Type", "application/json");
-	if (ctl->token)
-		add_header(&rq, "Authorization", arena_printf(&ctl->arena, "Bearer %s", ctl->token));
+	if (ctl->key && !(bearer = token_for_call(ctl)))
+		return CTL_FAILED;
+	if (bearer)
+		add_header(&rq, "Authorization", bearer);
 	if (await(ctl, &rq, &answer) < 0 || answer.outcome != HTTP_ANSWERED)
 		return unreachable(ctl, &answer);
 	if (answer.status < 200 || answer.status > 299)

@@ -24,6 +24,9 @@ struct option_row {
 
 static bool set_url(struct ctl *ctl, const char *value) { ctl->url = value; return true; }
 static bool set_json(struct ctl *ctl, const char *value) { (void)value; ctl->json = true; return true; }
+static bool set_ca(struct ctl *ctl, const char *value) { ctl->trust.ca = value; return true; }
+static bool set_cert(struct ctl *ctl, const char *value) { ctl->trust.cert = value; return true; }
+static bool set_cert_key(struct ctl *ctl, const char *value) { ctl->trust.key = value; return true; }
 static bool set_node(struct ctl *ctl, const char *value) { ctl->node = value; return true; }
 static bool set_prefix(struct ctl *ctl, const char *value) { ctl->prefix = value; return true; }
 static bool set_participant(struct ctl *ctl, const char *value) { ctl->participant = value; return true; }
@@ -49,6 +52,9 @@ static bool set_timeout(struct ctl *ctl, const char *value) { return parse_u64(s
 
 static const struct option_row option_rows[] = {
 	{ "url", "URL", 0, set_url, "a router (else USHER_URL, else " URL_DEFAULT ")" },
+	{ "ca", "FILE", 0, set_ca, "the CAs that an https router must chain to (else USHER_CA_FILE, else the system's)" },
+	{ "cert", "FILE", 0, set_cert, "a certificate to show it (else USHER_CERT_FILE)" },
+	{ "cert-key", "FILE", 0, set_cert_key, "its key, mode 0600 (else USHER_CERT_KEY_FILE)" },
 	{ "json", NULL, 0, set_json, "print the router's answer as it came; of a list, page after page" },
 	{ "timeout-ms", "N", 0, set_timeout, "give up a call after so long (10000)" },
 	{ "node", "NODE", OPTION_NODE, set_node, "rooms: only of this node; move: to this one; token: only as this one" },
@@ -65,11 +71,11 @@ static const struct option_row option_rows[] = {
 	{ "own", NULL, OPTION_DRAIN, set_own, "drain: of the process that is the node now, ending with it; for stop hooks" },
 	{ "scope", "WORDS", OPTION_TOKEN, set_scope, "token: join, route, node, admin, metrics; several in quotes" },
 	{ "room", "ROOM", OPTION_TOKEN, set_room, "token: only this room, or rooms by prefix*" },
-	{ "as", "NAME", OPTION_TOKEN, set_as, "token: who has it, for the log" },
+	{ "as", "NAME", 0, set_as, "token, --key: who has it, for the log" },
 	{ "for-ms", "N", OPTION_TOKEN, set_for, "token jwt: how long it is valid (an hour)" },
-	{ "key", "FILE", OPTION_TOKEN, set_key, "token jwt: the private JSON Web Key, mode 0600" },
-	{ "audience", "TEXT", OPTION_TOKEN, set_audience, "token jwt: auth.audience of the routers" },
-	{ "issuer", "TEXT", OPTION_TOKEN, set_issuer, "token jwt: auth.issuer of the routers" },
+	{ "key", "FILE", 0, set_key, "sign a token for each call with this private JSON Web Key, mode 0600 (else USHER_KEY_FILE); token jwt: with this" },
+	{ "audience", "TEXT", 0, set_audience, "token jwt, --key: auth.audience of the routers" },
+	{ "issuer", "TEXT", 0, set_issuer, "token jwt, --key: auth.issuer of the routers" },
 	{ "alg", "ALG", OPTION_TOKEN, set_alg, "token key: HS256, ES256 or EdDSA" },
 	{ "kid", "NAME", OPTION_TOKEN, set_kid, "token key: its name" },
 };
@@ -103,6 +109,10 @@ static void print_help(FILE *out)
 	fprintf(out, "\nEnvironment:\n"
 	             "  %-20s the default of --url\n"
 	             "  %-20s a file whose first line is the bearer token to send\n"
+	             "  %-20s the default of --key\n"
+	             "  %-20s the default of --ca\n"
+	             "  %-20s the default of --cert\n"
+	             "  %-20s the default of --cert-key\n"
 	             "\nExit code: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 unreachable\n"
 	             "\nExamples:\n"
 	             "  usherctl nodes\n"
@@ -111,7 +121,7 @@ static void print_help(FILE *out)
 	             "  usherctl close standup --epoch 1795328740704\n"
 	             "  usherctl drain sfu-3 --policy move --deadline-ms 30000 --wait\n"
 	             "  usherctl room -- --odd-name\n",
-	        "USHER_URL", "USHER_TOKEN_FILE");
+	        "USHER_URL", "USHER_TOKEN_FILE", "USHER_KEY_FILE", "USHER_CA_FILE", "USHER_CERT_FILE", "USHER_CERT_KEY_FILE");
 }
 
 static int usage(struct ctl *ctl, const char *what, const char *which)
@@ -214,10 +224,32 @@ static int check_url(struct ctl *ctl)
 	return CTL_DONE;
 }
 
+static const char *given_or(const char *option, const char *variable)
+{
+	return option ? option : variable && *variable ? variable : NULL;
+}
+
+/* A pair is the command line's or the environment's, not one half of each. */
+static int check_trust(struct ctl *ctl, const char *(*env)(const char *))
+{
+	struct trust *trust = &ctl->trust;
+	bool told = trust->cert || trust->key;
+	const char *why = NULL;
+
+	trust->ca = given_or(trust->ca, env("USHER_CA_FILE"));
+	trust->cert = given_or(trust->cert, told ? NULL : env("USHER_CERT_FILE"));
+	trust->key = given_or(trust->key, told ? NULL : env("USHER_CERT_KEY_FILE"));
+	if (!trust_ca_valid(trust->ca ? trust->ca : "", &why))
+		return usage(ctl, why, trust->ca);
+	if (!trust_pair_valid(trust->cert, trust->key, &why))
+		return usage(ctl, why, trust->key ? trust->key : trust->cert);
+	return CTL_DONE;
+}
+
 static int run(struct ctl *ctl, const struct command *command)
 {
 	const struct http_conf conf = { .connect_timeout_ms = ctl->timeout_ms, .connections_per_host = 1, .idle_connections = 1,
-		                        .idle_ms = 1000 };
+		                        .idle_ms = 1000, .trust = &ctl->trust, .quiet = true };
 	int code = CTL_FAILED;
 
 	ctl->loop = loop_new();
@@ -243,7 +275,7 @@ static int flush(struct ctl *ctl, int code)
 
 int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out, FILE *err)
 {
-	const char *url = env("USHER_URL");
+	const char *url = env("USHER_URL"), *key = env("USHER_KEY_FILE");
 	struct ctl ctl = { .url = url && *url ? url : URL_DEFAULT, .timeout_ms = TIMEOUT_MS, .out = out, .err = err };
 	const struct command *command = NULL;
 	char token[TOKEN_MAX];
@@ -256,6 +288,10 @@ int ctl_main(int argc, char **argv, const char *(*env)(const char *), FILE *out,
 	if (code == CTL_DONE && command)
 		code = check_url(&ctl);
 	if (code == CTL_DONE && command)
+		code = check_trust(&ctl, env);
+	if (!ctl.key && key && *key)
+		ctl.key = key;
+	if (code == CTL_DONE && command && !ctl.key)
 		code = read_token(&ctl, env("USHER_TOKEN_FILE"), token);
 	return code == CTL_DONE && command ? flush(&ctl, run(&ctl, command)) : code;
 }

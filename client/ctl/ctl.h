@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/http.h"
 #include "base/json.h"
+#include "base/trust.h"
 
 enum ctl_exit { /* promised in docs: scripts match on them */
 	CTL_DONE = 0,
@@ -36,6 +37,7 @@ enum ctl_option { /* also bits of command.options */
 };
 struct ctl {
 	const char *url, *token;
+	struct trust trust;
 	uint64_t timeout_ms;
 	bool json;
 	const char *node, *prefix, *participant, *region, *pool;
@@ -80,3 +82,5 @@ int run_move(struct ctl *);
 
 /* -- token.c ---------------------------------------------------------------------------------------------------------- */
 int run_token(struct ctl *);
+/* A token of ctl->key for one call: `Bearer …` in the arena. NULL: what is wrong was printed. */
+const char *token_for_call(struct ctl *);

@@ -13,6 +13,7 @@
 #include "client/ctl/ctl.h"
 
 #define DEFAULT_FOR_MS 3600000
+#define CALL_MS 60000 /* a call with its answer, and clocks that differ */
 #define TOKEN_BYTES 32
 
 static int refuse(struct ctl *ctl, const char *what)
@@ -46,9 +47,9 @@ static int make_secret(struct ctl *ctl)
 }
 
 /* -- static tokens ------------------------------------------------------------------------------------------------------- */
-static void add_limits(struct json_out *json, const struct ctl *ctl)
+static void add_limits(struct json_out *json, const struct ctl *ctl, const char *scope)
 {
-	json_str(json, "scope", ctl->scope);
+	json_str(json, "scope", scope);
 	if (ctl->room)
 		json_str(json, "room", ctl->room);
 	if (ctl->node)
@@ -77,7 +78,7 @@ static int make_static(struct ctl *ctl)
 	json_open(&json, NULL, '{');
 	json_str(&json, "name", ctl->as);
 	add_hash(&json, (struct str){ token.at, token.len });
-	add_limits(&json, ctl);
+	add_limits(&json, ctl, ctl->scope);
 	json_close(&json, '}');
 	print_and_free(ctl, &token);
 	print_and_free(ctl, &line);
@@ -115,10 +116,12 @@ static struct sign_key *read_key(struct ctl *ctl)
 	return key;
 }
 
-static void write_claims(const struct ctl *ctl, struct buf *claims)
+/* `jti` keeps two tokens of one second apart, for routers that take each but once. */
+static void write_claims(const struct ctl *ctl, const char *scope, uint64_t lives_ms, struct buf *claims)
 {
 	struct json_out json = { .to = claims };
-	uint64_t now = wall_ms(), lives = ctl->for_ms ? ctl->for_ms : DEFAULT_FOR_MS;
+	struct buf id = random_text();
+	uint64_t now = wall_ms();
 
 	json_open(&json, NULL, '{');
 	if (ctl->as)
@@ -127,31 +130,51 @@ static void write_claims(const struct ctl *ctl, struct buf *claims)
 		json_str(&json, "aud", ctl->audience);
 	if (ctl->issuer)
 		json_str(&json, "iss", ctl->issuer);
-	add_limits(&json, ctl);
+	json_str(&json, "jti", id.at);
 	json_u64(&json, "iat", now / 1000);
-	json_u64(&json, "exp", (now + lives) / 1000);
+	json_u64(&json, "exp", (now + lives_ms) / 1000);
+	add_limits(&json, ctl, scope);
 	json_close(&json, '}');
+	buf_free(&id);
+}
+
+/* CTL_DONE: the token is in `token`. Else it was said what is wrong. */
+static int sign(struct ctl *ctl, struct buf *claims, struct buf *token)
+{
+	struct sign_key *key = read_key(ctl);
+	bool made = key && jwt_make(key, (struct str){ claims->at, claims->len }, token);
+
+	if (key && !made)
+		fprintf(ctl->err, "usherctl: %s: the key has no private part, or is an RSA key\n", ctl->key);
+	sign_key_free(key);
+	buf_free(claims);
+	return made ? CTL_DONE : CTL_FAILED;
 }
 
 static int make_jwt(struct ctl *ctl)
 {
 	struct buf claims = { 0 }, token = { 0 };
-	int code = CTL_DONE;
 
 	if (!ctl->scope || !ctl->key)
 		return refuse(ctl, "needs --scope and --key");
-	struct sign_key *key = read_key(ctl);
-	if (!key)
-		return CTL_FAILED;
-	write_claims(ctl, &claims);
-	if (jwt_make(key, (struct str){ claims.at, claims.len }, &token))
+	write_claims(ctl, ctl->scope, ctl->for_ms ? ctl->for_ms : DEFAULT_FOR_MS, &claims);
+	int code = sign(ctl, &claims, &token);
+	if (code == CTL_DONE)
 		print_and_free(ctl, &token);
-	else
-		code = refuse(ctl, "the key has no private part, or is an RSA key");
-	buf_free(&claims);
-	buf_free(&token);
-	sign_key_free(key);
 	return code;
+}
+
+const char *token_for_call(struct ctl *ctl)
+{
+	struct buf claims = { 0 }, token = { 0 };
+	const struct ctl unbound = { .as = ctl->as, .audience = ctl->audience, .issuer = ctl->issuer };
+
+	write_claims(&unbound, "admin join", CALL_MS, &claims);
+	if (sign(ctl, &claims, &token) != CTL_DONE)
+		return NULL;
+	const char *bearer = arena_printf(&ctl->arena, "Bearer %s", token.at);
+	buf_free(&token);
+	return bearer;
 }
 
 int run_token(struct ctl *ctl)

@@ -12,6 +12,7 @@
 #include "base/url.h"
 #include "base/wire/limits.h"
 #include "client/lib/join.h"
+#include "client/lib/turn.h"
 
 #define TIMEOUT_MS 10000
 #define CONNECT_MS 1000
@@ -277,6 +278,28 @@ static bool write_targets(struct usher_join *join, const struct usher_join_optio
 }
 
 /* NULL: all is there. */
+static char *copied(const char *text)
+{
+	char *copy = text && *text ? strdup(text) : NULL;
+
+	if (text && *text && !copy)
+		abort();
+	return copy;
+}
+
+static const char *set_trust(struct usher_join *join, const struct usher_join_options *o)
+{
+	const char *why = NULL;
+
+	if (!trust_ca_valid(o->tls_ca ? o->tls_ca : "", &why) || !trust_pair_valid(o->tls_cert, o->tls_key, &why))
+		return why;
+	join->tls_ca = copied(o->tls_ca);
+	join->tls_cert = copied(o->tls_cert);
+	join->tls_key = copied(o->tls_key);
+	join->trust = (struct trust){ .ca = join->tls_ca, .cert = join->tls_cert, .key = join->tls_key };
+	return NULL;
+}
+
 static const char *make(struct usher_join *join, const struct usher_join_options *o)
 {
 	if (o->size != sizeof(*o))
@@ -294,13 +317,13 @@ static const char *make(struct usher_join *join, const struct usher_join_options
 		buf_printf(&bearer, "Bearer %s", o->token);
 		join->bearer = bearer.at;
 	}
-	return NULL;
+	return set_trust(join, o);
 }
 
 struct usher_join *join_new_on(struct loop *loop, const struct usher_join_options *options,
                                void (*done)(void *arg, const struct usher_joined *), const char **why)
 {
-	static const struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 1, .idle_connections = 1, .idle_ms = 60000 };
+	struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 1, .idle_connections = 1, .idle_ms = 60000, .quiet = true };
 	struct usher_join *join = calloc(1, sizeof(*join));
 	const char *fault = "out of memory or descriptors";
 
@@ -313,6 +336,7 @@ struct usher_join *join_new_on(struct loop *loop, const struct usher_join_option
 	if (join && !fault) {
 		join->arg = options->arg;
 		join->due_ms = loop_now_ms(loop) + (options->timeout_ms ? options->timeout_ms : TIMEOUT_MS);
+		http.trust = &join->trust;
 		join->http = http_new(loop, &http);
 		fault = join->http ? NULL : "out of memory or descriptors";
 	}
@@ -357,7 +381,7 @@ void usher_join_turn(struct usher_join *join)
 	if (join->turning)
 		return;
 	join->turning = true;
-	loop_turn(join->loop);
+	turn_quietly(join->loop);
 	join->turning = false;
 }
 
@@ -373,6 +397,9 @@ void usher_join_free(struct usher_join *join)
 		free(join->targets[i]);
 	free(join->targets);
 	free(join->bearer);
+	free(join->tls_ca);
+	free(join->tls_cert);
+	free(join->tls_key);
 	buf_free(&join->body);
 	arena_reset(&join->arena);
 	arena_reset(&join->kept);

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/http.h"
 #include "base/loop.h"
+#include "base/trust.h"
 #include "base/wait.h"
 #include "client/lib/usher/usher.h"
 
@@ -15,6 +16,8 @@ struct usher_join {
 	char **targets; /* URL of the join at each router */
 	size_t ntargets, asked; /* asked: since the start */
 	char *bearer;
+	char *tls_ca, *tls_cert, *tls_key;
+	struct trust trust; /* views of these */
 	struct buf body;
 	uint64_t due_ms;
 	unsigned rounds; /* refused waits, or times round all routers without an answer */

@@ -10,6 +10,7 @@
 #include "base/url.h"
 #include "client/lib/node.h"
 #include "client/lib/node_make.h"
+#include "client/lib/turn.h"
 
 #define REGISTER_MS 2000     /* deadline of one call */
 #define REGISTER_CAP_MS 5000 /* longest wait between tries: a fleet that comes back must not wait long for its nodes */
@@ -165,6 +166,14 @@ static void register_elsewhere(struct usher_node *node, uint64_t cap_ms)
 	node_next(node, node_backoff_ms(node, cap_ms));
 }
 
+void node_take_call_key(struct usher_node *node, const char *call_key)
+{
+	if (call_key)
+		known_grants_add(&node->call_keys, str_of(call_key));
+	else
+		node->call_keys = (struct known_grants){ 0 };
+}
+
 static void take_registration(struct usher_node *node, const struct register_answer *answer)
 {
 	node->registration = answer->registration;
@@ -176,6 +185,7 @@ static void take_registration(struct usher_node *node, const struct register_ans
 	node->registered = strdup(node->self.incarnation);
 	free(node->self.replaces);
 	node->self.replaces = NULL;
+	node_take_call_key(node, answer->call_key);
 	node_take_routers(node, &answer->routers, false);
 	for (struct router_link *link = node->links; link; link = link->next) {
 		link->acked = link->named_seq = link->degraded_sent_ms = 0;
@@ -206,6 +216,8 @@ static void register_refused(struct usher_node *node)
 			                                                           (int)(http->body.len < 300 ? http->body.len : 300), http->body.at));
 	} else {
 		register_elsewhere(node, REGISTER_CAP_MS);
+		if (node->ops.changed && node->attempts == 1 && !node->tried && http->why && *http->why)
+			node->ops.changed(node->ops.arg, node->phase, arena_printf(&node->arena, "no router is reached: %s", http->why));
 	}
 }
 
@@ -303,6 +315,23 @@ int usher_node_room_set(struct usher_node *node, const char *room, uint64_t epoc
 	return node->doing != NODE_DONE && node_rooms_set(&node->rooms, str_of(room), epoch, participants) ? 0 : -1;
 }
 
+int usher_node_room_grant(struct usher_node *node, const char *room, uint64_t epoch, const char *grant)
+{
+	struct str first, rest = str_of(grant ? grant : "");
+
+	return str_cut(&rest, ',', &first) && node_rooms_grant(&node->rooms, str_of(room), epoch, str_trim(first)) ? 0 : -1;
+}
+
+bool usher_node_demands_grants(const struct usher_node *node)
+{
+	return *node->call_keys.texts[0];
+}
+
+bool usher_node_call_allowed(const struct usher_node *node, const char *call_key)
+{
+	return !usher_node_demands_grants(node) || known_grants_match(&node->call_keys, str_of(call_key ? call_key : ""));
+}
+
 void usher_node_room_remove(struct usher_node *node, const char *room, uint64_t epoch)
 {
 	node_rooms_remove(&node->rooms, str_of(room), epoch);
@@ -374,8 +403,8 @@ static uint64_t boot_now(void)
 
 struct usher_node *node_new_on(struct loop *loop, const struct usher_node_options *options, const char **why)
 {
-	static const struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 60000 };
 	struct usher_node *node = calloc(1, sizeof(*node));
+	struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 60000, .quiet = true };
 	const char *ignored;
 
 	why = why ? why : &ignored;
@@ -391,6 +420,7 @@ struct usher_node *node_new_on(struct loop *loop, const struct usher_node_option
 		return NULL;
 	}
 	*why = "out of memory or descriptors";
+	http.trust = &node->trust;
 	node->http = http_new(loop, &http);
 	if (!node->http) {
 		usher_node_free(node);
@@ -446,6 +476,6 @@ void usher_node_turn(struct usher_node *node)
 	if (node->turning)
 		return;
 	node->turning = true;
-	loop_turn(node->loop);
+	turn_quietly(node->loop);
 	node->turning = false;
 }

@@ -9,6 +9,7 @@
 #include "base/http.h"
 #include "base/json.h"
 #include "base/loop.h"
+#include "base/trust.h"
 #include "base/wait.h"
 #include "base/wire/limits.h"
 #include "client/lib/node_rooms.h"
@@ -16,7 +17,7 @@
 
 #define ROUTERS_MAX 32
 #define ANSWER_MAX (4u << 20)
-#define BEAT_BYTES_MAX (512u << 10) /* routers take limits.heartbeat_bytes, 1 MiB; names have up to 256 bytes */
+#define BEAT_BYTES_MAX (768u << 10) /* routers take limits.heartbeat_bytes, 1 MiB; names have up to 256 bytes */
 
 /* One router: configured, or told by another's answer. */
 struct router_link {
@@ -54,6 +55,7 @@ struct node_identity { /* owned copies */
 	char *node, *incarnation, *replaces, *token;
 	char *signal_url, *http_url, *public_signal_url, *control_url, *health_url;
 	char *region, *zone, *pool, *adapter, *version, *fences;
+	char *tls_ca, *tls_cert, *tls_key;
 	struct usher_label *labels;
 	size_t nlabels;
 	double capacity_bandwidth_mbps, capacity_rooms, capacity_participants;
@@ -66,6 +68,7 @@ struct usher_node {
 	bool owns_loop;
 	struct http *http;
 	struct node_identity self;
+	struct trust trust; /* views into it */
 	char *registered; /* the incarnation that a router has taken last; NULL: none */
 	struct usher_node_options ops; /* callbacks and switches; its strings are not kept */
 	uint64_t (*boot_ms)(void);     /* CLOCK_BOOTTIME; tests replace it */
@@ -80,6 +83,7 @@ struct usher_node {
 	struct usher_load load;
 	struct lease lease;
 	struct node_rooms rooms;
+	struct known_grants call_keys; /* empty: the last answer had none, and nothing is demanded */
 
 	struct timer timer;       /* the next thing to do */
 	struct timer lease_timer; /* tells the owner that the lease ended; usher_node_admits() does not rely on it */
@@ -107,6 +111,7 @@ struct usher_node *node_new_on(struct loop *, const struct usher_node_options *,
 /* -- node.c ------------------------------------------------------------------------------------------------------------------- */
 void node_set_phase(struct usher_node *, enum usher_node_phase, const char *detail);
 void node_judge_phase(struct usher_node *, const char *detail); /* ADMITS or REFUSES, by the lease; sets its timer */
+void node_take_call_key(struct usher_node *, const char *call_key); /* NULL: answered without one */
 void node_take_routers(struct usher_node *, const struct json_list *, bool only_add);
 void node_register_again(struct usher_node *, const char *detail);
 void node_end_stale(struct usher_node *, const char *detail);
@@ -136,12 +141,14 @@ struct evicted_room {
 struct beat_answer {
 	bool renewed, want_rooms, degraded;
 	uint64_t lease_ms, heartbeat_ms, charged;
+	const char *call_key;     /* NULL: routers have no keys for grants */
 	const char *state;        /* what usher wishes of the node: "ready", "cordoned", "draining"; NULL: not said */
 	struct json_list evict;   /* of struct evicted_room */
 	struct json_list routers; /* of const char * */
 };
 struct register_answer {
 	uint64_t registration, lease_ms, heartbeat_ms;
+	const char *call_key;
 	struct json_list routers;
 };
 void wire_register(const struct usher_node *, struct buf *out);

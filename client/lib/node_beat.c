@@ -208,6 +208,7 @@ static void renewed(struct router_link *link, const struct beat_answer *answer)
 	lease_renew(&node->lease, link->sent_ms, answer->lease_ms ? answer->lease_ms : node->lease.granted_ms);
 	node->heartbeat_ms = answer->heartbeat_ms ? answer->heartbeat_ms : node->heartbeat_ms;
 	node->charged = answer->charged;
+	node_take_call_key(node, answer->call_key);
 	node->drains = answer->state && !strcmp(answer->state, "draining");
 	node->current = link;
 	node->renewed_seq = link->seq;
@@ -246,6 +247,7 @@ static void degraded(struct router_link *link, const struct beat_answer *answer)
 	bool first = !link->degraded_sent_ms;
 
 	node->degraded = true;
+	node_take_call_key(node, answer->call_key);
 	link->degraded_sent_ms = link->sent_ms;
 	link->full = link->full || (first && !link->parts); /* without the store each router needs all rooms from us */
 	bool more = take_ack(link, answer) || (first && link->full);

@@ -116,7 +116,8 @@ static bool copy_texts(struct node_identity *self, const struct usher_node_optio
 	       copy(&self->public_signal_url, o->public_signal_url) && copy(&self->control_url, o->control_url) &&
 	       copy(&self->health_url, o->health_url) && copy(&self->region, o->region) && copy(&self->zone, o->zone) &&
 	       copy(&self->pool, o->pool) && copy(&self->adapter, o->adapter) && copy(&self->version, o->version) &&
-	       copy(&self->fences, o->fences);
+	       copy(&self->fences, o->fences) && copy(&self->tls_ca, o->tls_ca) && copy(&self->tls_cert, o->tls_cert) &&
+	       copy(&self->tls_key, o->tls_key);
 }
 
 static bool copy_labels(struct node_identity *self, const struct usher_node_options *o)
@@ -162,6 +163,11 @@ static const char *first_fault(const struct usher_node_options *o)
 	return NULL;
 }
 
+static bool trust_valid(const struct usher_node_options *o, const char **why)
+{
+	return trust_ca_valid(o->tls_ca ? o->tls_ca : "", why) && trust_pair_valid(o->tls_cert, o->tls_key, why);
+}
+
 bool node_make(struct usher_node *node, const struct usher_node_options *o, const char **why)
 {
 	const char *fault = first_fault(o);
@@ -170,11 +176,15 @@ bool node_make(struct usher_node *node, const struct usher_node_options *o, cons
 		*why = fault;
 		return false;
 	}
+	if (!trust_valid(o, why))
+		return false;
+	*why = "out of memory";
 	node->self.capacity_bandwidth_mbps = o->capacity_bandwidth_mbps;
 	node->self.capacity_rooms = o->capacity_rooms;
 	node->self.capacity_participants = o->capacity_participants;
 	if (!copy_texts(&node->self, o) || !copy_labels(&node->self, o))
 		return false;
+	node->trust = (struct trust){ .ca = node->self.tls_ca, .cert = node->self.tls_cert, .key = node->self.tls_key };
 	for (size_t i = 0; i < o->nrouters; i++) {
 		struct router_link *link = add_link(node, o->routers[i]);
 		if (!link) {
@@ -193,7 +203,7 @@ void node_unmake(struct usher_node *node)
 	struct node_identity *self = &node->self;
 	char *texts[] = { self->node, self->incarnation, self->replaces, self->token, self->signal_url, self->http_url,
 		          self->public_signal_url, self->control_url, self->health_url, self->region, self->zone, self->pool,
-		          self->adapter, self->version, self->fences, node->registered };
+		          self->adapter, self->version, self->fences, self->tls_ca, self->tls_cert, self->tls_key, node->registered };
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		free(texts[i]);

@@ -64,9 +64,25 @@ bool node_rooms_set(struct node_rooms *rooms, struct str name, uint64_t epoch, u
 	} else {
 		room = add(rooms, name);
 	}
+	if (room->epoch != epoch)
+		*room->grant = '\0';
 	room->epoch = epoch;
 	room->participants = participants;
 	toggle(rooms, room, true);
+	return true;
+}
+
+bool node_rooms_grant(struct node_rooms *rooms, struct str name, uint64_t epoch, struct str grant)
+{
+	struct held_room *room = find(rooms, name);
+
+	if (!room || room->epoch != epoch || !grant_valid(grant))
+		return false;
+	if (!strncmp(room->grant, grant.at, GRANT_LEN))
+		return true;
+	memcpy(room->grant, grant.at, GRANT_LEN);
+	unlink_room(rooms, room);
+	append_room(rooms, room);
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/wire/digest.h"
+#include "base/wire/grant.h"
 #include "client/lib/room_map.h"
 
 #define CLOSED_MAX 4096
@@ -18,6 +19,7 @@ struct held_room {
 	struct room_link link;
 	struct held_room *older, *newer;
 	uint64_t epoch, participants, change;
+	char grant[GRANT_MAX]; /* "": none */
 	char name[]; /* with a NUL */
 };
 struct closed_room {
@@ -36,6 +38,7 @@ struct node_rooms { /* zero-initialized: empty */
 };
 /* False: not a room name or an epoch. A higher epoch replaces, a lower one is ignored. */
 bool node_rooms_set(struct node_rooms *, struct str name, uint64_t epoch, uint64_t participants);
+bool node_rooms_grant(struct node_rooms *, struct str name, uint64_t epoch, struct str grant); /* false: not held at that epoch, or malformed */
 void node_rooms_remove(struct node_rooms *, struct str name, uint64_t epoch); /* that epoch and older */
 void node_rooms_clear(struct node_rooms *);                                  /* forgets all, also what closed */
 void node_rooms_refresh(struct node_rooms *, size_t n);                      /* the n oldest count as changed */

@@ -7,7 +7,7 @@
 #include "client/lib/node.h"
 
 #define LIST_MAX 100000
-#define PART_BYTES_MAX (384u << 10) /* and one room: the heartbeat around it stays under BEAT_BYTES_MAX */
+#define PART_BYTES_MAX (640u << 10) /* 4,096 rooms of 70 bytes with grants; the heartbeat around it stays under BEAT_BYTES_MAX */
 
 /* -- out ---------------------------------------------------------------------------------------------------------------------- */
 static void text(struct json_out *json, const char *name, const char *value)
@@ -101,6 +101,7 @@ static void write_room(struct json_out *json, const struct held_room *room)
 	json_view(json, "room", room->link.name);
 	json_u64(json, "epoch", room->epoch);
 	json_u64(json, "participants", room->participants < (uint64_t)LOAD_MAX ? room->participants : (uint64_t)LOAD_MAX);
+	text(json, "grant", room->grant);
 	json_close(json, '}');
 }
 
@@ -242,6 +243,7 @@ static const struct json_member beat_members[] = {
 	{ "evict", JSON_LIST, BEAT_AT(evict), JSON_NO_HAS, 0, LIST_MAX, .shape = &evicted_shape },
 	{ "want_rooms", JSON_BOOL, BEAT_AT(want_rooms), JSON_NO_HAS },
 	{ "degraded", JSON_BOOL, BEAT_AT(degraded), JSON_NO_HAS },
+	{ "call_key", JSON_STRING, BEAT_AT(call_key), JSON_NO_HAS, 0, 64 },
 	{ "routers", JSON_STRINGS, BEAT_AT(routers), JSON_NO_HAS, 0, LIST_MAX },
 };
 static const struct json_shape beat_shape = { beat_members, sizeof(beat_members) / sizeof(*beat_members), sizeof(struct beat_answer) };
@@ -251,9 +253,10 @@ static const struct json_member register_members[] = {
 	{ "registration", JSON_U64, REGISTER_AT(registration), JSON_NO_HAS, 1, (double)EPOCH_MAX, .required = true },
 	{ "lease_ms", JSON_U64, REGISTER_AT(lease_ms), JSON_NO_HAS, 1, 86400000, .required = true },
 	{ "heartbeat_ms", JSON_U64, REGISTER_AT(heartbeat_ms), JSON_NO_HAS, 1, 86400000, .required = true },
+	{ "call_key", JSON_STRING, REGISTER_AT(call_key), JSON_NO_HAS, 0, 64 },
 	{ "routers", JSON_STRINGS, REGISTER_AT(routers), JSON_NO_HAS, 0, LIST_MAX },
 };
-static const struct json_shape register_shape = { register_members, 4, sizeof(struct register_answer) };
+static const struct json_shape register_shape = { register_members, 5, sizeof(struct register_answer) };
 
 struct problem { const char *code; };
 static const struct json_member problem_members[] = {

@@ -20,7 +20,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	struct str in = { (const char *)bytes, len };
-	struct router_conf conf = { .auth = { .ticket_keys = "", .mode = feed_byte(&in) & 1 ? AUTH_TOKEN : AUTH_JWT } };
+	struct router_conf conf = { .auth = { .ticket_keys = "", .grant_keys = "", .mode = feed_byte(&in) & 1 ? AUTH_TOKEN : AUTH_JWT } };
 	int fd = memfd_create("keys", MFD_CLOEXEC);
 	char path[64];
 

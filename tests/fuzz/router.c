@@ -28,6 +28,7 @@
 #include "health/fleet.h"
 #include "registry/registry.h"
 #include "router/access.h"
+#include "router/certificate.h"
 #include "router/limits.h"
 #include "router/router.h"
 #include "router/worker.h"
@@ -236,7 +237,8 @@ static void open_all(int mode)
 	router->conf = settings[mode];
 	router->access = access_new(&router->conf, stderr);
 	router->limits = limits_new(&router->conf);
-	MUST(router->access && router_build(router));
+	router->certificate = certificate_new(&router->conf, stderr);
+	MUST(router->access && router->certificate && router_build(router));
 	now_ms = loop_now_ms(router->loop) + 1000;
 	loop_fake_clock(router->loop, now_ms);
 	loop_fake_clock(router->worker_loops[0], now_ms);
@@ -255,6 +257,7 @@ static void close_all(void)
 	turn(2);
 	router_take_apart(router);
 	access_free(router->access);
+	certificate_free(router->certificate);
 	limits_free(router->limits);
 	free(router);
 }

@@ -25,53 +25,74 @@ static void count(void *arg, const struct ws_frame *f)
 		MUST((f->payload.at[i] ^ f->payload.at[i]) == 0);
 }
 
-static void must_be_equal(const struct ws_track *a, const struct ws_track *b)
+/* The follower, fed piece after piece: how many bytes it has let pass, those that waited for their head among them. */
+static size_t follow(struct ws_track *t, const struct ws_rules *rules, struct str in, const uint8_t *sizes)
 {
-	MUST(a->left == b->left && a->have == b->have && a->need == b->need && a->close_seen == b->close_seen);
-	MUST(!memcmp(a->head, b->head, a->have));
+	size_t passed = 0;
+
+	for (size_t at = 0, i = 0, n; at < in.len; at += n, i++) {
+		uint8_t waited = t->have;
+		n = sizes ? sizes[i % PIECES] % 64u + 1 : in.len;
+		n = n < in.len - at ? n : in.len - at;
+		size_t pass = ws_track(t, rules, in.at + at, n);
+		MUST(pass <= n);
+		passed += pass ? waited + pass : 0;
+		MUST(passed <= at + n);
+		if (t->fault)
+			break;
+		MUST(passed + t->have == at + n);
+	}
+	return passed;
 }
 
-/* Each piece's boundary is found where following byte by byte finds it. */
-static void must_find_boundary(const struct ws_track *from, const char *bytes, size_t len)
+static void must_agree(const struct ws_rules *rules, struct str in, const uint8_t *sizes, struct ws_track *whole)
 {
-	size_t at = ws_to_boundary(from, bytes, len), i;
-	struct ws_track slow = *from;
+	struct ws_track pieces = { 0 };
 
-	for (i = 0; i < len && !ws_at_boundary(&slow); i++)
-		ws_track(&slow, bytes + i, 1);
-	MUST(at == i);
+	MUST(follow(whole, rules, in, NULL) == follow(&pieces, rules, in, sizes));
+	MUST(whole->left == pieces.left && whole->have == pieces.have && whole->close_seen == pieces.close_seen);
+	MUST(whole->fault == pieces.fault && whole->message == pieces.message && whole->fragmented == pieces.fragmented);
+	MUST(!memcmp(whole->head, pieces.head, whole->have));
+	MUST(!whole->fault || ws_at_boundary(whole));
+	MUST(whole->message <= rules->message_bytes || !rules->frame_bytes);
+}
+
+/* What is not judged is only counted, so the reader of messages ends where the follower does. */
+static void must_end_alike(struct str in, const uint8_t *sizes)
+{
+	struct ws_rules none = { 0 };
+	struct ws_track track = { 0 };
+	struct ws_reader reader = { .max = FRAME_MAX }, in_pieces = { .max = FRAME_MAX };
+	struct seen seen = { 0 }, seen_in_pieces = { 0 };
+	bool fine = ws_read(&reader, in.at, in.len, count, &seen), fine_in_pieces = true;
+
+	for (size_t at = 0, i = 0, n; at < in.len; at += n, i++) {
+		n = sizes[i % PIECES] % 64u + 1;
+		n = n < in.len - at ? n : in.len - at;
+		fine_in_pieces = fine_in_pieces && ws_read(&in_pieces, in.at + at, n, count, &seen_in_pieces);
+	}
+	must_agree(&none, in, sizes, &track);
+	MUST(fine == fine_in_pieces && seen.frames == seen_in_pieces.frames);
+	MUST(!fine || ((!track.left && !track.have) == !reader.pending.len && (!seen.close || track.close_seen)));
+	buf_free(&reader.pending);
+	buf_free(&in_pieces.pending);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	struct str in = { (const char *)bytes, len };
-	uint8_t sizes[PIECES];
-	struct ws_track whole = { 0 }, pieces = { 0 };
-	struct ws_reader reader = { .max = FRAME_MAX }, in_pieces = { .max = FRAME_MAX };
-	struct seen seen = { 0 }, seen_in_pieces = { 0 };
-	bool fine, fine_in_pieces = true;
+	uint8_t sizes[PIECES], flags;
+	struct ws_track track = { 0 };
+	struct ws_rules rules;
 
 	for (int i = 0; i < PIECES; i++)
 		sizes[i] = feed_byte(&in);
+	flags = sizes[0];
+	rules = (struct ws_rules){ .frame_bytes = 16u + sizes[1], .message_bytes = 16u + sizes[2], .masked = flags & 1, .extended = flags & 2 };
 	char *text = copy_of(in, false);
-	ws_track(&whole, text, in.len);
-	fine = ws_read(&reader, text, in.len, count, &seen);
-	for (size_t at = 0, i = 0; at < in.len; i++) {
-		size_t n = sizes[i % PIECES] % 64u + 1;
-		n = n < in.len - at ? n : in.len - at;
-		must_find_boundary(&pieces, text + at, n);
-		ws_track(&pieces, text + at, n);
-		fine_in_pieces = fine_in_pieces && ws_read(&in_pieces, text + at, n, count, &seen_in_pieces);
-		at += n;
-	}
-	must_be_equal(&whole, &pieces);
-	MUST(fine == fine_in_pieces && seen.frames == seen_in_pieces.frames);
-	if (fine) {
-		MUST(seen.close ? whole.close_seen : true);
-		MUST(ws_at_boundary(&whole) == !reader.pending.len);
-	}
-	buf_free(&reader.pending);
-	buf_free(&in_pieces.pending);
+	in.at = text;
+	must_agree(&rules, in, sizes, &track);
+	must_end_alike(in, sizes);
 	free(text);
 	return 0;
 }

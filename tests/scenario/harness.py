@@ -161,14 +161,17 @@ class Router(Process):
     count = 0
     token = None
 
-    def __init__(self, directory, *sets, build=BUILD, env=None, token=None):
+    def __init__(self, directory, *sets, build=BUILD, env=None, token=None, tls=None):
+        """tls: a Certificate (certs.py) that the listeners speak TLS with."""
         Router.count += 1
         self.token = token
+        if tls:
+            sets = (f"tls.cert={tls.cert}", f"tls.key={tls.key}", *sets)
         sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *sets]
         argv = [build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
         super().__init__(f"usherd-{Router.count}", argv, directory, env)
         try:
-            self.url = "http://" + self.event("started")["listen"]
+            self.url = ("https://" if tls else "http://") + self.event("started")["listen"]
         except AssertionError:
             self.kill()  # nobody else knows of it yet
             raise
@@ -214,6 +217,7 @@ class FakeNode:
 
     def __init__(self, name, routers, signal_url=None, control=True, heartbeat=True, token=None, **info):
         self.name, self.routers, self.info, self.token, self.requests = name, list(routers), info, token, []
+        self.grants = {}  # by room: what came with its open, told in lists
         self.mode, self.rooms, self.opens, self.evicted, self.calls = "ok", {}, [], [], 0
         self.load, self.state, self.seq, self.registration = {"cpu": 0.1}, "ready", 0, None
         self.incarnation = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
@@ -298,6 +302,8 @@ class FakeNode:
             if self.rooms.get(room, 0) > epoch:
                 return 409, {}
             self.rooms[room] = epoch
+            if "x-usher-grant" in headers:
+                self.grants[room] = headers["x-usher-grant"]
             return 200, {"hints": {"opened_by": self.name}}
         self.evicted.append((room, int(query.split("=")[1])))
         self.rooms.pop(room, None)
@@ -318,7 +324,8 @@ class FakeNode:
         body = {"incarnation": self.incarnation, "registration": self.registration, "seq": self.seq, "state": self.state,
                 "load": self.load, "seen": self.charged, **more}
         if self.report_rooms:
-            body["rooms"] = [{"room": room, "epoch": epoch, "participants": 0} for room, epoch in self.rooms.items()]
+            body["rooms"] = [{"room": room, "epoch": epoch, "participants": 0, **({"grant": self.grants[room]} if room in self.grants else {})}
+                             for room, epoch in self.rooms.items()]
         answer = call("POST", f"{self.routers[router].url}/v1/nodes/{self.name}/heartbeat", body, bearer(self.token))
         if answer.status == 200:
             self.charged = answer.json()["charged"]

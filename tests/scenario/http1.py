@@ -5,6 +5,7 @@ A request is sent as given (also malformed ones) and the answer is parsed strict
 """
 import asyncio
 import json
+import ssl
 from urllib.parse import urlsplit
 
 
@@ -60,11 +61,19 @@ def head(method, target, host, headers, length):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+TRUST = ssl.create_default_context()  # of https: what trust() was told of
+
+
+def trust(ca_file):
+    """From now on a certificate of this CA is good for all requests of this process."""
+    TRUST.load_verify_locations(ca_file)
+
+
 class Client:
     """One keep-alive connection."""
 
-    def __init__(self, base):
-        self.url = urlsplit(base)
+    def __init__(self, base, tls=TRUST):
+        self.url, self.tls = urlsplit(base), tls
         self.reader = self.writer = None
 
     async def request(self, method, target, body=None, headers=None, timeout=10):
@@ -72,7 +81,8 @@ class Client:
 
     async def _request(self, method, target, body, headers):
         if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(self.url.hostname, self.url.port, limit=1 << 20)
+            tls = self.tls if self.url.scheme == "https" else None
+            self.reader, self.writer = await asyncio.open_connection(self.url.hostname, self.url.port, limit=1 << 20, ssl=tls)
         if body is not None and not isinstance(body, (bytes, bytearray)):
             body = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
@@ -88,9 +98,9 @@ class Client:
         self.reader = self.writer = None
 
 
-async def fetch(method, url, body=None, headers=None, timeout=10):
+async def fetch(method, url, body=None, headers=None, timeout=10, tls=TRUST):
     parts = urlsplit(url)
-    client = Client(f"http://{parts.netloc}")
+    client = Client(f"{parts.scheme}://{parts.netloc}", tls)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         return await client.request(method, target, body, headers, timeout)
@@ -98,8 +108,8 @@ async def fetch(method, url, body=None, headers=None, timeout=10):
         client.close()
 
 
-def call(method, url, body=None, headers=None, timeout=10):
-    return asyncio.run(fetch(method, url, body, headers, timeout))
+def call(method, url, body=None, headers=None, timeout=10, tls=TRUST):
+    return asyncio.run(fetch(method, url, body, headers, timeout, tls))
 
 
 async def raw(address, data, timeout=5):

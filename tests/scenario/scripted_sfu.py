@@ -42,25 +42,27 @@ def accept_key(seen):
 
 
 class ScriptedSFU:
-    """`script`: called with each request; gives (bytes, CLOSE | RESET | STAY), and maybe what it says once those have arrived."""
+    """`script`: called with each request; gives (bytes, CLOSE | RESET | STAY), and maybe what it says once those have arrived.
+
+    With `tls` (a context) RESET ends the stream without a close_notify."""
 
     OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nseen"
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.requests, self.faults, self.turns = [], [], 0
         self.script = lambda seen: (self.OK, STAY)
         self.loop, ready = asyncio.new_event_loop(), threading.Event()
 
         def run():
             asyncio.set_event_loop(self.loop)
-            self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20))
+            self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=tls))
             self.port = self.server.sockets[0].getsockname()[1]
             ready.set()
             self.loop.run_forever()
         self.thread = threading.Thread(target=run, daemon=True)
         self.thread.start()
         assert ready.wait(10)
-        self.url = f"ws://127.0.0.1:{self.port}/sfu"
+        self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}/sfu"
 
     async def _serve(self, reader, writer):
         with contextlib.suppress(OSError, asyncio.CancelledError):

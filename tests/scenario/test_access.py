@@ -426,6 +426,9 @@ def test_too_many_requests_are_429_and_what_keeps_the_fleet_alive_goes_on(stage,
     (["auth.mode=jwt", "auth.keys=FILE"], "exponent 1", "65537"),
     (["auth.mode=jwt", "auth.keys=FILE", "auth.ticket_keys=FILE"], "good", "auth.ticket_keys"),
     (["auth.mode=jwt", "auth.keys=FILE", "auth.max_skew_ms=60000"], "good", "auth.max_skew_ms"),
+    (["auth.grant_keys=/nowhere"], None, "auth.grant_keys: /nowhere cannot be opened"),
+    (["auth.grant_keys=FILE"], "nonsense", "auth.grant_keys"),
+    (["auth.grant_keys=FILE"], "open", "0600"),
 ])
 def test_what_does_not_fit_is_refused_at_the_start_in_words(tmp_path, sets, text, named):
     jwks = Keys().jwks

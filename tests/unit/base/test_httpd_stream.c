@@ -198,13 +198,12 @@ START_TEST(an_upgrade_gives_the_socket_away)
 	ck_assert_str_eq(seen.extra, "early");
 	UNTIL(loop, seen.closed == 1); /* it is counted no more */
 	ck_assert_uint_eq(httpd_connections(httpd), 0);
-	ck_assert(fcntl(seen.fd, F_GETFD) & FD_CLOEXEC);
-	ck_assert(fcntl(seen.fd, F_GETFL) & O_NONBLOCK);
+	ck_assert(fcntl(seen.client.fd, F_GETFD) & FD_CLOEXEC);
+	ck_assert(fcntl(seen.client.fd, F_GETFL) & O_NONBLOCK);
 	peer_says(c, "ping");
-	UNTIL(loop, recv(seen.fd, byte, 4, MSG_PEEK) == 4);
-	ck_assert_int_eq(recv(seen.fd, byte, 8, 0), 4);
+	UNTIL(loop, link_read(&seen.client, byte, sizeof(byte)) == 4);
 	ck_assert_str_eq(byte, "ping");
-	ck_assert_int_eq(send(seen.fd, "pong", 4, MSG_NOSIGNAL), 4);
+	ck_assert(link_put(&seen.client, "pong", 4));
 	UNTIL(loop, has(c, "pong"));
 	ck_assert(!c->eof);
 }
@@ -218,7 +217,7 @@ START_TEST(a_given_socket_outlives_the_server)
 	UNTIL(loop, seen.given == 1);
 	httpd_free(httpd);
 	httpd = NULL;
-	ck_assert_int_eq(send(seen.fd, "still", 5, MSG_NOSIGNAL), 5);
+	ck_assert(link_put(&seen.client, "still", 5));
 	UNTIL(loop, has(c, "still"));
 	ck_assert(!c->eof);
 }
@@ -262,19 +261,21 @@ START_TEST(a_server_is_freed_whatever_its_connections_do)
 	ask("POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\n\r\nabc");
 	seen.play = PLAY_BEGIN;
 	ask("POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 100000\r\n\r\nabc"); /* lingers */
-	turns(loop, 20);
+	UNTIL(loop, seen.begins == 2);
 	seen.play = PLAY_SINK;
 	seen.room = 2;
 	ask("POST / HTTP/1.1\r\nHost: r\r\nContent-Length: 10\r\n\r\nabc");
-	turns(loop, 20);
+	UNTIL(loop, seen.taken.len == 2);
 	seen.play = PLAY_SOURCE;
 	seen.bytes = "first";
 	seen.available = 5;
 	seen.source_end = SOURCE_WAIT;
 	ask(GET);
+	UNTIL(loop, seen.begins == 4);
 	turns(loop, 20);
 	seen.play = PLAY_WAIT;
 	ask(GET GET);
+	UNTIL(loop, seen.begins == 5);
 	turns(loop, 20);
 	ck_assert_uint_ge(seen.begins, 5);
 	unsigned open = (unsigned)httpd_connections(httpd), before = seen.closed;

@@ -250,6 +250,52 @@ START_TEST(long_names_make_short_paths)
 }
 END_TEST
 
+struct strict {
+	struct json_list names;
+	bool anything;
+};
+static const struct json_member strict_members[] = {
+	{ "names", JSON_STRINGS, offsetof(struct strict, names), JSON_NO_HAS, .max = 2, .or_one = true },
+	{ "anything", JSON_ANY, 0, offsetof(struct strict, anything) },
+};
+static const struct json_shape strict_shape = { strict_members, 2, sizeof(struct strict), .no_twins = true };
+
+static int read_strict(const char *text, struct strict *out)
+{
+	*out = (struct strict){ 0 };
+	return json_read(str_of(text), &strict_shape, &arena, out, &fault);
+}
+
+START_TEST(one_or_many_and_whatever_it_is)
+{
+	struct strict out;
+
+	ck_assert_int_eq(read_strict("{\"names\":\"a\",\"anything\":null}", &out), 0);
+	ck_assert(out.names.count == 1 && !strcmp(((const char **)out.names.items)[0], "a") && out.anything);
+	ck_assert_int_eq(read_strict("{\"names\":[\"a\",\"b\"],\"anything\":{\"x\":[1]}}", &out), 0);
+	ck_assert(out.names.count == 2 && out.anything);
+	ck_assert_int_eq(read_strict("{\"names\":[]}", &out), 0);
+	ck_assert(!out.names.count && !out.anything);
+	ck_assert_int_eq(read_strict("{\"names\":1}", &out), -ERR_BAD_REQUEST);
+}
+END_TEST
+
+START_TEST(no_name_stands_twice_anywhere)
+{
+	struct buf text = { 0 };
+	struct strict out;
+
+	ck_assert_int_eq(read_strict("{\"x\":{\"a\":1,\"b\":2},\"y\":{\"a\":1}}", &out), 0);
+	ck_assert_int_eq(read_strict("{\"x\":1,\"x\":1}", &out), -ERR_BAD_REQUEST);
+	ck_assert_int_eq(read_strict("{\"x\":[0,{\"y\":{\"a\":1,\"b\":2,\"\\u0061\":3}}]}", &out), -ERR_BAD_REQUEST);
+	for (int i = 0; i < 66; i++)
+		buf_printf(&text, "%s\"n%d\":0", i ? "," : "{", i);
+	buf_adds(&text, "}");
+	ck_assert_int_eq(read_strict(text.at, &out), -ERR_BAD_REQUEST);
+	buf_free(&text);
+}
+END_TEST
+
 /* What a fault names can be shown: in an answer, in the log, by usherctl on a terminal. */
 START_TEST(names_of_strangers_are_shown_clean)
 {
@@ -351,6 +397,8 @@ int main(void)
 	tcase_add_test(t, nesting_is_bounded);
 	tcase_add_test(t, escapes_of_escapes_are_text);
 	tcase_add_test(t, long_names_make_short_paths);
+	tcase_add_test(t, one_or_many_and_whatever_it_is);
+	tcase_add_test(t, no_name_stands_twice_anywhere);
 	tcase_add_test(t, names_of_strangers_are_shown_clean);
 	tcase_add_test(t, members_are_passed_on);
 	tcase_add_test(t, what_is_written_parses);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tokens of the RFCs, what each rule refuses, and that no byte of a token can be another. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,6 +189,27 @@ START_TEST(keys_keep_to_their_algorithm)
 }
 END_TEST
 
+/* Whoever guesses is not to have a signature checked for each key that we have. */
+START_TEST(without_a_name_two_keys_are_tried)
+{
+	struct sign_key *keys[3];
+	struct jwt_rules rules = { keys, 3, "", "", NOW, 30000 };
+	struct jwt jwt;
+
+	for (int i = 0; i < 3; i++) {
+		char text[160];
+		snprintf(text, sizeof(text), "{\"kty\":\"oct\",\"alg\":\"HS256\",\"kid\":\"%d\",\"k\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRV%dU\"}", i, i);
+		keys[i] = key_of(text);
+	}
+	ck_assert(jwt_read(forged("{\"alg\":\"HS256\"}", CLAIMS, keys[1]), &rules, &arena, &jwt, &why));
+	ck_assert(!jwt_read(forged("{\"alg\":\"HS256\"}", CLAIMS, keys[2]), &rules, &arena, &jwt, &why));
+	ck_assert_ptr_nonnull(strstr(why, "more than two"));
+	ck_assert(jwt_read(forged("{\"alg\":\"HS256\",\"kid\":\"2\"}", CLAIMS, keys[2]), &rules, &arena, &jwt, &why));
+	for (int i = 0; i < 3; i++)
+		sign_key_free(keys[i]);
+}
+END_TEST
+
 START_TEST(audiences_and_issuers)
 {
 	static const struct {
@@ -283,6 +305,7 @@ int main(void)
 	tcase_add_test(t, no_character_can_be_another);
 	tcase_add_test(t, what_is_refused);
 	tcase_add_test(t, keys_keep_to_their_algorithm);
+	tcase_add_test(t, without_a_name_two_keys_are_tried);
 	tcase_add_test(t, audiences_and_issuers);
 	tcase_add_test(t, what_we_make_we_take);
 	tcase_add_test(t, bad_keys_are_named);

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/link.h"
 #include "base/tunnel.h"
 #include "base/wait.h"
 #include "base/ws.h"
@@ -22,7 +23,7 @@ static struct peer server, clients;
 static struct arena arena;
 static const char *words;   /* the server's answer to a handshake */
 static bool cut_after_words, offers;
-static uint64_t clock_ms;
+static uint64_t clock_ms, frame_bytes, message_bytes;
 
 struct dialing {
 	struct wait wait;
@@ -33,6 +34,7 @@ struct carried {
 	struct tunnel *tunnel;
 	struct peer_conn *client, *server;
 	char why[32];
+	const char *offender, *fault;
 	uint64_t up, down;
 	bool ended;
 };
@@ -59,7 +61,8 @@ static bool nowhere(void *arg, const struct sockaddr_storage *address)
 
 static void start_tunnels(uint64_t max, bool (*allowed)(void *, const struct sockaddr_storage *))
 {
-	struct tunnels_conf conf = { .buffer_bytes = 65536, .idle_ms = IDLE_MS, .close_ms = CLOSE_MS, .max = max, .allowed = allowed };
+	struct tunnels_conf conf = { .buffer_bytes = 65536, .idle_ms = IDLE_MS, .close_ms = CLOSE_MS, .max = max, .allowed = allowed,
+		                      .frame_bytes = frame_bytes, .message_bytes = message_bytes };
 
 	set = tunnels_new(loop, &conf);
 	ck_assert_ptr_nonnull(set);
@@ -332,6 +335,8 @@ static void ended(void *arg, const struct tunnel_end *end)
 	c->tunnel = NULL;
 	c->up = end->bytes_up;
 	c->down = end->bytes_down;
+	c->offender = end->offender;
+	c->fault = end->fault;
 	snprintf(c->why, sizeof(c->why), "%s", end->why);
 }
 
@@ -346,7 +351,7 @@ static void open_with(struct carried *c, struct str extra)
 	dial(&d);
 	ck_assert_ptr_nonnull(d.answer.peer);
 	*c = (struct carried){ .client = peer_adopt(&clients, fd), .server = server.conns };
-	c->tunnel = tunnel_join(set, d.answer.peer, ours, extra, ended, c);
+	c->tunnel = tunnel_join(set, d.answer.peer, &(struct link){ .fd = ours }, extra, ended, c);
 	ck_assert_ptr_eq(tunnel_arg(c->tunnel), c);
 	ck_assert_uint_eq(tunnels_count(set), 1);
 }
@@ -465,7 +470,7 @@ START_TEST(reset_of_one_ends_the_other)
 END_TEST
 
 /* -- polite ends --------------------------------------------------------------------------------------------------- */
-static size_t close_at(const struct peer_conn *c, size_t at, bool masked)
+static size_t close_of(const struct peer_conn *c, size_t at, bool masked, unsigned code)
 {
 	const uint8_t *f = (const uint8_t *)c->in.at + at;
 	uint8_t mask[4] = { 0 };
@@ -476,8 +481,13 @@ static size_t close_at(const struct peer_conn *c, size_t at, bool masked)
 	ck_assert_uint_eq(f[1] >> 7, masked);
 	if (masked)
 		memcpy(mask, f + 2, 4);
-	ck_assert_uint_eq((unsigned)(f[head] ^ mask[0]) << 8 | (f[head + 1] ^ mask[1]), 1012);
+	ck_assert_uint_eq((unsigned)(f[head] ^ mask[0]) << 8 | (f[head + 1] ^ mask[1]), code);
 	return at + head + (f[1] & 0x7f);
+}
+
+static size_t close_at(const struct peer_conn *c, size_t at, bool masked)
+{
+	return close_of(c, at, masked, 1012);
 }
 
 static void use_fake_clock(void)
@@ -513,26 +523,84 @@ START_TEST(close_at_a_boundary)
 }
 END_TEST
 
-/* The server is in the middle of a frame, the client in the middle of a head: each gets its Close right behind. */
+/* Both are in the middle of a frame: each gets its Close right behind. */
 START_TEST(close_waits_for_the_boundary)
 {
 	static struct carried c;
 
 	open_tunnel(&c);
 	peer_says(c.server, "\x81\x0ahello");
-	peer_says(c.client, "\x82");
-	UNTIL(loop, c.client->in.len == 7 && c.server->in.len == 1);
+	peer_says(c.client, "\x82\x83mask");
+	UNTIL(loop, c.client->in.len == 7 && c.server->in.len == 6);
 	tunnel_close(c.tunnel, 1012, "room_moved");
 	turns(loop, 20);
 	ck_assert_uint_eq(c.client->in.len, 7);
-	ck_assert_uint_eq(c.server->in.len, 1);
+	ck_assert_uint_eq(c.server->in.len, 6);
 	peer_says(c.server, "world\x81\x03" "not");
-	peer_says(c.client, "\x83mask");
-	peer_says(c.client, "abc\x81\x83maskdef");
+	peer_says(c.client, "a");
+	peer_says(c.client, "bc\x81\x83maskdef");
 	UNTIL(loop, c.client->eof && c.server->eof);
 	ck_assert_mem_eq(c.client->in.at + 2, "helloworld", 10);
 	ck_assert_uint_eq(close_at(c.client, 12, false), c.client->in.len);
 	ck_assert_uint_eq(close_at(c.server, 9, true), c.server->in.len);
+}
+END_TEST
+
+/* What has not passed is no frame that has begun: nobody waits for the rest of it. */
+START_TEST(close_does_not_wait_for_half_a_head)
+{
+	static struct carried c;
+
+	open_tunnel(&c);
+	peer_says(c.client, "\x81\x81maskx\x82\xfe\x01");
+	UNTIL(loop, c.server->in.len == 7);
+	turns(loop, 20);
+	ck_assert_uint_eq(c.server->in.len, 7);
+	tunnel_close(c.tunnel, 1012, "room_moved");
+	UNTIL(loop, c.server->eof);
+	ck_assert_uint_eq(close_at(c.server, 7, true), c.server->in.len);
+}
+END_TEST
+
+#define BYTES(z) { z, sizeof(z) - 1 }
+static const struct {
+	bool client; /* offends */
+	size_t good; /* bytes of the frame that is fine */
+	struct str says, rest;
+	const char *fault;
+	unsigned code;
+} offences[] = {
+	{ true, 7, BYTES("\x81\x81maskx\x82\xfe\x00"), BYTES("\x7fmask"), "too_big", 1009 },
+	{ false, 3, BYTES("\x81\x01x\x82\x7e\x00"), BYTES("\x7f"), "too_big", 1009 },
+	{ true, 7, BYTES("\x81\x81maskx\x81"), BYTES("\x01x"), "protocol", 1002 },
+	{ false, 3, BYTES("\x81\x01x\x81"), BYTES("\x81maskx"), "protocol", 1002 },
+};
+
+/* The good frame arrives, nothing of the bad one does; each side gets its own code. */
+START_TEST(who_breaks_the_rules_is_told_so)
+{
+	static struct carried c;
+	bool client = offences[_i].client;
+
+	tunnels_free(set);
+	frame_bytes = message_bytes = 126;
+	start_tunnels(100, NULL);
+	open_tunnel(&c);
+	struct peer_conn *offender = client ? c.client : c.server, *other = client ? c.server : c.client;
+	size_t good = offences[_i].good;
+	peer_send(offender, offences[_i].says.at, offences[_i].says.len);
+	UNTIL(loop, other->in.len == good);
+	peer_send(offender, offences[_i].rest.at, offences[_i].rest.len);
+	UNTIL(loop, other->eof && offender->eof);
+	ck_assert_uint_eq(close_of(other, good, client, client ? 1001 : 1011), other->in.len);
+	ck_assert_uint_eq(close_of(offender, 0, !client, offences[_i].code), offender->in.len);
+	peer_close(c.client);
+	peer_close(c.server);
+	UNTIL(loop, c.ended);
+	ck_assert_str_eq(c.why, "broke_rules");
+	ck_assert_str_eq(c.fault, offences[_i].fault);
+	ck_assert_str_eq(c.offender, client ? "client" : "server");
+	frame_bytes = message_bytes = 0;
 }
 END_TEST
 
@@ -639,7 +707,7 @@ START_TEST(all_are_closed_and_freed)
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 		dial(&d);
 		c[i] = (struct carried){ .client = peer_adopt(&clients, pair[0]), .server = server.conns };
-		c[i].tunnel = tunnel_join(set, d.answer.peer, pair[1], (struct str){ 0 }, ended, &c[i]);
+		c[i].tunnel = tunnel_join(set, d.answer.peer, &(struct link){ .fd = pair[1] }, (struct str){ 0 }, ended, &c[i]);
 	}
 	peer_close(c[1].client);
 	peer_close(c[1].server);
@@ -679,6 +747,8 @@ int main(void)
 	tcase_add_loop_test(c, reset_of_one_ends_the_other, 0, 2);
 	tcase_add_test(c, close_at_a_boundary);
 	tcase_add_test(c, close_waits_for_the_boundary);
+	tcase_add_test(c, close_does_not_wait_for_half_a_head);
+	tcase_add_loop_test(c, who_breaks_the_rules_is_told_so, 0, 4);
 	tcase_add_test(c, close_without_a_boundary_is_a_fin_in_time);
 	tcase_add_test(c, close_is_no_reset_though_the_peers_talk_on);
 	tcase_add_test(c, close_already_under_way_is_not_said_twice);

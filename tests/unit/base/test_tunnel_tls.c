@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wss:// towards an SFU: a blocking TLS server on a thread of its own, its certificate made for the test. */
 #include <netinet/in.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <pthread.h>
 
 #include "base/arena.h"
+#include "base/link.h"
 #include "base/tunnel.h"
 #include "base/wait.h"
 #include "base/ws.h"
+#include "certs.h"
 #include "peer.h"
 
 #define BIG 3000000
@@ -24,30 +24,10 @@ static uint16_t port;
 static pthread_t thread;
 static char trusted[] = "/tmp/usher-test-XXXXXX";
 
-static X509 *make_certificate(EVP_PKEY *key, const char *names)
-{
-	X509 *cert = X509_new();
-	X509V3_CTX v3;
-
-	X509_set_version(cert, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-	X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-	X509_set_pubkey(cert, key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, (const unsigned char *)"test", -1, -1, 0);
-	X509_set_issuer_name(cert, X509_get_subject_name(cert));
-	X509V3_set_ctx(&v3, cert, cert, NULL, NULL, 0);
-	X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &v3, NID_subject_alt_name, names);
-	X509_add_ext(cert, e, -1);
-	X509_EXTENSION_free(e);
-	X509_sign(cert, key, EVP_sha256());
-	return cert;
-}
-
 static void start_server(const char *names, bool trust)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *cert = make_certificate(key, names);
+	X509 *cert = make_cert(key, &(struct made){ .common = "test", .names = names });
 	int fd = mkstemp(trusted);
 	FILE *file = fdopen(fd, "w");
 
@@ -157,7 +137,7 @@ START_TEST(tls_tunnel_carries_both_ways)
 		buf_printf(&up, "%zu,", up.len * 7919);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	struct peer_conn *client = peer_adopt(&clients, pair[0]);
-	tunnel_join(set, d.answer.peer, pair[1], (struct str){ 0 }, ended, NULL);
+	tunnel_join(set, d.answer.peer, &(struct link){ .fd = pair[1] }, (struct str){ 0 }, ended, NULL);
 	peer_send(client, up.at, up.len);
 	UNTIL(loop, client->in.len == up.len + 5);
 	ck_assert_mem_eq(client->in.at, "early", 5);

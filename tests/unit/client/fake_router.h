@@ -30,6 +30,7 @@ struct fake_router {
 	uint64_t registration, lease_ms, heartbeat_ms, charged;
 	const char *wish; /* NULL: "ready" */
 	const char *evict, *routers;                /* JSON lists; NULL: left out */
+	const char *call_key;                       /* NULL: left out */
 	const char *register_refusal, *beat_refusal; /* "409 node_taken"; NULL: none */
 	void (*seen)(struct fake_router *); /* before it answers the last of asked[] */
 };
@@ -55,6 +56,8 @@ static inline void fake_router_register(const struct fake_router *f, struct buf 
 	buf_printf(&body, "{\"node\":\"n\",\"registration\":%" PRIu64 ",\"state\":\"joining\",\"lease_ms\":%" PRIu64
 	                  ",\"heartbeat_ms\":%" PRIu64,
 	           f->registration, f->lease_ms, f->heartbeat_ms);
+	if (f->call_key)
+		buf_printf(&body, ",\"call_key\":\"%s\"", f->call_key);
 	buf_printf(&body, "%s%s,\"store\":\"memory\"}", f->routers ? ",\"routers\":" : "", f->routers ? f->routers : "");
 	fake_router_say(&body, out);
 	buf_free(&body);
@@ -68,6 +71,8 @@ static inline void fake_router_beat(const struct fake_router *f, struct buf *out
 	           f->degraded || f->not_renewed ? "false" : "true", f->lease_ms, f->heartbeat_ms, f->wish ? f->wish : "ready", f->charged);
 	buf_printf(&body, ",\"evict\":%s,\"want_rooms\":%s,\"degraded\":%s", f->evict ? f->evict : "[]", f->want_rooms ? "true" : "false",
 	           f->degraded ? "true" : "false");
+	if (f->call_key)
+		buf_printf(&body, ",\"call_key\":\"%s\"", f->call_key);
 	buf_printf(&body, "%s%s}", f->routers ? ",\"routers\":" : "", f->routers ? f->routers : "");
 	fake_router_say(&body, out);
 	buf_free(&body);

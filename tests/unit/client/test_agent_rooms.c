@@ -62,7 +62,7 @@ static int open_room(int i, const char *room, uint64_t epoch)
 	struct adapter_open open = { .room = str_of(room), .epoch = epoch, .fresh = true };
 
 	askers[i].wait.wake = woken;
-	return rooms_open(rooms, &open, &arena, &askers[i].opened, &askers[i].wait);
+	return rooms_open(rooms, &open, STR(""), &arena, &askers[i].opened, &askers[i].wait);
 }
 
 static int evict(int i, const char *room, uint64_t epoch)
@@ -141,7 +141,7 @@ START_TEST(a_ghost_whose_opening_failed_is_not_refused)
 	struct adapter_open open = { .room = STR("a"), .epoch = 5 };
 
 	askers[0].wait.wake = woken;
-	ck_assert_int_eq(rooms_open(rooms, &open, &arena, &askers[0].opened, &askers[0].wait), WAIT);
+	ck_assert_int_eq(rooms_open(rooms, &open, STR(""), &arena, &askers[0].opened, &askers[0].wait), WAIT);
 	fake_end(-ERR_TIMEOUT);
 	have("a", 5);
 	ck_assert_int_eq(admit("a", 5), ROOM_HELD);

@@ -4,6 +4,7 @@
 #include "base/http.h"
 #include "base/httpd.h"
 #include "base/listen.h"
+#include "base/wire/direct_ticket.h"
 #include "base/ws.h"
 #include "client/agent/answer.h"
 #include "client/agent/conf.h"
@@ -12,6 +13,8 @@
 #include "tests/unit/base/peer.h"
 #include "tests/unit/client/fake_adapter.h"
 
+#define GRANT "AAECAwQFBgcICQoLDA0ODw"
+#define OTHER "AAECAwQFBgcICQoLDA0OEA"
 #define KEY "dGhlIHNhbXBsZSBub25jZQ=="
 #define ACCEPTED "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 #define ROOM "X-Usher-Room: a%20room\r\nX-Usher-Epoch: 5\r\n"
@@ -27,7 +30,14 @@ static struct agent_conf settings;
 static struct peer sfu, clients;
 static struct arena arena;
 static const char *shut, *sfu_says; /* sfu_says NULL: it is silent */
+static const char *grant; /* that rooms are opened with; "": none, and none is demanded */
 static char signal_url[64], http_url[64], port[8];
+
+static bool demands(void *arg)
+{
+	(void)arg;
+	return *grant;
+}
 
 static const char *is_shut(void *arg)
 {
@@ -74,7 +84,7 @@ static void build_gate(void)
 		                   .body_ms = 10000, .idle_ms = 10000, .write_stall_ms = 10000 };
 	struct listen_conf listen = { .connections = 100, .connections_per_address = 100, .deal = deal };
 	struct gate_conf gate_conf = { .loop = loop, .http = http, .settings = &settings, .rooms = rooms, .signal_url = signal_url,
-		                       .http_url = http_url, .shut = is_shut };
+		                       .http_url = http_url, .shut = is_shut, .demands_grants = demands };
 	const char *why = NULL;
 
 	gate = gate_new(&gate_conf);
@@ -94,7 +104,7 @@ static void open_room(const char *name, uint64_t epoch)
 	struct adapter_opened opened;
 	struct wait w = { 0 };
 
-	ck_assert_int_eq(rooms_open(rooms, &open, &arena, &opened, &w), NEXT);
+	ck_assert_int_eq(rooms_open(rooms, &open, str_of(grant), &arena, &opened, &w), NEXT);
 }
 
 static void setup(void)
@@ -108,9 +118,10 @@ static void setup(void)
 	clients = (struct peer){ .loop = loop };
 	snprintf(signal_url, sizeof(signal_url), "ws://127.0.0.1:%u/ws", sfu.port);
 	snprintf(http_url, sizeof(http_url), "http://127.0.0.1:%u/janus", sfu.port);
-	settings = (struct agent_conf){ .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000,
+	settings = (struct agent_conf){ .origins = "", .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000,
 		                        .stream_idle_ms = 20000, .tunnel_idle_ms = 60000, .connections = 10, .tunnel_buffer_bytes = 65536 };
 	shut = NULL;
+	grant = "";
 	sfu_says = "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nX-Usher-Refused: forged\r\nX-Other: y\r\nContent-Length: 2\r\n\r\nok";
 	http = http_new(loop, &conf);
 	rooms = rooms_new(&(struct rooms_conf){ loop, &fake_sfu.adapter, ended, NULL });
@@ -242,6 +253,82 @@ START_TEST(a_handshake_goes_on_and_bytes_pass)
 	UNTIL(loop, has(far, "hi"));
 	peer_says(far, "\x81\x02yo");
 	UNTIL(loop, has(client, "yo"));
+}
+END_TEST
+
+/* -- grants --------------------------------------------------------------------------------------------------------------- */
+START_TEST(with_a_grant_of_the_room_where_those_are_demanded)
+{
+	grant = GRANT;
+	sfu_says = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " GRANT "\r\n", NULL), 403, "stale_grant"); /* opened without one: found again, say */
+	open_room("a room", 5);
+	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " GRANT "\r\n", NULL), 200, NULL);
+	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " OTHER "," GRANT "\r\n", NULL), 200, NULL);
+	answered(asks("GET", GATE_PATH, ROOM, NULL), 403, "stale_grant");
+	answered(asks("GET", GATE_PATH, ROOM HANDSHAKE "X-Usher-Grant: " OTHER "\r\n", NULL), 403, "stale_grant");
+	grant = OTHER;
+	open_room("a room", 5);
+	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " GRANT "\r\n", NULL), 200, NULL); /* the last two */
+	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " OTHER "\r\n", NULL), 200, NULL);
+	ck_assert(!has(sfu.conns, "Grant"));
+	open_room("a room", 6);
+	answered(asks("GET", GATE_PATH, "X-Usher-Room: a%20room\r\nX-Usher-Epoch: 6\r\nX-Usher-Grant: " GRANT "\r\n", NULL), 403, "stale_grant");
+}
+END_TEST
+
+static const char *ticket_target(const char *key, uint64_t ends_ms)
+{
+	struct direct_ticket ticket = { ends_ms, 5, STR("a room"), STR("ann"), { 0 }, { 0 } };
+	struct buf text = { 0 };
+
+	direct_ticket_write(&ticket, str_of(key), &text);
+	const char *target = arena_printf(&arena, GATE_PATH "/x?a=1&ticket=%s&%%74icket=y&b", text.at);
+	buf_free(&text);
+	return target;
+}
+
+START_TEST(a_ticket_by_the_grant_opens_a_websocket)
+{
+	grant = GRANT;
+	open_room("a room", 5);
+	settings.origins = "https://app.example.com";
+	sfu_says = ACCEPTED;
+	const char *target = ticket_target(GRANT, wall_ms() + 1000);
+	struct peer_conn *client = asks("GET", target, HANDSHAKE "X-Usher-Room: forged\r\nX-Usher-Epoch: 9\r\nX-Usher-Grant: " GRANT "\r\n"
+	                                "X-Forwarded-For: 1.2.3.4\r\nX-Request-Id: forged\r\nAuthorization: Bearer x\r\nReferer: /?ticket=x\r\n"
+	                                "Origin: https://app.example.com\r\nSec-WebSocket-Protocol: usher.ticket.x\r\n", NULL);
+	answered(client, 101, NULL);
+	ck_assert(has(client, "Sec-WebSocket-Protocol: usher.ticket.x\r\n"));
+	struct peer_conn *seen = sfu.conns;
+	ck_assert_msg(has(seen, "GET /ws/x?a=1&b HTTP/1.1\r\n"), "%s", seen->in.at);
+	ck_assert(has(seen, "X-Usher-Room: a%20room\r\n") && has(seen, "X-Usher-Epoch: 5\r\n") && has(seen, "Origin: https://app"));
+	ck_assert(!has(seen, "forged") && !has(seen, "1.2.3.4") && !has(seen, "Bearer") && !has(seen, "icket") && !has(seen, GRANT));
+	gate_close_room(gate, STR("a room"), 5, 1012, "room_moved");
+	UNTIL(loop, has(client, "room_moved"));
+}
+END_TEST
+
+START_TEST(no_other_ticket_opens_anything)
+{
+	grant = GRANT;
+	open_room("a room", 5);
+	const char *good = ticket_target(GRANT, wall_ms() + 1000);
+	answered(asks("GET", ticket_target(OTHER, wall_ms() + 1000), ROOM HANDSHAKE "X-Usher-Grant: " GRANT "\r\n", NULL), 401, NULL);
+	answered(asks("GET", ticket_target(GRANT, wall_ms() - 1), HANDSHAKE, NULL), 401, NULL);
+	answered(asks("GET", good, "", NULL), 400, NULL);
+	answered(asks("GET", good, HANDSHAKE "Sec-WebSocket-Version: 13\r\n", NULL), 400, NULL);
+	answered(asks("GET", good, HANDSHAKE "Origin: https://evil.example\r\n", NULL), 403, NULL);
+	answered(asks("GET", arena_printf(&arena, GATE_PATH "/%%2e%%2e%s", good + strlen(GATE_PATH)), HANDSHAKE, NULL), 400, NULL);
+	shut = "lease";
+	answered(asks("GET", good, HANDSHAKE, NULL), 503, "lease");
+	shut = NULL;
+	gate_close_room(gate, STR("a room"), 5, 1012, "room_moved");
+	ck_assert_int_eq(rooms_evict(rooms, STR("a room"), 5, END_MOVED, NULL), 0);
+	answered(asks("GET", good, HANDSHAKE, NULL), 401, NULL);
+	ck_assert_uint_eq(sfu.accepted, 0);
+	grant = "";
+	answered(asks("GET", good, ROOM, NULL), 404, "unknown_room"); /* where none are demanded it is the SFU's own */
 }
 END_TEST
 
@@ -415,6 +502,9 @@ int main(void)
 	tcase_add_test(all, nobody_while_the_gate_is_shut);
 	tcase_add_test(all, a_request_goes_on_with_what_the_router_said_of_it);
 	tcase_add_test(all, a_handshake_goes_on_and_bytes_pass);
+	tcase_add_test(all, with_a_grant_of_the_room_where_those_are_demanded);
+	tcase_add_test(all, a_ticket_by_the_grant_opens_a_websocket);
+	tcase_add_test(all, no_other_ticket_opens_anything);
 	tcase_add_test(all, an_sfu_that_is_not_there_is_502);
 	tcase_add_test(all, an_sfu_that_refuses_a_handshake_says_so_itself);
 	tcase_add_test(all, tunnels_are_bounded);

@@ -122,6 +122,48 @@ START_TEST(changes_digest_and_what_closed)
 }
 END_TEST
 
+START_TEST(a_room_is_told_with_its_grant)
+{
+	play_start_admitted(1);
+	usher_node_room_set(node, "a", 5, 1);
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 5, "AAECAwQFBgcICQoLDA0ODw,AAECAwQFBgcICQoLDA0OEA"), 0);
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"changed\":[{\"room\":\"a\",\"epoch\":5,\"participants\":1,\"grant\":\"AAECAwQFBgcICQoLDA0ODw\"}]");
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 4, "AAECAwQFBgcICQoLDA0ODw"), -1);
+	ck_assert_int_eq(usher_node_room_grant(node, "b", 5, "AAECAwQFBgcICQoLDA0ODw"), -1);
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 5, "short"), -1);
+	ck_assert_int_eq(usher_node_room_grant(node, "a", 5, NULL), -1);
+	usher_node_room_set(node, "a", 5, 2);
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"participants\":2,\"grant\":\"AAECAwQFBgcICQoLDA0ODw\"}");
+	usher_node_room_set(node, "a", 6, 2); /* another room */
+	play_round();
+	CK_HAS(LAST(&routers[0]), "\"epoch\":6,\"participants\":2}");
+}
+END_TEST
+
+START_TEST(calls_are_allowed_by_the_last_two_keys_that_answers_had)
+{
+	static const char *const keys[] = { "AAECAwQFBgcICQoLDA0ODw", "AAECAwQFBgcICQoLDA0OEA", "AAECAwQFBgcICQoLDA0OEQ" };
+
+	play_start_admitted(1);
+	ck_assert(!usher_node_demands_grants(node) && usher_node_call_allowed(node, NULL) && usher_node_call_allowed(node, "any"));
+	for (size_t i = 0; i < 3; i++) {
+		routers[0].call_key = keys[i];
+		play_round();
+	}
+	ck_assert(usher_node_demands_grants(node));
+	ck_assert(!usher_node_call_allowed(node, NULL) && !usher_node_call_allowed(node, "") && !usher_node_call_allowed(node, keys[0]));
+	ck_assert(usher_node_call_allowed(node, keys[1]) && usher_node_call_allowed(node, "x, AAECAwQFBgcICQoLDA0OEQ"));
+	routers[0].degraded = true;
+	play_round();
+	ck_assert(usher_node_call_allowed(node, keys[1])); /* the same one again is no other */
+	routers[0].call_key = NULL;
+	play_round();
+	ck_assert(!usher_node_demands_grants(node) && usher_node_call_allowed(node, NULL));
+}
+END_TEST
+
 START_TEST(held_again_is_not_closed)
 {
 	play_start_admitted(1);
@@ -172,6 +214,21 @@ static void set_rooms(size_t n, size_t name_bytes)
 		name[name_bytes] = '"';
 	}
 }
+
+/* Only a list in one part shows what is not held any more. */
+START_TEST(as_many_rooms_as_one_part_may_have_go_in_one_with_their_grants)
+{
+	play_start(1);
+	set_rooms(ROOMS_PART_MAX, 36);
+	for (const struct held_room *room = node->rooms.oldest; room; room = room->newer)
+		memcpy(((struct held_room *)(uintptr_t)room)->grant, "AAECAwQFBgcICQoLDA0ODw", GRANT_MAX);
+	PLAY_UNTIL(usher_node_admits(node) && !node->in_round);
+	ck_assert_uint_eq(routers[0].beats, 1);
+	CK_HAS(routers[0].asked[1].body.at, "\"grant\":\"AAECAwQFBgcICQoLDA0ODw\"}]}");
+	CK_HAS_NOT(routers[0].asked[1].body.at, "rooms_part");
+	ck_assert_uint_le(routers[0].asked[1].body.len, BEAT_BYTES_MAX);
+}
+END_TEST
 
 START_TEST(long_lists_go_in_parts)
 {
@@ -777,8 +834,11 @@ int main(void)
 	tcase_add_test(all, an_answer_says_whether_the_node_drains);
 	tcase_add_test(all, a_report_is_told_at_once);
 	tcase_add_test(all, changes_digest_and_what_closed);
+	tcase_add_test(all, a_room_is_told_with_its_grant);
+	tcase_add_test(all, calls_are_allowed_by_the_last_two_keys_that_answers_had);
 	tcase_add_test(all, held_again_is_not_closed);
 	tcase_add_test(all, unchanged_rooms_are_told_again_in_turn);
+	tcase_add_test(all, as_many_rooms_as_one_part_may_have_go_in_one_with_their_grants);
 	tcase_add_test(all, long_lists_go_in_parts);
 	tcase_add_test(all, long_names_make_more_parts);
 	tcase_add_test(all, many_changes_make_a_full_list);

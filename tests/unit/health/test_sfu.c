@@ -43,11 +43,21 @@ static void aim_at(uint16_t port, const char *path)
 	stage_pass(600);
 }
 
+static const char *proof; /* what calls show; "": nothing */
+
+static void prove(void *arg, const struct sfu_room *room, struct sfu_proof *out)
+{
+	(void)arg;
+	snprintf(out->grant, sizeof(out->grant), *proof ? "%s of %.*s" : "", proof, STR_ARG(room->room));
+	snprintf(out->call_key, sizeof(out->call_key), *proof ? "%s of %s" : "", proof, room->node);
+}
+
 static void setup(void)
 {
 	struct http_conf conf = { .connect_timeout_ms = CONNECT_TIMEOUT_MS, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 10000 };
-	struct sfu_conf calls = { .call_timeout_ms = CALL_TIMEOUT_MS };
+	struct sfu_conf calls = { .call_timeout_ms = CALL_TIMEOUT_MS, .prove = prove };
 
+	proof = "";
 	stage_open();
 	play_open(stage.loop);
 	http = http_new(stage.loop, &conf);
@@ -144,6 +154,18 @@ START_TEST(evict_says_the_epoch)
 	ck_assert_msg(was_said("DELETE /control/rooms/r?epoch=1795328740704 HTTP/1.1\r\n"), "%s", play.last);
 	ck_assert(was_said("X-Usher-Epoch: 1795328740704\r\n") && !was_said("Content-Type"));
 	ck_assert_uint_eq(answer.body.len, 0);
+}
+END_TEST
+
+START_TEST(calls_show_that_they_are_the_routers_own)
+{
+	open_room("r");
+	ck_assert(!was_said("X-Usher-Grant") && !was_said("X-Usher-Call-Key"));
+	proof = "proof";
+	open_room("r");
+	ck_assert_msg(was_said("X-Usher-Grant: proof of r\r\n") && was_said("X-Usher-Call-Key: proof of a\r\n"), "%s", play.last);
+	evict_room("r");
+	ck_assert_msg(!was_said("X-Usher-Grant") && was_said("X-Usher-Call-Key: proof of a\r\n"), "%s", play.last);
 }
 END_TEST
 
@@ -325,6 +347,7 @@ int main(void)
 	tcase_add_test(tc, open_says_the_room_its_epoch_and_that_it_is_new);
 	tcase_add_test(tc, an_open_names_the_registration_that_its_room_was_claimed_for);
 	tcase_add_test(tc, evict_says_the_epoch);
+	tcase_add_test(tc, calls_show_that_they_are_the_routers_own);
 	tcase_add_test(tc, colyseus_978_an_open_may_be_sent_twice_and_is_the_same);
 	tcase_add_test(tc, a_node_without_control_url_is_not_called);
 	tcase_add_test(tc, another_process_is_not_called);

@@ -241,6 +241,40 @@ START_TEST(touch_counts_once_a_second)
 }
 END_TEST
 
+/* -- what happens once ------------------------------------------------------------------------------------------------------- */
+
+static bool do_use(const char *name, uint64_t lives_ms)
+{
+	bool first = false;
+
+	OK(registry_use_once(s, str_of(name), lives_ms, DUE, &first, w));
+	return first;
+}
+
+START_TEST(a_name_is_used_once)
+{
+	FROM_HERE(_i);
+	ck_assert(do_use("a", 60000));
+	ck_assert(!do_use("a", 60000));
+	s = t.stores[!_i]; /* nor from the other loop */
+	ck_assert(!do_use("a", 1));
+	ck_assert(do_use("b", 60000));
+}
+END_TEST
+
+START_TEST(a_used_name_is_forgotten_in_time)
+{
+	uint64_t until = loop_fresh_ms(t.loops[0]) + 5000;
+
+	FROM_HERE(_i);
+	for (int i = 0; i < 50; i++)
+		ck_assert(do_use(name_of("u", i), 1));
+	while (!do_use("u000", 60000))
+		ck_assert_uint_lt(loop_fresh_ms(t.loops[0]), until);
+	ck_assert(!do_use("u000", 60000));
+}
+END_TEST
+
 void suite_lists(Suite *suite, SFun begin, SFun end)
 {
 	TCase *tc = tcase_create("lists");
@@ -257,5 +291,7 @@ void suite_lists(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, rooms_that_moved_are_not_listed_under_the_old_node);
 	BOTH(tc, rows_tell_participants_and_uses);
 	BOTH(tc, touch_counts_once_a_second);
+	BOTH(tc, a_name_is_used_once);
+	BOTH(tc, a_used_name_is_forgotten_in_time);
 	suite_add_tcase(suite, tc);
 }
