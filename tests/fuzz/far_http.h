@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP on the far side: an SFU that reads requests strictly, whatever the product made of the input, and answers as the input says;
- * and clients that send bytes as they stand. For targets that run a server of the product between the two.
+ * HTTP on the far side: an SFU that reads requests strictly, whatever the product made of the input, and answers as the input
+ * says; and clients that send bytes as they stand. For targets that run a server of the product between the two.
  */
 #pragma once
 

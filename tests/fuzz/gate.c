@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The gate in this process: what routers and strangers send to it, and what the SFU behind it answers. The input is a list of pieces
- * with 0xff between them; the first byte of a piece says what it is:
+ * The gate in this process: what routers and strangers send to it, and what the SFU behind it answers. The input is a list of
+ * pieces with 0xff between them; the first byte of a piece says what it is:
  *   A B  what this client sends next (it connects first)      a b  the client leaves: f half-closes, else it resets
  *   S    what the SFU answers to a request to come            W    what the SFU says on its newest connection, asked or not
  *   r    the room ends                                        !    the gate shuts
- *   t    time passes: 1 to 5, from 50 ms to 20 s
- * The room is "r" at epoch 5. What must hold: answers begin with HTTP/1.; the SFU is asked only by who named the room at its
+ *   t    time passes: 1 to 5, from 50 ms to 20 s                 G    grants are demanded (first piece only)
+ * The room is "r" at epoch 5; in what clients send, @G is its grant and @T a ticket by it. What must hold: answers begin with HTTP/1.; the SFU is asked only by who named the room at its
  * epoch, never for more requests than there were heads, and in the strict form.
  */
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/wait.h"
+#include "base/wire/direct_ticket.h"
 #include "client/agent/adapter.h"
 #include "client/agent/answer.h"
 #include "client/agent/conf.h"
@@ -27,6 +28,7 @@
 #include "tests/fuzz/far_http.h"
 
 #define CLIENTS 2
+#define GRANT "AAECAwQFBgcICQoLDA0ODw"
 #define PIECES_MAX 48
 #define TURNS 14
 
@@ -42,6 +44,8 @@ static struct far_answers answers;
 static size_t heads_sent, heads_seen;
 static uint64_t now_ms;
 static const char *shut;
+static bool grants;
+static struct buf ticket;
 
 /* -- an SFU that holds whatever it is told to ------------------------------------------------------------------------------------- */
 static int opened(struct adapter *a, const struct adapter_open *open, struct arena *arena, struct adapter_opened *out, struct wait *w)
@@ -75,6 +79,12 @@ static const char *is_shut(void *arg)
 {
 	(void)arg;
 	return shut;
+}
+
+static bool demands_grants(void *arg)
+{
+	(void)arg;
+	return grants;
 }
 
 static void refuse(void *arg, struct exchange *x, int err, const char *detail)
@@ -120,14 +130,30 @@ static void pass(uint64_t ms)
 	}
 }
 
+static void client_sends(struct far_client *c, struct str piece)
+{
+	struct buf text = { 0 };
+
+	for (size_t i = 0; i < piece.len; i++) {
+		char next = piece.at[i] == '@' && i + 1 < piece.len ? piece.at[i + 1] : '\0';
+		if (next == 'G' || next == 'T')
+			buf_adds(&text, next == 'G' ? GRANT : ticket.at), i++;
+		else
+			buf_add(&text, piece.at + i, 1);
+	}
+	struct str all = { text.at ? text.at : "", text.len };
+	heads_sent += far_count_heads(all);
+	far_client_send(c, listen_address(listener), all);
+	buf_free(&text);
+}
+
 static void run_piece(struct str piece)
 {
 	static const uint64_t times[] = { 50, 300, 1000, 5000, 20000 };
 	char what = (char)feed_byte(&piece);
 
 	if (what == 'A' || what == 'B') {
-		heads_sent += far_count_heads(piece);
-		far_client_send(&clients[what - 'A'], listen_address(listener), piece);
+		client_sends(&clients[what - 'A'], piece);
 	} else if (what == 'a' || what == 'b') {
 		far_client_leave(&clients[what - 'a'], feed_byte(&piece) == 'f');
 	} else if (what == 'S') {
@@ -152,7 +178,7 @@ static void run(struct str in)
 	struct wait w = { 0 };
 	struct str piece;
 
-	MUST(rooms_open(rooms, &open, &arena, &out, &w) == NEXT);
+	MUST(rooms_open(rooms, &open, grants ? STR(GRANT) : STR(""), &arena, &out, &w) == NEXT);
 	for (int n = 0; n < PIECES_MAX && str_cut(&in, '\xff', &piece); n++)
 		run_piece(piece);
 	pass(500);
@@ -170,6 +196,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	far_listen();
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
+	direct_ticket_write(&(struct direct_ticket){ UINT64_C(4000000000000), 5, STR("r"), STR("ann"), { 0 }, { 0 } }, STR(GRANT), &ticket);
 	MUST(log_open(getenv("FUZZ_SAY") ? 2 : open("/dev/null", O_WRONLY), LOG_INFO, LOG_JSON) == 0);
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
@@ -181,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct httpd_conf conf = { .body_bytes = 4096, .header_bytes = 4096, .headers = 64, .connections = 100, .header_ms = 10000, .body_ms = 10000,
 		                   .idle_ms = 10000, .write_stall_ms = 10000 };
 	struct listen_conf listen = { .connections = 100, .connections_per_address = 100, .deal = deal };
-	struct agent_conf settings = { .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000, .stream_idle_ms = 20000,
+	struct agent_conf settings = { .advertise_url = "", .origins = "https://app.example", .frame_bytes = 1024, .message_bytes = 2048, .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000, .stream_idle_ms = 20000,
 		                       .tunnel_idle_ms = 60000, .connections = 10, .tunnel_buffer_bytes = 4096 };
 	struct httpd_ops ops = gate_ops;
 	char signal_url[64], http_url[64];
@@ -192,13 +219,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	answers = (struct far_answers){ 0 };
 	heads_sent = heads_seen = 0;
 	shut = NULL;
+	grants = len && bytes[0] == 'G';
 	snprintf(signal_url, sizeof(signal_url), "ws://127.0.0.1:%u/sfu", far_port);
 	snprintf(http_url, sizeof(http_url), "http://127.0.0.1:%u/sfu", far_port);
 	far_open(&sfu, loop, sfu_got, NULL);
 	struct http *http = http_new(loop, &http_conf);
 	rooms = rooms_new(&(struct rooms_conf){ loop, &adapter, ended, NULL });
 	gate = gate_new(&(struct gate_conf){ .loop = loop, .http = http, .settings = &settings, .rooms = rooms, .signal_url = signal_url,
-	                                     .http_url = http_url, .shut = is_shut });
+	                                     .http_url = http_url, .shut = is_shut, .demands_grants = demands_grants });
 	ops.refuse = refuse;
 	ops.closed = closed;
 	httpd = httpd_new(loop, &conf, &ops, gate);

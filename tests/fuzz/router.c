@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole sequences against a router in this process: one worker, the store in memory, one node whose SFU answers as the input says,
- * no threads: both loops are turned here, and the clock stands until the input moves it. All the rest is real: sockets,
+ * Whole sequences against a router in this process: one worker, the store in memory, one node whose SFU answers as the input
+ * says, no threads: both loops are turned here, and the clock stands until the input moves it. All the rest is real: sockets,
  * libmicrohttpd, libcurl.
  *
  * The input is a list of pieces with 0xff between them; the first byte of a piece says what it is:
@@ -14,9 +14,9 @@
  *   N        auth.mode is none for this input (first piece only); else token
  * In what clients send, @P is the SFU's port, @R the node's registration, @E and @T the latest epoch and ticket of an answer.
  *
- * What must hold: each answer begins with HTTP/1.; the SFU is never sent more requests than there were heads, and whatever came, it
- * gets requests in the strict form, one after another, with headers that may cross and no other; no ticket reaches it; all is given
- * back at the end.
+ * What must hold: each answer begins with HTTP/1.; the SFU is never sent more requests than there were heads, and whatever
+ * came, it gets requests in the strict form, one after another, with headers that may cross and no other; no ticket reaches it;
+ * all is given back at the end.
  */
 #include <fcntl.h>
 #include <signal.h>
