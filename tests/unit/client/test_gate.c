@@ -118,7 +118,7 @@ static void setup(void)
 	clients = (struct peer){ .loop = loop };
 	snprintf(signal_url, sizeof(signal_url), "ws://127.0.0.1:%u/ws", sfu.port);
 	snprintf(http_url, sizeof(http_url), "http://127.0.0.1:%u/janus", sfu.port);
-	settings = (struct agent_conf){ .origins = "", .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000,
+	settings = (struct agent_conf){ .advertise_url = "", .origins = "", .connect_timeout_ms = 1000, .call_timeout_ms = 1000, .response_timeout_ms = 20000,
 		                        .stream_idle_ms = 20000, .tunnel_idle_ms = 60000, .connections = 10, .tunnel_buffer_bytes = 65536 };
 	shut = NULL;
 	grant = "";
