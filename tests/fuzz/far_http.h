@@ -7,6 +7,7 @@
 
 #include "base/ws.h"
 #include "tests/fuzz/far.h"
+#include "tests/fuzz/far_tls.h"
 
 #define FAR_ANSWERS_MAX 48
 
@@ -129,6 +130,8 @@ static inline void far_serve(struct far_conn *c, struct far_answers *answers, vo
 /* -- clients ----------------------------------------------------------------------------------------------------------------------- */
 struct far_client {
 	int fd; /* -1: none */
+	bool wants_tls, not_http; /* not_http: what comes back are TLS' alerts */
+	struct far_tls *tls;
 	struct buf out; /* what it got, of all its connections */
 };
 
@@ -138,7 +141,12 @@ static inline void far_client_read(struct far_client *c)
 	ssize_t n;
 
 	while (c->fd >= 0 && (n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
-		buf_add(&c->out, bytes, (size_t)n);
+		if (c->tls)
+			far_tls_take(c->tls, bytes, (size_t)n, &c->out);
+		else
+			buf_add(&c->out, bytes, (size_t)n);
+	if (c->fd >= 0 && c->tls)
+		far_tls_give(c->tls, c->fd);
 }
 
 /* At most so many requests can be in it, however it is read. */
@@ -167,8 +175,15 @@ static inline void far_client_send(struct far_client *c, const char *address, st
 {
 	if (getenv("FUZZ_SAY"))
 		fprintf(stderr, "> %.*s\n", STR_ARG(text));
-	if (c->fd < 0)
+	if (c->fd < 0) {
 		c->fd = far_connect(address);
+		c->tls = c->wants_tls ? far_tls_new() : NULL;
+	}
+	if (c->tls) {
+		buf_add(&c->tls->waits, text.at, text.len);
+		far_tls_give(c->tls, c->fd);
+		return;
+	}
 	for (size_t sent = 0; sent < text.len;) {
 		ssize_t n = send(c->fd, text.at + sent, text.len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n <= 0)
@@ -185,6 +200,8 @@ static inline void far_client_leave(struct far_client *c, bool half)
 	} else if (c->fd >= 0) {
 		close(c->fd);
 		c->fd = -1;
+		far_tls_free(c->tls);
+		c->tls = NULL;
 	}
 }
 
@@ -193,7 +210,7 @@ static inline void far_client_end(struct far_client *c)
 	far_client_leave(c, false);
 	if (getenv("FUZZ_SAY"))
 		fprintf(stderr, "client: %.*s\n", (int)c->out.len, c->out.at ? c->out.at : "");
-	MUST(!c->out.len || !memcmp(c->out.at, "HTTP/1.", c->out.len < 7 ? c->out.len : 7));
+	MUST(c->not_http || !c->out.len || !memcmp(c->out.at, "HTTP/1.", c->out.len < 7 ? c->out.len : 7));
 	buf_free(&c->out);
 	*c = (struct far_client){ .fd = -1 };
 }

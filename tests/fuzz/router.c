@@ -12,6 +12,7 @@
  *   X        the SFU closes its connections
  *   t        time passes: 1 to 5, from 50 ms to 20 s
  *   N        auth.mode is none for this input (first piece only); else token
+ *   T L      as N, and the listener speaks TLS: to clients that do, or (L), from when the node is there, to what they send as it is
  * In what clients send, @P is the SFU's port, @R the node's registration, @E and @T the latest epoch and ticket of an answer.
  *
  * What must hold: each answer begins with HTTP/1.; the SFU is never sent more requests than there were heads, and whatever
@@ -44,8 +45,9 @@
 #define NODE_TOKEN_SHA256 "4fa8bf980b817e70f58d221ebfe8ee5a72d9ac6757936440c800da22fba5c463"
 #define TOKEN_SHA256 "33cc09ba35314d19e32ed9a5a30fca56eebbfab5faec7247fd0403cd26e155b5"
 
-static struct conf confs[2];
-static struct router_conf settings[2];
+enum { BY_TOKEN, BY_NOBODY, BY_TLS, MODES };
+static struct conf confs[MODES];
+static struct router_conf settings[MODES];
 static struct router *router;
 static struct far_client clients[CLIENTS];
 static struct far sfu;
@@ -102,9 +104,9 @@ static void turn(int n)
 		loop_fake_clock(router->worker_loops[0], now_ms);
 		loop_turn(router->loop);
 		loop_turn(router->worker_loops[0]);
+		for (int c = 0; c < CLIENTS; c++)
+			far_client_read(&clients[c]);
 	}
-	for (int i = 0; i < CLIENTS; i++)
-		far_client_read(&clients[i]);
 }
 
 static void pass(uint64_t ms)
@@ -288,32 +290,46 @@ static char *secret_file(const char *text)
 	return paths[used++];
 }
 
-static void load_settings(int mode, const char *keys)
+static void load_settings(int mode, const char *keys, const char *tls_key, const char *tls_cert)
 {
-	char keys_set[96];
+	char more[3][96];
 	char *sets[] = { "server.listen=127.0.0.1:0", "server.workers=1", "rooms.table_max=1000", "placement.explained=100", "limits.connections=100",
 		         "limits.body_bytes=4096", "limits.heartbeat_bytes=16384", "limits.header_bytes=4096", "limits.tunnel_buffer_bytes=4096",
 		         "server.trusted_proxies=127.0.0.0/8", "server.origins=https://app.example", "nodes.allow_cidr=127.0.0.1/32",
-		         keys_set, mode ? "auth.mode=token" : "auth.mode=none" };
+		         mode == BY_TOKEN ? "auth.mode=token" : "auth.mode=none", more[0], more[1], more[2] };
 
-	snprintf(keys_set, sizeof(keys_set), "auth.keys=%s", mode ? keys : "");
+	snprintf(more[0], sizeof(more[0]), "auth.keys=%s", mode == BY_TOKEN ? keys : "");
+	snprintf(more[1], sizeof(more[1]), "tls.key=%s", mode == BY_TLS ? tls_key : "");
+	snprintf(more[2], sizeof(more[2]), "tls.cert=%s", mode == BY_TLS ? tls_cert : "");
 	confs[mode] = (struct conf){ .keys = router_conf_keys, .count = router_conf_count, .values = &settings[mode], .env_prefix = "FUZZ_NONE_" };
 	MUST(conf_load(&confs[mode], NULL, sets, sizeof(sets) / sizeof(*sets), stderr) == 0 && router_conf_check(&settings[mode], stderr) == 0);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+	struct buf key = { 0 }, cert = { 0 };
+
 	(void)argc, (void)argv;
 	far_listen();
 	const char *keys = secret_file("{\"tokens\":[{\"name\":\"f\",\"scope\":\"join route admin metrics\",\"sha256\":\"" TOKEN_SHA256 "\"},"
 	                               "{\"name\":\"n\",\"scope\":\"node\",\"node\":\"sfu-1\",\"sha256\":\"" NODE_TOKEN_SHA256 "\"}]}");
-	load_settings(0, NULL);
-	load_settings(1, keys);
+	far_tls_make(&key, &cert);
+	const char *key_file = secret_file(key.at), *cert_file = secret_file(cert.at);
+	for (int mode = 0; mode < MODES; mode++)
+		load_settings(mode, keys, key_file, cert_file);
+	buf_free(&key);
+	buf_free(&cert);
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;
 	MUST(log_open(getenv("FUZZ_SAY") ? 2 : open("/dev/null", O_WRONLY), LOG_INFO, LOG_JSON) == 0);
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
+}
+
+static void speak_tls(bool yes)
+{
+	for (int i = 0; i < CLIENTS; i++)
+		clients[i].wants_tls = yes;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
@@ -323,7 +339,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	answers = (struct far_answers){ 0 };
 	heads_sent = heads_seen = 0;
 	registration[0] = epoch[0] = ticket[0] = '\0';
-	open_all(len && bytes[0] == 'N' ? 0 : 1);
+	char how = len ? (char)bytes[0] : '\0';
+	speak_tls(how == 'T' || how == 'L');
+	open_all(how == 'N' ? BY_NOBODY : clients[0].wants_tls ? BY_TLS : BY_TOKEN);
+	for (int i = 0; i < CLIENTS && how == 'L'; i++)
+		clients[i] = (struct far_client){ .fd = -1, .not_http = true };
 	for (int n = 0; n < PIECES_MAX && str_cut(&in, '\xff', &piece); n++)
 		run_piece(piece);
 	pass(500);
