@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libusher and the agent's Janus calls against servers that answer as they like: the first byte says who asks (j a joiner, n a node,
- * J Janus' admin API); then the answers, whole and raw, with 0xff between them; the last is said again.
+ * libusher and the agent's Janus calls against servers that answer as they like: the first byte says who asks (j a joiner, n a
+ * node, J Janus' admin API); then the answers, whole and raw, with 0xff between them; the last is said again.
  */
 #include <fcntl.h>
 #include <poll.h>

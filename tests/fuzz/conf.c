@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration: an INI file, and, in lines that begin with '!', --set. What was taken is written by conf_write() and read again:
- * it is the same.
+ * The configuration: an INI file, and, in lines that begin with '!', --set. What was taken is written by conf_write() and read
+ * again: it is the same.
  */
 #include <sys/mman.h>
 #include <unistd.h>

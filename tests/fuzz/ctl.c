@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * usherctl against a router that answers as it likes. The first byte says which command; then the answers, with 0xff between them,
- * each a status line's number, a line's end and the body. What is printed for people has no control characters but line ends.
+ * usherctl against a router that answers as it likes. The first byte says which command; then the answers, with 0xff between
+ * them, each a status line's number, a line's end and the body. What is printed for people has no control characters but line
+ * ends.
  */
 #include "base/loop.h"
 #include "client/ctl/ctl.h"
@@ -25,7 +26,8 @@ static void router_got(struct far_conn *c)
 		str_cut(&answers, '\xff', &said);
 	str_cut(&said, '\n', &status);
 	parse_u64(status, &number);
-	buf_printf(&out, "HTTP/1.1 %u X\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", number > 199 && number < 600 ? (unsigned)number : 200u, said.len);
+	number = number > 199 && number < 600 ? number : 200;
+	buf_printf(&out, "HTTP/1.1 %u X\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", (unsigned)number, said.len);
 	buf_add(&out, said.at, said.len);
 	c->finish = true;
 	far_say(c, out.at, out.len);

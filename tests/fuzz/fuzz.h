@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the targets share. Each target is one file with LLVMFuzzerTestOneInput(), which gets one input and must come back with all memory given
- * back; what must hold is said with MUST(), which stays in all builds.
+ * What the targets share. Each target is one file with LLVMFuzzerTestOneInput(), which gets one input and must come back with
+ * all memory given back; what must hold is said with MUST(), which stays in all builds.
  *
  * Inputs are read as text where they can be, so that those in corpus/ can be read and written by people: pieces are cut at a
  * byte that the format does not use, choices are made by one character.

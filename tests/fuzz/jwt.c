@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tokens. The input is a token, or, after '!', header and claims with a line's end between them, which are signed here with the key
- * that the rules know: else nothing would ever get past the signature.
+ * Tokens. The input is a token, or, after '!', header and claims with a line's end between them, which are signed here with the
+ * key that the rules know: else nothing would ever get past the signature.
  */
 #include "base/arena.h"
 #include "base/base64.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line, whatever is in it: in JSON it parses and holds the value, as much as there is room for; in logfmt nothing in it ends a
- * field or commands a terminal. The first byte chooses the form; the values of the line are the input's lines.
+ * One line, whatever is in it: in JSON it parses and holds the value, as much as there is room for; in logfmt nothing in it
+ * ends a field or commands a terminal. The first byte chooses the form; the values of the line are the input's lines.
  */
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store over a Redis that says what it likes. The first line: which kind of store (1, s, c), G if the greeting, too, is answered
- * by the input, and a letter for each operation that is asked; then the server's answers, one for each command, with 0xff between
- * them. One that is empty, and all that are missing, are what a Redis would say. P before an answer: it is said on the connection that
- * is subscribed.
+ * The store over a Redis that says what it likes. The first line: which kind of store (1, s, c), G if the greeting, too, is
+ * answered by the input, and a letter for each operation that is asked; then the server's answers, one for each command, with
+ * 0xff between them. One that is empty, and all that are missing, are what a Redis would say. P before an answer: it is said on
+ * the connection that is subscribed.
  *
  * Whatever it says, each operation comes back, once, by its deadline, and nothing is left of it. But it speaks the protocol: one
  * reply for each command, and messages only where they are awaited. hiredis asserts that, and the store is trusted (SECURITY.md).
@@ -37,10 +37,12 @@ static struct far_conn *subscribed;
 
 static void say_default(struct far_conn *c, struct str verb, struct str word)
 {
-	static const char record[] = "*9\r\n$4\r\nopen\r\n$1\r\n7\r\n$1\r\nn\r\n$1\r\ni\r\n$1\r\n5\r\n$1\r\n1\r\n$1\r\nr\r\n$0\r\n\r\n$2\r\n{}\r\n";
+	static const char record[] = "*9\r\n$4\r\nopen\r\n$1\r\n7\r\n$1\r\nn\r\n"
+				     "$1\r\ni\r\n$1\r\n5\r\n$1\r\n1\r\n$1\r\nr\r\n$0\r\n\r\n$2\r\n{}\r\n";
 	char text[256] = "$-1\r\n";
 
-	if (str_is(verb, "PING") || str_is(verb, "SELECT") || str_is(verb, "SCRIPT") || str_is(verb, "ASKING") || (str_is(verb, "CLIENT") && !str_is(word, "ID")))
+	if (str_is(verb, "PING") || str_is(verb, "SELECT") || str_is(verb, "SCRIPT") || str_is(verb, "ASKING") ||
+	    (str_is(verb, "CLIENT") && !str_is(word, "ID")))
 		snprintf(text, sizeof(text), "+OK\r\n");
 	else if (str_is(verb, "ROLE"))
 		snprintf(text, sizeof(text), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
@@ -285,8 +287,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	loop_fake_clock(loop, 1000000);
 	str_cut(&in, '\n', &first);
 	char kind = (char)feed_byte(&first);
-	snprintf(url, sizeof(url), kind == 's' ? "redis+sentinel://127.0.0.1:%u/m" : kind == 'c' ? "redis+cluster://127.0.0.1:%u" : "redis://127.0.0.1:%u/1",
-	         far_port);
+	snprintf(url, sizeof(url), "redis%s://127.0.0.1:%u%s", kind == 's' ? "+sentinel" : kind == 'c' ? "+cluster" : "", far_port,
+	         kind == 's' ? "/m" : kind == 'c' ? "" : "/1");
 	greeted_by_input = memchr(first.at ? first.at : "", 'G', first.len);
 	subscribed = NULL;
 	answers = in;

@@ -57,16 +57,20 @@ run_one() { # target, seconds
 	fi
 }
 
-run_all() { # seconds
-	export found results mode
-	export -f run_one options
-	targets | xargs -P 2 -I{} bash -c 'run_one {} '"$1"
+# The line that counts; a target with anything bad has failed.
+finish() {
 	cat "$results"/*.line
 	local all bad
 	all=$(targets | wc -l) bad=$(find "$results" -name '*.bad' | wc -l)
 	[ "$all" -gt 0 ] || bad=1 all=1
 	echo "$((all - bad)) passed, $bad failed"
 	[ "$bad" = 0 ]
+}
+
+run_all() { # seconds
+	export found results mode
+	export -f run_one options
+	targets | xargs -P 2 -I{} bash -c 'run_one {} '"$1"
 }
 
 # afl++ for so many seconds each, two at a time. Its own crashes and hangs are kept, and run once more with the sanitizers.
@@ -79,11 +83,11 @@ run_afl() { # target, seconds
 		-- "build-afl/tests/fuzz/fuzz_$target" >"$results/$target.log" 2>&1
 	local stats=$out/default/fuzzer_stats
 	if [ ! -f "$stats" ]; then
-		{ tail -20 "$results/$target.log"; echo "$target: afl-fuzz did not run"; } >"$results/$target.line"
+		{ tail -20 "$results/$target.log"; echo "$target: afl-fuzz did not run"; } >>"$results/$target.line"
 		touch "$results/$target.bad"
 		return
 	fi
-	echo "$target: afl++ $(sed -nE 's/^execs_done *: *//p' "$stats") inputs" >"$results/$target.line"
+	echo "$target: $(sed -nE 's/^execs_done *: *//p' "$stats") inputs of afl++" >>"$results/$target.line"
 	local bad
 	for bad in "$out"/default/crashes/id* "$out"/default/hangs/id*; do
 		[ -f "$bad" ] || continue
@@ -94,14 +98,12 @@ run_afl() { # target, seconds
 	cp "$out"/default/queue/id* "$found/$target" 2>/dev/null
 }
 
-run_long() { # hours
+run_long() { # hours: half of each target's share libFuzzer, half afl++
 	local share=$(($(echo "$1" | awk '{ print int($1 * 3600) }') / $(targets | wc -l)))
 	run_all "$share"
-	local code=$?
 	export -f run_afl
 	targets | xargs -P 2 -I{} bash -c 'run_afl {} '"$share"
-	cat "$results"/*.line
-	[ "$code" = 0 ] && ! ls "$results"/*.bad >/dev/null 2>&1
+	finish
 }
 
 merge() {
@@ -120,8 +122,8 @@ mkdir -p "$found"
 build_libfuzzer || { echo "0 passed, 1 failed"; exit 1; }
 case $mode in
 build) build_afl ;;
-short) run_all "${2:-10}" ;;
-long) build_afl && run_long "${2:-1}" ;;
+short) run_all "${2:-10}"; finish ;;
+long) { build_afl && run_long "${2:-1}"; } || { [ -n "$(ls "$results"/*.line 2>/dev/null)" ] || echo "0 passed, 1 failed"; exit 1; } ;;
 merge) merge ;;
 *) sed -n '3,10s/^# \?//p' "$0"; exit 2 ;;
 esac

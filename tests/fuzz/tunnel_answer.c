@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The far side's answer to a handshake. Read from its beginning each time more has come: what was whole stays the same answer, and
- * what was garbage stays garbage, however much comes behind it.
+ * The far side's answer to a handshake. Read from its beginning each time more has come: what was whole stays the same answer,
+ * and what was garbage stays garbage, however much comes behind it.
  */
 #include "base/arena.h"
 #include "base/tunnel_private.h"

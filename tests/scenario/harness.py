@@ -11,6 +11,8 @@ import json
 import os
 import pathlib
 import random
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -24,6 +26,7 @@ from http1 import call, fetch, read_answer, Answer, Client  # noqa: F401  (hande
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("USHER_BUILD", ROOT / "build"))
 DEADLINE = float(os.environ.get("USHER_TEST_DEADLINE", "20"))
+WRAP = shlex.split(os.environ.get("USHER_WRAP", ""))  # before our programs: "valgrind -q --leak-check=full"
 
 
 def until(what, condition, deadline=DEADLINE):
@@ -65,7 +68,8 @@ class Process:
         self.name = name
         self.log = pathlib.Path(directory) / f"{name}.log"
         self.out = open(self.log, "ab")
-        self.child = subprocess.Popen([str(a) for a in argv], stdout=self.out, stderr=self.out, stdin=subprocess.DEVNULL,
+        ours = pathlib.Path(argv[0]).is_relative_to(BUILD)
+        self.child = subprocess.Popen([*(WRAP if ours else ()), *(str(a) for a in argv)], stdout=self.out, stderr=self.out, stdin=subprocess.DEVNULL,
                                       env={**os.environ, **(env or {})})
 
     def events(self, name):
@@ -114,6 +118,8 @@ class Process:
         text = self.log.read_text(errors="replace")
         marks = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:")
         at = min((text.find(m) for m in marks if m in text), default=-1)
+        if at < 0 and WRAP:
+            at = next((m.start() for m in re.finditer(r"^==\d+== ", text, re.MULTILINE)), -1)
         return text[at:at + 4000] if at >= 0 else None
 
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chance for tests of properties: each run draws other cases, from a seed that it prints and that USHER_SEED sets again. One test is
- * one stream of numbers: tests in one program do not change each other's.
+ * Chance for tests of properties: each run draws other cases, from a seed that it prints and that USHER_SEED sets again. One
+ * test is one stream of numbers: tests in one program do not change each other's.
  */
 #pragma once
 

@@ -63,7 +63,8 @@ START_TEST(no_stretch_of_time_has_more)
 			if (rate_take(r, STR("a"), now, &told))
 				when[n++] = now;
 			else
-				ck_assert(told && !rate_allows(r, STR("a"), now + told - (told > 1 ? 2 : 1), &retry_ms) && rate_allows(r, STR("a"), now + told, &retry_ms));
+				ck_assert(told && !rate_allows(r, STR("a"), now + told - (told > 1 ? 2 : 1), &retry_ms) &&
+				          rate_allows(r, STR("a"), now + told, &retry_ms));
 		}
 		for (size_t from = 0; from < n; from += 1 + n / 40)
 			for (size_t to = from; to < n; to += 1 + n / 200)
