@@ -59,6 +59,7 @@ struct router_conf {
 	} overload;
 	struct {
 		int level, format;
+		double event_rate;
 	} log;
 	struct {
 		int mode;

@@ -179,6 +179,13 @@ static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
 	       (*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
 }
 
+static uint64_t reserved(const struct router_conf *conf)
+{
+	uint64_t half = conf->limits.connections / 2;
+
+	return conf->limits.reserved < half ? conf->limits.reserved : half;
+}
+
 static void deal(void *arg, const struct accepted *accepted)
 {
 	struct router *router = arg;
@@ -200,7 +207,7 @@ static bool build_listeners(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
 		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, 
-		                      .reserved = conf->limits.reserved, .deal = deal, .wanted = wanted, .inner = inner, .arg = router };
+		                      .reserved = reserved(conf), .deal = deal, .wanted = wanted, .inner = inner, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -334,6 +341,7 @@ static void tick(struct timer *t)
 	metric_set(router->sheet, M_ROOMS, NULL, NULL, (double)table_count(registry_table(router->registry)));
 	metric_set(router->sheet, M_STORE_UP, NULL, NULL, registry_up(router->registry));
 	metric_set(router->sheet, M_PARKED, NULL, NULL, (double)atomic_load(&router->parked));
+	metric_set(router->sheet, M_LOG_SUPPRESSED, NULL, NULL, (double)log_suppressed());
 	metric_set(router->sheet, M_LOG_DROPPED, NULL, NULL, (double)log_dropped());
 	metric_set(router->sheet, M_LOOP_STALL, "keeper", NULL, (double)loop_stalled_ms(router->loop) / 1000);
 	timer_set(router->loop, &router->tick, TICK_MS, tick);

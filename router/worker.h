@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/metric.h"
 #include "router/overload.h"
+#include "router/retries.h"
 
 struct access_memory;
 struct accepted;
@@ -51,6 +52,7 @@ struct worker {
 	size_t nerrands;
 	struct event_stream *event_streams;
 	uint64_t foreign_told[FOREIGN_TOLD]; /* by node: how many rooms that usher did not place; what collides is told again */
+	struct retries retries;   /* of calls to SFUs */
 	struct overload overload;
 	struct timer judging;
 	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
