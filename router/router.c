@@ -193,21 +193,13 @@ static void deal(void *arg, const struct accepted *accepted)
 	worker_give(router->workers[router->next_worker++ % router->nworkers], accepted);
 }
 
-/* The one whose turn it is: to deal past it would fill the others first. */
-static bool wanted(void *arg)
-{
-	const struct router *router = arg;
-
-	return worker_wants(router->workers[router->next_worker % router->nworkers]);
-}
-
 /* From systemd when it passes sockets (the first is the public one, a second the admin one), else our own. */
 static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
 		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, 
-		                      .reserved = reserved(conf), .deal = deal, .wanted = wanted, .inner = inner, .arg = router };
+		                      .reserved = reserved(conf), .deal = deal, .inner = inner, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
