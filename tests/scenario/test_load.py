@@ -8,6 +8,7 @@ import base64
 import collections
 import hashlib
 import json
+import os
 import resource
 import signal
 import socket
@@ -15,8 +16,44 @@ import time
 
 import pytest
 
+from bench_load import build_generator, confine, half_a_core
 from harness import call, free_port, together, until
 from http1 import fetch
+
+
+# -- more than it can do ------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    return build_generator(tmp_path_factory.mktemp("load"))
+
+
+def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_not_refused(stage, generator):
+    """With a target of 1 ms, 64 clients that never pause are too many already."""
+    router = stage.router("server.workers=1", "overload.target_ms=1", "overload.interval_ms=20")
+    refused = []
+
+    def twenty():
+        answer = router.join(f"mine-{time.monotonic_ns()}")
+        refused.extend([answer] if answer.code() == "overloaded" else [])
+        return len(refused) >= 20
+    with half_a_core(router):
+        run = stage.process("load", [generator, "-t", router.url[7:], "-n", "20", "-k", "200", "-p", "8", "-s", "0.1", "-x", "0.01", "-c", "200",
+                                    "-m", "new=70,join=10,route=10,signal=10"])
+        confine(run.child.pid, 1 % os.cpu_count())
+        until("new rooms are refused", twenty)
+        statuses = {router.get(path).status for path in ("/livez", "/readyz", "/metrics") for _ in range(10)}
+        assert run.child.wait(30) == 0
+    first = router.events("overload_level")[0]
+    result = json.loads(run.log.read_text().splitlines()[-1])
+    waits = [answer.json()["retry_after_ms"] for answer in refused]
+    assert statuses == {200}, "who looks must see"
+    assert {answer.status for answer in refused} == {503} and all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in refused)
+    assert len(set(waits)) > 10 and min(waits) >= 1000 and max(waits) - min(waits) > 500, "they do not come back together"
+    assert (first["from"], first["to"], first["level"]) == ("nothing", "rooms", "warn")
+    assert result["peak"]["new"]["shed"] > 0 and result["peak"]["error"] == 0
+    assert result["heartbeats"]["refused"] == result["heartbeats"]["other"] == 0
+    assert router.metric('usher_shed_total{what="rooms"}') >= result["peak"]["new"]["shed"]
+    assert not [row for row in router.events("request_refused") if row["code"] == "overloaded"], "they are counted, not told one by one"
 
 
 # -- retries ----------------------------------------------------------------------------------------------------------------------

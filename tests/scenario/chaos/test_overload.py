@@ -4,16 +4,14 @@
 tests/bench/load.c finds the peak first, with the same mix. The router has half of one core and the generator the other one, so that
 three times the peak can be made at all; both numbers come from the same run, and only their ratio is asserted.
 """
-import contextlib
 import json
 import os
-import pathlib
 import subprocess
-import sys
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
+from bench_load import build_generator, half_a_core
+
 MIX = "new=40,join=20,route=20,signal=20"  # in requests; a new room costs six times a join to a known one
 GOODPUT_MIN = 0.8
 CLIENTS, DEADLINE_MS = 8192, 1000  # so many at once that, served one after the other, the last would be too late
@@ -21,33 +19,13 @@ CLIENTS, DEADLINE_MS = 8192, 1000  # so many at once that, served one after the 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
-    made = tmp_path_factory.mktemp("load") / "load"
-    source = HERE.parents[1] / "bench" / "load.c"
-    subprocess.run(["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-o", made, source], check=True)
-    return made
-
-
-def confine(pid):
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), {0})
-
-
-@contextlib.contextmanager
-def burning():
-    child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    os.sched_setaffinity(child.pid, {0})
-    try:
-        yield
-    finally:
-        child.kill()
-        child.wait()
+    return build_generator(tmp_path_factory.mktemp("load"))
 
 
 def offer(stage, generator, seconds, *sets):
     router = stage.router("server.workers=1", "limits.connections=16000", "limits.connections_per_address=16000",
                           "nodes.allow_cidr=127.0.0.1/32", *sets)
-    confine(router.child.pid)
-    with burning():
+    with half_a_core(router):
         run = subprocess.run([generator, "-t", router.url.removeprefix("http://"), "-p", "4", "-s", str(seconds), "-c", str(CLIENTS), "-d", str(DEADLINE_MS), "-m", MIX],
                              stdout=subprocess.PIPE, check=True, preexec_fn=lambda: os.sched_setaffinity(0, {1}))
     result = json.loads(run.stdout)
