@@ -27,7 +27,6 @@
 
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 100      /* without descriptors */
-#define BUSY_MS 5         /* while nobody wants more */
 #define SHED_SAID_MS 1000 /* logged at most so often */
 #define BUCKETS 4096      /* of addresses with connections */
 
@@ -162,17 +161,20 @@ static void resume(struct timer *t)
 		watch_set(l->watch, LOOP_READ);
 }
 
-static void pause_all(struct listen_set *set, uint64_t ms)
-{
-	for (struct listener *l = set->listeners; l; l = l->next)
-		watch_set(l->watch, 0);
-	timer_set(set->loop, &set->pause, ms, resume);
-}
-
-static void pause_for(struct listen_set *set, int err)
+static void pause_all(struct listen_set *set, int err)
 {
 	log_warn("accept_paused", "why", LOG_S(strerror(err)));
-	pause_all(set, PAUSE_MS);
+	for (struct listener *l = set->listeners; l; l = l->next)
+		watch_set(l->watch, 0);
+	timer_set(set->loop, &set->pause, PAUSE_MS, resume);
+}
+
+bool listen_has_left(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 /* What it has asked is read first: with bytes unread the close would be a reset, and the answer lost. */
@@ -229,7 +231,7 @@ static bool accept_one(struct listener *l)
 		if (!err)
 			return true;
 		if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM)
-			pause_for(l->set, err);
+			pause_all(l->set, err);
 		return err == ECONNABORTED || err == EINTR;
 	}
 	const struct listen_conf *conf = &l->set->conf;
@@ -245,16 +247,8 @@ static bool accept_one(struct listener *l)
 static void readable(void *arg, int events)
 {
 	(void)events;
-	struct listener *l = arg;
-
-	for (int n = 0; n < ACCEPTS_PER_TURN; n++) {
-		if (l->set->conf.wanted && !l->set->conf.wanted(l->set->conf.arg)) {
-			pause_all(l->set, BUSY_MS);
-			return;
-		}
-		if (!accept_one(l))
-			return;
-	}
+	for (int n = 0; n < ACCEPTS_PER_TURN && accept_one(arg); n++)
+		;
 }
 
 /* -- opening ------------------------------------------------------------------------------------------------------- */

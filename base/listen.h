@@ -28,9 +28,6 @@ struct listen_conf {
 	bool tls; /* who is turned away is told so by an alert instead of an answer */
 	/* On the acceptor's loop; hand it to a worker, or close it. */
 	void (*deal)(void *arg, const struct accepted *);
-	/* Optional: false while those who were dealt to have not even looked at what they got. Then the kernel keeps the rest, in the
-	 * order of their coming, instead of us. */
-	bool (*wanted)(void *arg);
 	/* Optional: who comes over this listener, from there, keeps the fleet alive. */
 	bool (*inner)(void *arg, int tag, const struct sockaddr_storage *peer);
 	void *arg;
@@ -40,6 +37,7 @@ struct listen_set *listen_set_new(struct loop *, const struct listen_conf *);
 /* "127.0.0.1:8080", "[::1]:0", "8080". Port 0 asks the kernel. `why` gets words for people. NULL: could not. */
 struct listener *listen_open(struct listen_set *, const char *address, int tag, const char **why);
 struct listener *listen_adopt(struct listen_set *, int fd, int tag); /* systemd socket activation */
+bool listen_has_left(int fd); /* the client, without a word */
 const char *listen_address(const struct listener *);                 /* "127.0.0.1:40123" */
 /* Acceptor's loop: a connection that has left its first holder lives on (as a tunnel), and counts until it is released. */
 void listen_held(struct listen_set *, const struct sockaddr_storage *peer);

@@ -11,8 +11,6 @@
 #include "base/loop_uv.h"
 #include "base/wait.h"
 
-#define LATER_MAX 1000 /* run in one turn: then descriptors and timers have their chance first */
-
 /* -- later --------------------------------------------------------------------------------------------------------- */
 static void stay_awake(uv_idle_t *idle)
 {
@@ -26,6 +24,7 @@ void loop_later(struct loop *loop, struct later *later, void (*run)(struct later
 	*later = (struct later){ .queued = true, .run = run };
 	*loop->last_later = later;
 	loop->last_later = &later->next;
+	loop->nlater++;
 	uv_idle_start(&loop->awake, stay_awake);
 }
 
@@ -38,6 +37,7 @@ static void unlink_later(struct loop *loop, struct later **at)
 		loop->last_later = at;
 	later->next = NULL;
 	later->queued = false;
+	loop->nlater--;
 }
 
 void loop_later_drop(struct loop *loop, struct later *later)
@@ -53,7 +53,8 @@ void loop_later_drop(struct loop *loop, struct later *later)
 
 static void run_later(struct loop *loop)
 {
-	for (int n = 0; loop->later && n < LATER_MAX; n++) {
+	/* Not what these queue in turn: who goes on and on must let descriptors have their chance between. */
+	for (size_t n = loop->nlater; loop->later && n; n--) {
 		struct later *later = loop->later;
 		unlink_later(loop, &loop->later);
 		later->run(later);

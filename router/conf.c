@@ -173,6 +173,7 @@ const struct conf_key router_conf_keys[] = {
 
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
+	{ "log.event_rate", CONF_REAL, AT(log.event_rate), 0, 1e6, .def = "100", .help = "lines a second of one event, five seconds' worth at once; the others are counted in a line log_suppressed: or whoever sends requests fills the disk. Not of changes of state, operators' doings and level debug; 0: no limit" },
 	{ "tls.cert", CONF_TEXT, AT(tls.cert), .def = "", .def_words = "none: plain HTTP", .help = "file with the certificate chain in PEM, our own first: with it and tls.key server.listen and server.admin_listen speak TLS; read anew by SIGHUP" },
 	{ "tls.key", CONF_TEXT, AT(tls.key), .def = "", .def_words = "none", .help = "file with its private key in PEM, without a passphrase; mode 0600; read anew by SIGHUP" },
 	{ "tls.client_ca", CONF_TEXT, AT(tls.client_ca), .def = "", .def_words = "none: clients are not asked", .help = "file with CAs in PEM: a client certificate that one of them vouches for lets in the node that it names (its first DNS name that can be one, or the CN where it has no alternative names), with scope node; none is required; read anew by SIGHUP" },

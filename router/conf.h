@@ -60,6 +60,7 @@ struct router_conf {
 	} overload;
 	struct {
 		int level, format;
+		double event_rate;
 	} log;
 	struct {
 		const char *cert, *key, *client_ca;

@@ -22,6 +22,7 @@
 	X(EPOCH_CONFLICTS, "usher_epoch_conflicts_total", COUNTER, NULL, NULL, "claims, publishes and closes that met another epoch") \
 	X(BREAKER_STATE, "usher_breaker_state", GAUGE, "node", "class", "0 closed, 1 open, 2 half-open") \
 	X(SFU_CALLS, "usher_sfu_calls_total", COUNTER, "op", "outcome", "calls to SFUs") \
+	X(RETRIES, "usher_sfu_retries_total", COUNTER, "what", "outcome", "calls to SFUs that would be a request's second (open, refused by the gate): allowed, or held_back as there were too many") \
 	X(STORE_UP, "usher_store_up", GAUGE, NULL, NULL, "1 while the store answers the keeper") \
 	X(STORE_SECONDS, "usher_store_seconds", HISTOGRAM, NULL, NULL, "time a request waited for the store") \
 	X(LOOP_STALL, "usher_loop_stall_seconds", GAUGE, "thread", NULL, "longest turn of a loop in the last second") \
@@ -34,6 +35,7 @@
 	X(TLS_HANDSHAKES, "usher_tls_handshakes_total", COUNTER, "outcome", NULL, "handshakes on the listeners: done, failed, late (not done in 10 s), plain (somebody spoke HTTP)") \
 	X(TLS_EXPIRY, "usher_tls_certificate_expiry_seconds", GAUGE, NULL, NULL, "unix time at which the first certificate of tls.cert ends") \
 	X(PARKED, "usher_parked", GAUGE, NULL, NULL, "requests that wait for time") \
+	X(LOG_SUPPRESSED, "usher_log_suppressed_total", GAUGE, NULL, NULL, "log lines over log.event_rate, which log_suppressed tells of") \
 	X(LOG_DROPPED, "usher_log_dropped_total", GAUGE, NULL, NULL, "log lines dropped because the log could not be written")
 /* clang-format on */
 

@@ -183,19 +183,18 @@ static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
 	       (*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
 }
 
+static uint64_t reserved(const struct router_conf *conf)
+{
+	uint64_t half = conf->limits.connections / 2;
+
+	return conf->limits.reserved < half ? conf->limits.reserved : half;
+}
+
 static void deal(void *arg, const struct accepted *accepted)
 {
 	struct router *router = arg;
 
 	worker_give(router->workers[router->next_worker++ % router->nworkers], accepted);
-}
-
-/* The one whose turn it is: to deal past it would fill the others first. */
-static bool wanted(void *arg)
-{
-	const struct router *router = arg;
-
-	return worker_wants(router->workers[router->next_worker % router->nworkers]);
 }
 
 /* From systemd when it passes sockets (the first is the public one, a second the admin one), else our own. */
@@ -204,8 +203,7 @@ static bool build_listeners(struct router *router)
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
 		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies,
-		                      .reserved = conf->limits.reserved, .tls = certificate_now(router), .deal = deal, .wanted = wanted,
-		                      .inner = inner, .arg = router };
+		                      .reserved = reserved(conf), .tls = certificate_now(router), .deal = deal, .inner = inner, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -336,6 +334,7 @@ static void tick(struct timer *t)
 	metric_set(router->sheet, M_ROOMS, NULL, NULL, (double)table_count(registry_table(router->registry)));
 	metric_set(router->sheet, M_STORE_UP, NULL, NULL, registry_up(router->registry));
 	metric_set(router->sheet, M_PARKED, NULL, NULL, (double)atomic_load(&router->parked));
+	metric_set(router->sheet, M_LOG_SUPPRESSED, NULL, NULL, (double)log_suppressed());
 	metric_set(router->sheet, M_LOG_DROPPED, NULL, NULL, (double)log_dropped());
 	certificate_look(router);
 	metric_set(router->sheet, M_LOOP_STALL, "keeper", NULL, (double)loop_stalled_ms(router->loop) / 1000);

@@ -80,6 +80,7 @@ static int enter_node(struct request *rq)
 	if (err < 0)
 		return err;
 	rooms_touch(rq->worker->store, rs->name, &rs->room);
+	resolve_first_call(rq);
 	return request_go(rq, sg->websocket ? dial_node : await_body);
 }
 
@@ -88,6 +89,8 @@ static int look_again(struct request *rq)
 	struct resolve *rs = rq->state;
 
 	rooms_distrust(rq->worker->store, rs->name);
+	if (!resolve_may_retry(rq, "refused"))
+		return request_fail(rq, ERR_ROOM_MOVING, "the room's node has just changed; come again");
 	rs->fresh = true;
 	return request_park(rq, find_room, ERR_ROOM_MOVING);
 }

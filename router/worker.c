@@ -36,7 +36,6 @@
 #define WRITE_STALL_MS 30000 /* a client that does not read */
 #define CLOSE_MS 2000        /* a polite Close may take so long */
 #define UPSTREAMS_PER_HOST 256
-#define UNTAKEN_MAX 128 /* a turn of a worker takes in at most so many new connections: some 5 ms of work */
 #define PEERS_PER_HOST 8
 #define PEERS_CONNECT_MS 80
 
@@ -152,14 +151,14 @@ static void take_gift(struct task *task)
 {
 	struct gift *gift = container_of(task, struct gift, task);
 
-	atomic_fetch_sub_explicit(&gift->worker->untaken, 1, memory_order_relaxed);
-	httpd_add(gift->worker->httpd, &gift->accepted);
+	/* After a stall there are many who have given up, and each would cost as much as a request. */
+	if (listen_has_left(gift->accepted.fd)) {
+		close(gift->accepted.fd);
+		worker_count_connection(gift->worker, &gift->accepted.peer, false);
+	} else {
+		httpd_add(gift->worker->httpd, &gift->accepted);
+	}
 	free(gift);
-}
-
-bool worker_wants(const struct worker *w)
-{
-	return atomic_load_explicit(&w->untaken, memory_order_relaxed) < UNTAKEN_MAX;
 }
 
 void worker_give(struct worker *w, const struct accepted *accepted)
@@ -170,7 +169,6 @@ void worker_give(struct worker *w, const struct accepted *accepted)
 		abort();
 	gift->worker = w;
 	gift->accepted = *accepted;
-	atomic_fetch_add_explicit(&w->untaken, 1, memory_order_relaxed);
 	loop_post(w->loop, &gift->task, take_gift);
 }
 

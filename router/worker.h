@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/metric.h"
 #include "router/overload.h"
+#include "router/retries.h"
 
 struct access_memory;
 struct accepted;
@@ -52,12 +53,12 @@ struct worker {
 	size_t nerrands;
 	struct event_stream *event_streams;
 	uint64_t foreign_told[FOREIGN_TOLD]; /* by node: how many rooms that usher did not place; what collides is told again */
+	struct retries retries;   /* of calls to SFUs */
 	struct overload overload;
 	struct timer judging;
 	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
 	uint64_t farewell_until_ms;
 	_Atomic size_t connections, open_tunnels; /* published each tick, for gauges and the stop */
-	_Atomic size_t untaken;               /* connections that are on their way to it */
 	_Atomic bool closing_tunnels;
 	struct task stop_task, lame_task, polite_task;
 };
@@ -65,7 +66,6 @@ struct worker {
 struct worker *worker_new(struct router *, unsigned index); /* NULL: out of memory or descriptors; logged */
 bool worker_start(struct worker *);                         /* its thread */
 void worker_give(struct worker *, const struct accepted *); /* any thread */
-bool worker_wants(const struct worker *);                   /* another one: those that it got before it has begun to serve */
 /* From a worker: tells the acceptor that a connection of this peer lives on (held) or has ended. */
 void worker_count_connection(struct worker *, const struct sockaddr_storage *peer, bool held);
 void worker_lame_duck(struct worker *);                     /* any thread: answers say Connection: close */
