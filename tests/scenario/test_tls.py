@@ -589,6 +589,21 @@ def test_a_bad_new_file_keeps_the_old_in_force(stage, ca, tmp_path):
     assert serial_of(router) != before
 
 
+def test_a_reload_with_another_fault_changes_no_certificate(stage, tmp_path, ca):
+    mine = ca.issue("whole", ["127.0.0.1"])
+    house = House(stage, tmp_path, tls=mine)
+    before = serial_of(house.router)
+    ca.issue("whole", ["127.0.0.1"])
+    house.rules.write_text("no JSON")
+    house.router.signal(signal.SIGHUP)
+    house.router.event("reload_failed")
+    assert serial_of(house.router) == before
+    house.rules.write_text(house.text())
+    house.router.signal(signal.SIGHUP)
+    house.router.event("reloaded")
+    assert serial_of(house.router) != before
+
+
 def test_a_near_end_is_said_once_a_day(stage, ca):
     router = stage.router(tls=ca.issue("near", ["127.0.0.1"], days=10))
     said = router.event("tls_certificate_ends")
@@ -645,7 +660,7 @@ def test_a_certificate_opens_nothing_but_its_node(house, ca, nodes_ca):
         return call(method, url + path, body, bearer(token), tls=mine).status
     assert as_node(house, mine)[0] == 201
     assert ask("DELETE", "/v1/nodes/n7?incarnation=one") in (200, 204)
-    for method, path in (("GET", "/v1/nodes"), ("GET", "/metrics"), ("POST", "/v1/rooms/r/join"), ("DELETE", "/v1/rooms/r?force=true")):
+    for method, path in (("GET", "/v1/nodes"), ("GET", "/v1/nodes/n7"), ("PUT", "/v1/nodes/n7/cordon"), ("GET", "/metrics"), ("POST", "/v1/rooms/r/join"), ("DELETE", "/v1/rooms/r?force=true")):
         assert ask(method, path) == 403, path
     # Beside a credential it counts for nothing: neither does it help a wrong one nor does it bind a right one.
     assert ask("GET", "/v1/nodes", house.tokens["all"]) == 200
