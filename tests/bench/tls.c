@@ -140,6 +140,8 @@ static void ping(struct end *e)
 	say(e, frame, UP);
 }
 
+static void near_shakes(struct end *);
+
 static void begin(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -151,8 +153,8 @@ static void begin(void)
 	e->ssl = SSL_new(ctx);
 	SSL_set_fd(e->ssl, fd);
 	SSL_set_connect_state(e->ssl);
-	SSL_do_handshake(e->ssl);
 	begun++;
+	near_shakes(e); /* which may be all: no event would tell of it later */
 }
 
 static void near_shakes(struct end *e)

@@ -37,7 +37,7 @@ class Usher:
 
     def __init__(self, stage, ours, backend):
         self.router = stage.router("server.workers=1", "limits.connections_per_address=100000", "limits.connections=100000", "tunnel.idle_ms=3600000",
-                                   "log.level=warn", tls=ours)
+                                   tls=ours)
         self.pid, self.port = self.router.child.pid, int(self.router.url.rsplit(":", 1)[1])
         stage.node("far", self.router, signal_url=f"ws://127.0.0.1:{backend}/", control=False)
         self.router.wait_placeable("far")

@@ -475,7 +475,8 @@ START_TEST(many_connections_leave_nothing_behind)
 		if (i == 100)
 			before = allocated();
 	}
-	ck_assert_uint_le(allocated(), before + (bridge_wanted() ? 900 * 32 : 1000)); /* OpenSSL's caches fill for a while */
+	/* OpenSSL's caches fill for a while, and the last client may still be there. */
+	ck_assert_uint_le(allocated(), before + (bridge_wanted() ? 900 * 100 : 1000));
 }
 END_TEST
 
