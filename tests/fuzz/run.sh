@@ -73,13 +73,13 @@ run_all() { # seconds
 	targets | xargs -P 2 -I{} bash -c 'run_one {} '"$1"
 }
 
-# afl++ for so many seconds each, two at a time. Its own crashes and hangs are kept, and run once more with the sanitizers.
+# afl++ for so many seconds, without sanitizers; the line to see a find again runs it with them.
 run_afl() { # target, seconds
 	local target=$1 out=$PWD/build-afl/out/$1 dict=tests/fuzz/$1.dict
 	rm -rf "$out"
 	mkdir -p "$out"
-	AFL_SKIP_CPUFREQ=1 AFL_NO_UI=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 AFL_AUTORESUME=1 AFL_IGNORE_PROBLEMS=1 \
-		afl-fuzz -V "$2" -t 5000 -m none -i "tests/fuzz/corpus/$target" -o "$out" $([ -f "$dict" ] && echo "-x $dict") \
+	env -u ASAN_OPTIONS -u UBSAN_OPTIONS AFL_SKIP_CPUFREQ=1 AFL_NO_UI=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1 \
+		AFL_IGNORE_PROBLEMS=1 afl-fuzz -V "$2" -t 5000 -m none -i "tests/fuzz/corpus/$target" -o "$out" $([ -f "$dict" ] && echo "-x $dict") \
 		-- "build-afl/tests/fuzz/fuzz_$target" >"$results/$target.log" 2>&1
 	local stats=$out/default/fuzzer_stats
 	if [ ! -f "$stats" ]; then
