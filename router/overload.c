@@ -6,8 +6,9 @@
 #define RISE 0.1       /* of a class in an interval, for each time that the target is in the wait: the further over, the faster */
 #define RISE_MAX 1.0   /* nothing is known yet of what the last step did */
 #define RISE_NODES 0.02 /* once all that participants ask is shed: a node that is lost costs more than a short stall */
-#define FALL 0.05      /* while work still waits, if not too long */
-#define FALL_IDLE 0.15 /* while there is time to spare */
+#define FALL 0.02      /* while work still waits, and about the pressure at which it last was too long: there it settles */
+#define FALL_IDLE 0.15 /* while there is time to spare, and far from there */
+#define ABOUT 0.3
 #define STALE 10       /* targets: a burst that is done within that is served, as it always was */
 #define TOLD_BACK 1.5  /* a level is over once the pressure is so far under it: or each swing would be told */
 
@@ -39,10 +40,12 @@ bool overload_judge(struct overload *o, uint64_t waited_us)
 	if (!o->target_us)
 		return false;
 	/* A queue that gets shorter is being worked off: more would be too much. */
+	if (waited_us > o->target_us && o->waited_us <= o->target_us)
+		o->edge = o->pressure;
 	if (waited_us > o->target_us && waited_us >= o->waited_us)
 		o->pressure = fmin(risen(o->pressure, (double)waited_us / (double)o->target_us), LOAD_CLASSES);
 	else if (waited_us <= o->target_us)
-		o->pressure = fmax(o->pressure - (waited_us ? FALL : FALL_IDLE), 0);
+		o->pressure = fmax(o->pressure - (waited_us || fabs(o->pressure - o->edge) < ABOUT ? FALL : FALL_IDLE), 0);
 	o->waited_us = waited_us;
 	return level_told(o);
 }

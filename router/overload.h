@@ -21,6 +21,7 @@ struct overload {
 	uint64_t target_us; /* 0: nothing is ever shed */
 	uint64_t waited_us; /* in the interval before */
 	double pressure;    /* 0 to LOAD_CLASSES */
+	double edge;        /* what it was when waits last became too long */
 	double beside;      /* 0 to 1: of the thread that places new rooms; sheds those alone */
 	double owed[LOAD_CLASSES];
 	int told;           /* the level that was told last */

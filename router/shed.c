@@ -77,27 +77,29 @@ void shed_start_keeper(struct router *router)
 /* -- turning away ------------------------------------------------------------------------------------------------------------ */
 static enum load_class class_by_scope(unsigned scopes)
 {
-	if (scopes & (SCOPE_JOIN | SCOPE_ROUTE))
+	if (scopes & SCOPE_JOIN)
 		return LOAD_SIGNAL;
+	/* To say where a room is costs no more than to refuse it. */
+	if (scopes & SCOPE_ROUTE)
+		return LOAD_ALWAYS;
 	return scopes & SCOPE_NODE ? LOAD_NODES : scopes & SCOPE_ADMIN ? LOAD_ADMIN : LOAD_ALWAYS;
 }
 
-static bool asks_to_assign(const struct request *rq)
+static bool asks_to_assign(const struct request *rq, const struct route *route)
 {
 	struct str assign;
 
-	return query_get(exchange_query(rq->x), "assign", &assign) && str_is(assign, "1");
+	return (route->scopes & SCOPE_ROUTE) && query_get(exchange_query(rq->x), "assign", &assign) && str_is(assign, "1");
 }
 
 /* A room that this router does not know is a new one as far as it goes: to find out would cost what is to be saved. */
 static enum load_class class_of(const struct request *rq, const struct route *route)
 {
-	enum load_class class = class_by_scope(route->scopes);
-	bool joins = route->joins || (class == LOAD_SIGNAL && (route->scopes & SCOPE_ROUTE) && asks_to_assign(rq));
+	bool joins = route->joins || asks_to_assign(rq, route);
 	struct room room;
 
-	if (class != LOAD_SIGNAL || !(joins || (route->scopes & SCOPE_JOIN)))
-		return class;
+	if (!joins && !(route->scopes & SCOPE_JOIN))
+		return class_by_scope(route->scopes);
 	if (table_find(registry_table(rq->worker->router->registry), rq->names[NAME_ROOM], &room) == TABLE_MISS)
 		return LOAD_ROOMS;
 	return joins ? LOAD_JOINS : LOAD_SIGNAL;

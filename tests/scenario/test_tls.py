@@ -114,7 +114,7 @@ def test_a_tunnel_to_a_node_with_tls_and_one_without(stage, ca, ours, tls):
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(ours.cert, ours.key)
     sfu = EchoSfu(server if tls else None)
-    router = stage.router(tls=ours, env={"SSL_CERT_FILE": ca.cert})
+    router = stage.router("limits.frame_bytes=4000000", "limits.message_bytes=4000000", tls=ours, env={"SSL_CERT_FILE": ca.cert})
     stage.node("n1", router, signal_url=sfu.signal_url, control=False)
     router.wait_placeable("n1")
 

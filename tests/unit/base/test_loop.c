@@ -166,6 +166,9 @@ START_TEST(later_may_queue_itself)
 {
 	nran = 0;
 	loop_later(loop, &laters[0], note_and_queue);
+	loop_turn(loop);
+	ck_assert_uint_eq(nran, 1); /* the next is for the next turn: others first */
+	ck_assert_int_eq(loop_backend_timeout_ms(loop), 0);
 	UNTIL(loop, nran == 4);
 	turns(loop, 3);
 	ck_assert_uint_eq(nran, 4);
