@@ -23,7 +23,7 @@ static const struct json_member head_members[] = {
 static const struct json_shape head_shape = { head_members, 3, sizeof(struct head), .no_twins = true };
 
 struct claims {
-	const char *iss, *sub, *scope, *room, *node;
+	const char *iss, *sub, *scope, *room, *node, *method, *target;
 	double exp, nbf, iat;
 	struct json_list aud;
 	bool for_some;
@@ -31,7 +31,7 @@ struct claims {
 #define TEXT(member) { #member, JSON_STRING, offsetof(struct claims, member), JSON_NO_HAS, 0, TEXT_MAX }
 #define DATE(member) #member, JSON_REAL, offsetof(struct claims, member), JSON_NO_HAS, 0, SECONDS_MAX
 static const struct json_member claims_members[] = {
-	TEXT(iss), TEXT(sub), TEXT(scope), TEXT(room), TEXT(node),
+	TEXT(iss), TEXT(sub), TEXT(scope), TEXT(room), TEXT(node), TEXT(method), TEXT(target),
 	{ DATE(exp), .required = true },
 	{ DATE(nbf) },
 	{ DATE(iat) },
@@ -162,7 +162,7 @@ bool jwt_read(struct str token, const struct jwt_rules *rules, struct arena *are
 	*why = fault_in(&claims, rules);
 	if (*why)
 		return false;
-	*out = (struct jwt){ claims.sub, claims.scope, claims.room, claims.node, (uint64_t)floor(claims.exp * 1000) };
+	*out = (struct jwt){ claims.sub, claims.scope, claims.room, claims.node, claims.method, claims.target, (uint64_t)floor(claims.exp * 1000) };
 	return true;
 }
 

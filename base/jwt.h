@@ -25,6 +25,7 @@ struct jwt_rules {
 };
 struct jwt { /* in the arena; NULL: absent */
 	const char *subject, *scope, *room, *node;
+	const char *method, *target; /* of the one request that it is for: "PUT", and path and query as they stand in it */
 	uint64_t expires_ms;
 };
 /* False: *why says it in static words, and names no content. */

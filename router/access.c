@@ -144,7 +144,8 @@ static bool read_jwt(struct request *rq, struct str token, const struct access_r
 	if (!jwt_read(token, &by, request_arena(rq), &jwt, why) || !rights_fill(out, jwt.scope, jwt.room, jwt.node, jwt.subject, why))
 		return false;
 	out->ends_ms = jwt.expires_ms;
-	return true;
+	*why = "the token is for another request (method, target)";
+	return token_fits(rq, jwt.method, jwt.target);
 }
 
 /* 0, or -ERR_X with *why. A signature costs; a hash does not. */
@@ -174,7 +175,8 @@ static int token_rights(struct request *rq, struct str token, struct rights *out
 		limits_guessed_wrong(rq);
 		return -ERR_UNAUTHORIZED;
 	}
-	remember(rq->worker, hash, rules->version, out);
+	if (!rq->once.bound)
+		remember(rq->worker, hash, rules->version, out);
 	return 0;
 }
 

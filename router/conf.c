@@ -188,7 +188,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "auth.issuer", CONF_TEXT, AT(auth.issuer), .def = "", .def_words = "any", .help = "what iss of a JWT must be", .shared = true },
 	{ "auth.session_ms", CONF_INT, AT(auth.session_ms), 60000, 30 * 24 * HOUR, .def = "43200000", .help = "how long the cookie of plain HTTP signaling lets its holder go on: a long working day" },
 	{ "auth.max_skew_ms", CONF_INT, AT(auth.max_skew_ms), 0, 30000, .def = "30000", .help = "how far nbf and iat of a JWT may lie ahead of our clock; exp is kept to the second" },
-	{ "auth.admin_once", CONF_BOOL, AT(auth.admin_once), .def = "false", .help = "a token lets an operator change one thing, once, at all routers together, and ends within 10 minutes (usherctl --key makes one for each): who hears a token cannot change anything with it; with auth.mode jwt", .shared = true },
+	{ "auth.admin_once", CONF_BOOL, AT(auth.admin_once), .def = "false", .help = "an operator's token names the one change that it is for, lets it happen once at all routers together, and ends within 10 minutes (usherctl --key makes one for each): who hears it can change nothing with it; with auth.mode jwt", .shared = true },
 	{ "auth.wrong_per_minute", CONF_INT, AT(auth.wrong_per_minute), 0, 60000, .def = "60", .help = "wrong credentials from one address (IPv6: one /64), 20 at once; then 429 for all but those that were right before; 0: no limit" },
 	{ "fault.at", CONF_TEXT, AT(fault.at), .def = "", .def_words = "none", .help = "tests only: the process exits when a request reaches this step (verb/step)" },
 };

@@ -48,6 +48,7 @@ struct request {
 	const char *only_room; /* that it is bound to, or rooms by prefix*; "": any */
 	struct str credential; /* stands for the token itself; empty: none */
 	struct {
+		bool bound;      /* the token is for this request and no other */
 		struct str name; /* stands for the token; empty: it may be used again */
 		uint64_t ends_ms;
 		bool first;

@@ -89,7 +89,7 @@ int ctl_call(struct ctl *ctl, const char *method, const char *target, struct str
 	add_header(&rq, "Accept", "application/json");
 	if (body.len)
 		add_header(&rq, "Content-Type", "application/json");
-	if (ctl->key && !(bearer = token_for_call(ctl)))
+	if (ctl->key && !(bearer = token_for_call(ctl, method, target)))
 		return CTL_FAILED;
 	if (bearer)
 		add_header(&rq, "Authorization", bearer);

@@ -73,7 +73,7 @@ static const struct option_row option_rows[] = {
 	{ "room", "ROOM", OPTION_TOKEN, set_room, "token: only this room, or rooms by prefix*" },
 	{ "as", "NAME", 0, set_as, "token, --key: who has it, for the log" },
 	{ "for-ms", "N", OPTION_TOKEN, set_for, "token jwt: how long it is valid (an hour)" },
-	{ "key", "FILE", 0, set_key, "sign a token for each call with this private JSON Web Key, mode 0600 (else USHER_KEY_FILE); token jwt: with this" },
+	{ "key", "FILE", 0, set_key, "sign a token for each call with this private JSON Web Key, mode 0600 (else USHER_KEY_FILE, before USHER_TOKEN_FILE); token jwt: with this" },
 	{ "audience", "TEXT", 0, set_audience, "token jwt, --key: auth.audience of the routers" },
 	{ "issuer", "TEXT", 0, set_issuer, "token jwt, --key: auth.issuer of the routers" },
 	{ "alg", "ALG", OPTION_TOKEN, set_alg, "token key: HS256, ES256 or EdDSA" },

@@ -82,5 +82,5 @@ int run_move(struct ctl *);
 
 /* -- token.c ---------------------------------------------------------------------------------------------------------- */
 int run_token(struct ctl *);
-/* A token of ctl->key for one call: `Bearer …` in the arena. NULL: what is wrong was printed. */
-const char *token_for_call(struct ctl *);
+/* A token of ctl->key for this call and no other: `Bearer …` in the arena. NULL: what is wrong was printed. */
+const char *token_for_call(struct ctl *, const char *method, const char *target);

@@ -116,8 +116,12 @@ static struct sign_key *read_key(struct ctl *ctl)
 	return key;
 }
 
+struct called { /* the one request that a token is for */
+	const char *method, *target;
+};
+
 /* `jti` keeps two tokens of one second apart, for routers that take each but once. */
-static void write_claims(const struct ctl *ctl, const char *scope, uint64_t lives_ms, struct buf *claims)
+static void write_claims(const struct ctl *ctl, const char *scope, uint64_t lives_ms, const struct called *only, struct buf *claims)
 {
 	struct json_out json = { .to = claims };
 	struct buf id = random_text();
@@ -134,6 +138,10 @@ static void write_claims(const struct ctl *ctl, const char *scope, uint64_t live
 	json_u64(&json, "iat", now / 1000);
 	json_u64(&json, "exp", (now + lives_ms) / 1000);
 	add_limits(&json, ctl, scope);
+	if (only) {
+		json_str(&json, "method", only->method);
+		json_str(&json, "target", only->target);
+	}
 	json_close(&json, '}');
 	buf_free(&id);
 }
@@ -157,19 +165,26 @@ static int make_jwt(struct ctl *ctl)
 
 	if (!ctl->scope || !ctl->key)
 		return refuse(ctl, "needs --scope and --key");
-	write_claims(ctl, ctl->scope, ctl->for_ms ? ctl->for_ms : DEFAULT_FOR_MS, &claims);
+	write_claims(ctl, ctl->scope, ctl->for_ms ? ctl->for_ms : DEFAULT_FOR_MS, NULL, &claims);
 	int code = sign(ctl, &claims, &token);
 	if (code == CTL_DONE)
 		print_and_free(ctl, &token);
 	return code;
 }
 
-const char *token_for_call(struct ctl *ctl)
+static const char *scope_of(const char *target)
+{
+	size_t len = strlen(target);
+
+	return len > 5 && !strcmp(target + len - 5, "/join") ? "join" : "admin";
+}
+
+const char *token_for_call(struct ctl *ctl, const char *method, const char *target)
 {
 	struct buf claims = { 0 }, token = { 0 };
 	const struct ctl unbound = { .as = ctl->as, .audience = ctl->audience, .issuer = ctl->issuer };
 
-	write_claims(&unbound, "admin join", CALL_MS, &claims);
+	write_claims(&unbound, scope_of(target), CALL_MS, &(struct called){ method, target }, &claims);
 	if (sign(ctl, &claims, &token) != CTL_DONE)
 		return NULL;
 	const char *bearer = arena_printf(&ctl->arena, "Bearer %s", token.at);
