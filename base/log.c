@@ -230,9 +230,8 @@ static uint64_t steady_ms(void)
 
 void log_event(enum log_level level, const char *event, ...)
 {
-	va_list ap;
-
 	bool first = false;
+	va_list ap;
 
 	va_start(ap, event);
 	if (log_wants(level) && (level == LOG_DEBUG || log_limit_takes(event, steady_ms(), &first)))
@@ -269,7 +268,7 @@ static void tell_if_due(void)
 {
 	static uint64_t told_ms;
 
-	if (!out.open || !log_limit_holds() || steady_ms() < told_ms + TELL_MS)
+	if (out.closing || !log_limit_holds() || steady_ms() < told_ms + TELL_MS)
 		return;
 	told_ms = steady_ms();
 	pthread_mutex_unlock(&out.lock);

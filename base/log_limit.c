@@ -6,7 +6,7 @@
 #include "base/log_limit.h"
 
 #define EVENTS_MAX 256
-#define LOG_LIMIT_BURST_S 5
+#define BURST_US UINT64_C(5000000)
 #define DEFAULT_EVERY_US 10000 /* 100 a second */
 
 static struct counted {
@@ -43,9 +43,10 @@ static struct counted *find(const char *event)
 static bool take(struct counted *slot, uint64_t now_us, uint64_t every)
 {
 	uint64_t due = atomic_load_explicit(&slot->due_us, memory_order_relaxed), next;
+	uint64_t ahead_us = every < BURST_US ? BURST_US - every : 0;
 
 	do {
-		if (due > now_us + LOG_LIMIT_BURST_S * UINT64_C(1000000) - every)
+		if (due > now_us + ahead_us)
 			return false;
 		next = (due > now_us ? due : now_us) + every;
 	} while (!atomic_compare_exchange_weak_explicit(&slot->due_us, &due, next, memory_order_relaxed, memory_order_relaxed));

@@ -257,7 +257,7 @@ uint64_t loop_least_wait_us(struct loop *loop)
 
 uint64_t loop_wait_us(const struct loop *loop)
 {
-	return (loop->waited_ns + uv_hrtime() - loop->woke_ns) / 1000;
+	return loop->woke_ns ? (loop->waited_ns + uv_hrtime() - loop->woke_ns) / 1000 : 0;
 }
 
 uint64_t loop_stalled_ms(const struct loop *loop)

@@ -593,8 +593,11 @@ int main(int argc, char **argv)
 		listen_node(&nodes[i]);
 
 	static struct phase warm;
+	uint64_t deadline = deadline_ns;
 	phase = &warm;
+	deadline_ns = 60 * SECOND; /* every room is to be there */
 	set_up();
+	deadline_ns = deadline;
 	phase = &peak;
 	run_closed(peak_s);
 	beat_worst_ns = 0;

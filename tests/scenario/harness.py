@@ -167,7 +167,8 @@ class Router(Process):
         self.token = token
         if tls:
             sets = (f"tls.cert={tls.cert}", f"tls.key={tls.key}", *sets)
-        sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *sets]
+        calm = ["overload.target_ms=0"]  # on where it is the subject: neighbours on the machine are no overload
+        sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *calm, *sets]
         argv = [build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
         super().__init__(f"usherd-{Router.count}", argv, directory, env)
         try:

@@ -377,6 +377,19 @@ START_TEST(a_flood_of_one_event_is_bounded)
 }
 END_TEST
 
+START_TEST(a_rate_under_one_lets_one_through)
+{
+	log_set_rate(0.01);
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	for (unsigned i = 0; i < 100; i++)
+		log_info("seldom", "i", LOG_U(i));
+	const char *lines = close_and_read();
+	ck_assert_ptr_nonnull(strstr(lines, " event=seldom i=0\n"));
+	ck_assert_ptr_null(strstr(lines, " event=seldom i=1\n"));
+	ck_assert_ptr_nonnull(strstr(lines, " event=log_suppressed of=seldom count=99\n"));
+}
+END_TEST
+
 START_TEST(no_limit_holds_nothing_back)
 {
 	struct flood seen = flood_of(3000);
@@ -446,6 +459,7 @@ int main(void)
 	tcase_add_test(t, a_non_blocking_descriptor_loses_nothing);
 	tcase_add_test(t, lines_of_threads_do_not_mix);
 	tcase_add_test(t, a_flood_of_one_event_is_bounded);
+	tcase_add_test(t, a_rate_under_one_lets_one_through);
 	tcase_add_test(t, no_limit_holds_nothing_back);
 	tcase_add_loop_test(t, hostile_values_are_one_line_that_can_be_read, 0, 2);
 	suite_add_tcase(s, t);
