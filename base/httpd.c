@@ -20,6 +20,7 @@
 #include "base/wait.h"
 
 #define RUNS_PER_TURN 100
+#define PUMP_MS 2 /* then others first: with many clients there is always one more that is ready */
 #define POOL_EXTRA 16384 /* beside the head: MHD's own records of the lines */
 
 /* -- running MHD --------------------------------------------------------------------------------------------------- */
@@ -28,7 +29,9 @@ static void pump(struct later *later)
 	struct httpd *h = container_of(later, struct httpd, pump);
 	MHD_UNSIGNED_LONG_LONG timeout;
 
-	for (int n = 0; n < RUNS_PER_TURN; n++) {
+	uint64_t begun_ms = loop_fresh_ms(h->loop);
+
+	for (int n = 0; n < RUNS_PER_TURN && loop_fresh_ms(h->loop) <= begun_ms + PUMP_MS; n++) {
 		MHD_run(h->daemon);
 		if (h->pump.queued)
 			loop_later_drop(h->loop, &h->pump);

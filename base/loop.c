@@ -11,8 +11,6 @@
 #include "base/loop_uv.h"
 #include "base/wait.h"
 
-#define LATER_MAX 1000 /* run in one turn: then descriptors and timers have their chance first */
-
 /* -- later --------------------------------------------------------------------------------------------------------- */
 static void stay_awake(uv_idle_t *idle)
 {
@@ -26,6 +24,7 @@ void loop_later(struct loop *loop, struct later *later, void (*run)(struct later
 	*later = (struct later){ .queued = true, .run = run };
 	*loop->last_later = later;
 	loop->last_later = &later->next;
+	loop->nlater++;
 	uv_idle_start(&loop->awake, stay_awake);
 }
 
@@ -38,6 +37,7 @@ static void unlink_later(struct loop *loop, struct later **at)
 		loop->last_later = at;
 	later->next = NULL;
 	later->queued = false;
+	loop->nlater--;
 }
 
 void loop_later_drop(struct loop *loop, struct later *later)
@@ -53,7 +53,8 @@ void loop_later_drop(struct loop *loop, struct later *later)
 
 static void run_later(struct loop *loop)
 {
-	for (int n = 0; loop->later && n < LATER_MAX; n++) {
+	/* Not what these queue in turn: who goes on and on must let descriptors have their chance between. */
+	for (size_t n = loop->nlater; loop->later && n; n--) {
 		struct later *later = loop->later;
 		unlink_later(loop, &loop->later);
 		later->run(later);
@@ -227,9 +228,10 @@ static void about_to_sleep(uv_prepare_t *prepare)
 	struct loop *loop = prepare->data;
 
 	run_later(loop);
-	uint64_t busy = uv_hrtime() - loop->woke_ns;
-	if (loop->woke_ns && busy > loop->stalled_ns)
-		loop->stalled_ns = busy;
+	loop->slept_from_ns = uv_hrtime();
+	loop->busy_ns = loop->woke_ns ? loop->slept_from_ns - loop->woke_ns : 0;
+	if (loop->busy_ns > loop->stalled_ns)
+		loop->stalled_ns = loop->busy_ns;
 }
 
 static void woke_up(uv_check_t *check)
@@ -238,6 +240,24 @@ static void woke_up(uv_check_t *check)
 
 	/* Descriptors were served between waking and here; libuv keeps the time of waking, in whole milliseconds. */
 	loop->woke_ns = uv_now(&loop->uv) * 1000000;
+	/* What was ready at once came while the last turn went on; with a sleep before it, it came just now. A sleep within one
+	 * millisecond is not seen, and is none worth speaking of after a turn that was longer. */
+	loop->waited_ns = loop->woke_ns > loop->slept_from_ns ? 0 : loop->busy_ns;
+	if (loop->waited_ns < loop->least_ns)
+		loop->least_ns = loop->waited_ns;
+}
+
+uint64_t loop_least_wait_us(struct loop *loop)
+{
+	uint64_t us = loop->least_ns == UINT64_MAX ? 0 : loop->least_ns / 1000;
+
+	loop->least_ns = UINT64_MAX;
+	return us;
+}
+
+uint64_t loop_wait_us(const struct loop *loop)
+{
+	return loop->woke_ns ? (loop->waited_ns + uv_hrtime() - loop->woke_ns) / 1000 : 0;
 }
 
 uint64_t loop_stalled_ms(const struct loop *loop)
@@ -322,6 +342,7 @@ struct loop *loop_new(void)
 		return NULL;
 	}
 	loop->last_later = &loop->later;
+	loop->least_ns = UINT64_MAX;
 	uv_timer_init(&loop->uv, &loop->alarm);
 	uv_prepare_init(&loop->uv, &loop->before_sleep);
 	uv_check_init(&loop->uv, &loop->after_sleep);

@@ -17,10 +17,13 @@ struct loop {
 	struct timer **heap;    /* by due_ms; heap[0] is the earliest */
 	size_t ntimers, heap_size;
 	struct later *later, **last_later;
+	size_t nlater;
 	_Atomic(struct task *) posted; /* newest first */
 	bool fake;
 	uint64_t fake_ms;
 	uint64_t woke_ns, stalled_ns;
+	uint64_t slept_from_ns, busy_ns; /* busy: the last whole turn */
+	uint64_t waited_ns, least_ns;    /* this turn's work, before it; and the least since it was asked, UINT64_MAX: none */
 	struct loop_signal *signals;
 };
 void loop_close_handle(uv_handle_t *); /* frees its `data` once libuv lets go of it */

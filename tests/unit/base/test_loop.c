@@ -166,6 +166,9 @@ START_TEST(later_may_queue_itself)
 {
 	nran = 0;
 	loop_later(loop, &laters[0], note_and_queue);
+	loop_turn(loop);
+	ck_assert_uint_eq(nran, 1); /* the next is for the next turn: others first */
+	ck_assert_int_eq(loop_backend_timeout_ms(loop), 0);
 	UNTIL(loop, nran == 4);
 	turns(loop, 3);
 	ck_assert_uint_eq(nran, 4);
@@ -479,6 +482,30 @@ START_TEST(stalls_are_measured)
 }
 END_TEST
 
+static void stop_loop(struct timer *t)
+{
+	(void)t;
+	loop_stop(loop);
+}
+
+/* What is ready at once after a turn has waited for all of it; what comes while the loop has nothing to do has not. */
+START_TEST(waits_are_measured)
+{
+	turns(loop, 2);
+	loop_least_wait_us(loop);
+	loop_later(loop, &laters[0], burn);
+	loop_turn(loop);
+	ck_assert_uint_ge(loop_wait_us(loop), 25000);
+	ck_assert_uint_ge(loop_least_wait_us(loop), 25000);
+	struct timer stop = { 0 };
+	loop_later(loop, &laters[0], burn);
+	timer_set(loop, &stop, 50, stop_loop);
+	loop_run(loop); /* has slept until then, and so the least is none */
+	ck_assert_uint_eq(loop_least_wait_us(loop), 0);
+	ck_assert_uint_lt(loop_wait_us(loop), 25000);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("loop");
@@ -506,6 +533,7 @@ int main(void)
 	tcase_add_test(t, forgotten_children_are_reaped);
 	tcase_add_test(t, loop_does_not_wait_for_forgotten_children);
 	tcase_add_test(t, stalls_are_measured);
+	tcase_add_test(t, waits_are_measured);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
