@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/str.h"
 
 #define RING (1 << 20) /* bytes */
@@ -26,6 +27,7 @@
 #define LINE_MAX_BYTES 4096
 #define VALUE_MAX 512
 #define CLOSE_MS 2000
+#define TELL_MS 1000
 
 static const char *const level_words[] = { "debug", "info", "warn", "error" };
 static _Atomic int least = LOG_INFO;
@@ -180,15 +182,12 @@ static void enqueue(const struct line *line)
 	pthread_mutex_unlock(&out.lock);
 }
 
-void log_line(enum log_level level, const char *event, ...)
+static void write_line(enum log_level level, const char *event, va_list ap)
 {
 	struct line line;
 	char now[25];
 	const char *name;
-	va_list ap;
 
-	if (!log_wants(level))
-		return;
 	line.len = 0;
 	time_rfc3339(wall_ms(), now);
 	if (out.json)
@@ -199,7 +198,6 @@ void log_line(enum log_level level, const char *event, ...)
 	put_text(&line, level_words[level], strlen(level_words[level]));
 	put_name(&line, "event", false);
 	put_text(&line, event, strlen(event));
-	va_start(ap, event);
 	while ((name = va_arg(ap, const char *))) {
 		struct log_value value = va_arg(ap, struct log_value);
 		/* A line that is nearly full takes no more fields, rather than half of one. */
@@ -208,9 +206,44 @@ void log_line(enum log_level level, const char *event, ...)
 		put_name(&line, name, false);
 		put_value(&line, &value);
 	}
-	va_end(ap);
 	puts_to(&line, out.json ? "}\n" : "\n");
 	enqueue(&line);
+}
+
+void log_line(enum log_level level, const char *event, ...)
+{
+	va_list ap;
+
+	va_start(ap, event);
+	if (log_wants(level))
+		write_line(level, event, ap);
+	va_end(ap);
+}
+
+static uint64_t steady_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void log_event(enum log_level level, const char *event, ...)
+{
+	bool first = false;
+	va_list ap;
+
+	va_start(ap, event);
+	if (log_wants(level) && (level == LOG_DEBUG || log_limit_takes(event, steady_ms(), &first)))
+		write_line(level, event, ap);
+	va_end(ap);
+	if (first)
+		pthread_cond_signal(&out.wake);
+}
+
+static void tell_suppressed(const char *event, uint64_t count)
+{
+	log_line(LOG_WARN, "log_suppressed", "of", LOG_S(event), "count", LOG_U(count), NULL);
 }
 
 /* What is lost is counted by lines; of one that was cut the rest is ended before the next, so that no two run together. */
@@ -230,6 +263,31 @@ static void write_chunk(const char *chunk, size_t len)
 		atomic_fetch_add(&dropped, 1);
 }
 
+/* Both with the lock. This thread tells what was held back, as the flood may be over and nobody else come. */
+static void tell_if_due(void)
+{
+	static uint64_t told_ms;
+
+	if (out.closing || !log_limit_holds() || steady_ms() < told_ms + TELL_MS)
+		return;
+	told_ms = steady_ms();
+	pthread_mutex_unlock(&out.lock);
+	log_limit_tell(tell_suppressed);
+	pthread_mutex_lock(&out.lock);
+}
+
+static void await_lines(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += TELL_MS / 1000;
+	if (log_limit_holds())
+		pthread_cond_timedwait(&out.wake, &out.lock, &until);
+	else
+		pthread_cond_wait(&out.wake, &out.lock);
+}
+
 static void *write_lines(void *arg)
 {
 	char *chunk = arg;
@@ -240,8 +298,9 @@ static void *write_lines(void *arg)
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	pthread_mutex_lock(&out.lock);
 	while (out.used || !out.closing) {
+		tell_if_due();
 		if (!out.used) {
-			pthread_cond_wait(&out.wake, &out.lock);
+			await_lines();
 			continue;
 		}
 		size_t len = RING - out.head < out.used ? RING - out.head : out.used;
@@ -291,6 +350,7 @@ bool log_wants(enum log_level level)
 
 void log_close(void)
 {
+	log_limit_tell(tell_suppressed);
 	pthread_mutex_lock(&out.lock);
 	bool was_open = out.open;
 	out.open = false;
@@ -307,6 +367,16 @@ void log_close(void)
 		return; /* it keeps the ring */
 	free(out.ring);
 	out.ring = NULL;
+}
+
+void log_set_rate(double per_s)
+{
+	log_limit_set(per_s);
+}
+
+uint64_t log_suppressed(void)
+{
+	return log_limit_total();
 }
 
 uint64_t log_dropped(void)

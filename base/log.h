@@ -35,9 +35,14 @@ void log_set_level(enum log_level);
 bool log_wants(enum log_level);
 void log_close(void); /* writes what is queued */
 uint64_t log_dropped(void);
+/* Lines a second of each event; the others are counted, and told as log_suppressed. 0: all. Before threads start. [100] */
+void log_set_rate(double per_s);
+uint64_t log_suppressed(void);
 /* name, value, name, value, …, NULL. Values that are NULL or empty strings are left out. Long ones are cut. */
+void log_event(enum log_level, const char *event, ...) __attribute__((sentinel));
+/* The same without a limit: for changes of state, which there are as many of as things that change, and what an operator did. */
 void log_line(enum log_level, const char *event, ...) __attribute__((sentinel));
-#define log_debug(...) (log_wants(LOG_DEBUG) ? log_line(LOG_DEBUG, __VA_ARGS__, NULL) : (void)0)
-#define log_info(...) (log_wants(LOG_INFO) ? log_line(LOG_INFO, __VA_ARGS__, NULL) : (void)0)
-#define log_warn(...) log_line(LOG_WARN, __VA_ARGS__, NULL)
-#define log_error(...) log_line(LOG_ERROR, __VA_ARGS__, NULL)
+#define log_debug(...) (log_wants(LOG_DEBUG) ? log_event(LOG_DEBUG, __VA_ARGS__, NULL) : (void)0)
+#define log_info(...) (log_wants(LOG_INFO) ? log_event(LOG_INFO, __VA_ARGS__, NULL) : (void)0)
+#define log_warn(...) log_event(LOG_WARN, __VA_ARGS__, NULL)
+#define log_error(...) log_event(LOG_ERROR, __VA_ARGS__, NULL)

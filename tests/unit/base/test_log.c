@@ -43,6 +43,11 @@ static const char *close_and_read(void)
 	return text.at;
 }
 
+static void setup(void)
+{
+	log_set_rate(0);
+}
+
 static void teardown(void)
 {
 	buf_free(&text);
@@ -310,12 +315,135 @@ START_TEST(lines_of_threads_do_not_mix)
 }
 END_TEST
 
+/* -- floods ------------------------------------------------------------------------------------------------------------------ */
+static void *read_on(void *arg)
+{
+	(void)arg;
+	read_all();
+	return NULL;
+}
+
+struct flood {
+	uint64_t lines, told, others, changes;
+};
+
+static struct flood flood_of(unsigned n)
+{
+	struct flood seen = { 0 };
+	struct str rest, line;
+	pthread_t reader;
+
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_on, NULL), 0);
+	for (unsigned i = 0; i < n; i++)
+		log_info("request_refused", "i", LOG_U(i));
+	log_warn("something_else");
+	for (unsigned i = 0; i < 700; i++)
+		log_line(LOG_WARN, "node_state", "node", LOG_U(i), NULL);
+	log_close();
+	close(ends[1]);
+	pthread_join(reader, NULL);
+	close(ends[0]);
+	rest = (struct str){ text.at, text.len };
+	while (str_cut(&rest, '\n', &line)) {
+		unsigned long long count;
+		const char *at = line.at + 26;
+		seen.lines += !strncmp(at, " level=info event=request_refused ", 34);
+		seen.others += !strncmp(at, " level=warn event=something_else\n", 33);
+		seen.changes += !strncmp(at, " level=warn event=node_state ", 29);
+		if (sscanf(at, " level=warn event=log_suppressed of=request_refused count=%llu", &count) == 1)
+			seen.told += count;
+	}
+	return seen;
+}
+
+/* What is held back is counted to the last one; other events, and changes of state, do not suffer for it. */
+START_TEST(a_flood_of_one_event_is_bounded)
+{
+	struct timespec begun, ended;
+
+	log_set_rate(100);
+	uint64_t before = log_suppressed();
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	struct flood seen = flood_of(1000000);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	uint64_t seconds = (uint64_t)(ended.tv_sec - begun.tv_sec) + 1;
+	ck_assert_uint_ge(seen.lines, 500);
+	ck_assert_uint_le(seen.lines, 500 + 100 * seconds);
+	ck_assert_uint_eq(seen.lines + seen.told, 1000000);
+	ck_assert_uint_eq(log_suppressed() - before, seen.told);
+	ck_assert_uint_eq(seen.others, 1);
+	ck_assert_uint_eq(seen.changes, 700);
+}
+END_TEST
+
+START_TEST(a_rate_under_one_lets_one_through)
+{
+	log_set_rate(0.01);
+	open_pipe(LOG_INFO, LOG_LOGFMT);
+	for (unsigned i = 0; i < 100; i++)
+		log_info("seldom", "i", LOG_U(i));
+	const char *lines = close_and_read();
+	ck_assert_ptr_nonnull(strstr(lines, " event=seldom i=0\n"));
+	ck_assert_ptr_null(strstr(lines, " event=seldom i=1\n"));
+	ck_assert_ptr_nonnull(strstr(lines, " event=log_suppressed of=seldom count=99\n"));
+}
+END_TEST
+
+START_TEST(no_limit_holds_nothing_back)
+{
+	struct flood seen = flood_of(3000);
+
+	ck_assert_uint_eq(seen.lines, 3000);
+	ck_assert_uint_eq(seen.told, 0);
+}
+END_TEST
+
+/* -- what clients send -------------------------------------------------------------------------------------------------------- */
+static void add_hostile(struct buf *to)
+{
+	static const char *const pieces[] = { "\n", "\r\n", "\x1b[2J", "\x1b]0;x\x07", "\"", "\\", "=", " ", "\x7f", "\xc2\x85", "\xe2\x80\xa8",
+		                              "\xe2\x82", "\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf0\x9f\x92\xa9", "}", ",\"event\":\"x\"", "\t", "\b",
+		                              "level=error event=x", "a", "room" };
+
+	for (unsigned n = 0; n < 40; n++)
+		buf_adds(to, pieces[random_u64() % (sizeof(pieces) / sizeof(*pieces))]);
+}
+
+/* A room's name, a user agent, a request's id: whatever it is, it is one line, which says what it says and nothing else. */
+START_TEST(hostile_values_are_one_line_that_can_be_read)
+{
+	struct arena arena = { 0 };
+
+	for (unsigned i = 0; i < 300; i++) {
+		struct buf value = { 0 };
+		add_hostile(&value);
+		open_pipe(LOG_INFO, _i ? LOG_JSON : LOG_LOGFMT);
+		log_info("request_refused", "room", LOG_B(value.at, value.len), "last", LOG_S("end"));
+		const char *line = close_and_read();
+		ck_assert_ptr_eq(strchr(line, '\n'), line + strlen(line) - 1);
+		for (const char *c = line; c[1]; c++)
+			ck_assert_msg((unsigned char)*c >= ' ' && *c != 0x7f && !((unsigned char)*c == 0xc2 && (unsigned char)c[1] < 0xa0), "%s", line);
+		ck_assert(utf8_valid(line, strlen(line)));
+		if (_i) {
+			ck_assert(json_member((struct str){ line, strlen(line) - 1 }, "last", &arena).len);
+			ck_assert(str_is(json_member((struct str){ line, strlen(line) - 1 }, "event", &arena), "\"request_refused\""));
+		} else {
+			ck_assert_str_eq(line + strlen(line) - 10, " last=end\n");
+		}
+		buf_free(&value);
+		buf_free(&text);
+		arena_reset(&arena);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("log");
 	TCase *t = tcase_create("log");
 
-	tcase_add_checked_fixture(t, NULL, teardown);
+	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 20);
 	tcase_add_test(t, logfmt_is_bare_where_it_can_be);
 	tcase_add_test(t, json_is_one_object_a_line);
@@ -330,6 +458,10 @@ int main(void)
 	tcase_add_test(t, a_reader_that_has_gone_kills_nobody);
 	tcase_add_test(t, a_non_blocking_descriptor_loses_nothing);
 	tcase_add_test(t, lines_of_threads_do_not_mix);
+	tcase_add_test(t, a_flood_of_one_event_is_bounded);
+	tcase_add_test(t, a_rate_under_one_lets_one_through);
+	tcase_add_test(t, no_limit_holds_nothing_back);
+	tcase_add_loop_test(t, hostile_values_are_one_line_that_can_be_read, 0, 2);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);
