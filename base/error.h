@@ -38,6 +38,7 @@
 	X(STORE_UNAVAILABLE, 503, "store_unavailable", "The room registry does not answer")                            \
 	X(STORE_REBUILDING, 503, "store_rebuilding", "The room registry is being rebuilt")                             \
 	X(CONTENTION, 503, "contention", "Too many changes to this room at once")                                      \
+	X(OVERLOADED, 503, "overloaded", "This router has more to do than it can")                                     \
 	X(SHUTTING_DOWN, 503, "shutting_down", "This router is stopping")                                              \
 	X(TIMEOUT, 504, "timeout", "The deadline of the request passed")
 

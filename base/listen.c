@@ -106,13 +106,13 @@ static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage
 	return set->conf.proxies && *set->conf.proxies && cidr_contains(set->conf.proxies, peer);
 }
 
-static bool admit(struct listen_set *set, const struct sockaddr_storage *peer)
+static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, bool inner)
 {
 	unsigned char key[LISTEN_ORIGIN_BYTES];
 
 	listen_origin(peer, key);
 	struct origin **at = origin_place(set, key);
-	if (set->count >= set->conf.connections)
+	if (set->count + (inner ? 0 : set->conf.reserved) >= set->conf.connections)
 		return false;
 	if (*at && (*at)->count >= set->conf.connections_per_address && !is_proxy(set, peer))
 		return false;
@@ -164,6 +164,14 @@ static void pause_all(struct listen_set *set, int err)
 	for (struct listener *l = set->listeners; l; l = l->next)
 		watch_set(l->watch, 0);
 	timer_set(set->loop, &set->pause, PAUSE_MS, resume);
+}
+
+bool listen_has_left(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 /* What it has asked is read first: with bytes unread the close would be a reset, and the answer lost. */
@@ -222,12 +230,13 @@ static bool accept_one(struct listener *l)
 			pause_all(l->set, err);
 		return err == ECONNABORTED || err == EINTR;
 	}
-	if (!admit(l->set, &accepted.peer)) {
+	const struct listen_conf *conf = &l->set->conf;
+	if (!admit(l->set, &accepted.peer, conf->inner && conf->inner(conf->arg, l->tag, &accepted.peer))) {
 		refuse(accepted.fd);
 		return true;
 	}
 	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	l->set->conf.deal(l->set->conf.arg, &accepted);
+	conf->deal(conf->arg, &accepted);
 	return true;
 }
 

@@ -23,9 +23,12 @@ struct accepted {
 };
 struct listen_conf {
 	uint64_t connections, connections_per_address;
+	uint64_t reserved;   /* of `connections`: for those who are `inner` alone */
 	const char *proxies; /* networks that many clients come through: not limited by address; NULL or "": none */
 	/* On the acceptor's loop; hand it to a worker, or close it. */
 	void (*deal)(void *arg, const struct accepted *);
+	/* Optional: who comes over this listener, from there, keeps the fleet alive. */
+	bool (*inner)(void *arg, int tag, const struct sockaddr_storage *peer);
 	void *arg;
 };
 struct listen_set; /* all listeners of a process and their counts */
@@ -33,6 +36,7 @@ struct listen_set *listen_set_new(struct loop *, const struct listen_conf *);
 /* "127.0.0.1:8080", "[::1]:0", "8080". Port 0 asks the kernel. `why` gets words for people. NULL: could not. */
 struct listener *listen_open(struct listen_set *, const char *address, int tag, const char **why);
 struct listener *listen_adopt(struct listen_set *, int fd, int tag); /* systemd socket activation */
+bool listen_has_left(int fd); /* the client, without a word */
 const char *listen_address(const struct listener *);                 /* "127.0.0.1:40123" */
 /* Acceptor's loop: a connection that has left its first holder lives on (as a tunnel), and counts until it is released. */
 void listen_held(struct listen_set *, const struct sockaddr_storage *peer);

@@ -319,9 +319,9 @@ int access_admit(struct request *rq, const struct route *route)
 	rq->who = arena_copy(request_arena(rq), rights.who, strlen(rights.who));
 	rq->only_room = arena_copy(request_arena(rq), rights.room, strlen(rights.room));
 	if ((by & SCOPE_ADMIN) && strcmp(exchange_method(rq->x), "GET") != 0)
-		log_info("operator", "request", LOG_S(rq->id), "who", LOG_S(rq->who), "method", LOG_S(exchange_method(rq->x)), "route",
+		log_line(LOG_INFO, "operator", "request", LOG_S(rq->id), "who", LOG_S(rq->who), "method", LOG_S(exchange_method(rq->x)), "route",
 		         LOG_S(route->name), "room", LOG_B(rq->names[NAME_ROOM].at, rq->names[NAME_ROOM].len), "node",
-		         LOG_B(rq->names[NAME_NODE].at, rq->names[NAME_NODE].len));
+		         LOG_B(rq->names[NAME_NODE].at, rq->names[NAME_NODE].len), NULL);
 	return told(rq, "good", 0, NULL);
 }
 

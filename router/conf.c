@@ -153,6 +153,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.headers", CONF_INT, AT(limits.headers), 8, 1000, .def = "64", .help = "most header lines of a request" },
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
 	{ "limits.connections_per_address", CONF_INT, AT(limits.connections_per_address), 1, 1e7, .def = "1000", .help = "connections at once from one address (IPv6: one /64)" },
+	{ "limits.reserved", CONF_INT, AT(limits.reserved), 0, 1e7, .def = "1000", .help = "of limits.connections, kept for server.admin_listen and for peers in nodes.allow_cidr and server.trusted_proxies: nodes and operators; at most half of it" },
 	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
 	{ "limits.parked", CONF_INT, AT(limits.parked), 0, 1e6, .def = "10000", .help = "requests that wait for time at once" },
 
@@ -160,8 +161,12 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.credential_rate", CONF_REAL, AT(limits.credential_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same with one credential (a token's name, or sub)" },
 	{ "limits.room_rate", CONF_REAL, AT(limits.room_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same for one room" },
 
+	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "20", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, nodes and operators last (WeChat's DAGOR takes 20 ms, too); 0: never" },
+	{ "overload.interval_ms", CONF_INT, AT(overload.interval_ms), 10, 10000, .def = "100", .help = "how often that is judged: long enough for a burst to pass (CoDel's 100 ms: a round trip of the internet)" },
+
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },
+	{ "log.event_rate", CONF_REAL, AT(log.event_rate), 0, 1e6, .def = "100", .help = "lines a second of one event, five seconds' worth at once; the others are counted in a line log_suppressed: or whoever sends requests fills the disk. Not of changes of state, operators' doings and level debug; 0: no limit" },
 	{ "auth.mode", CONF_WORD, AT(auth.mode), .words = auth_words, .def = "none", .help = "who may ask: none (anybody), token (those of auth.keys), jwt (whoever a key of auth.keys vouches for, and its tokens)", .shared = true },
 	{ "auth.allow_insecure", CONF_BOOL, AT(auth.allow_insecure), .def = "false", .help = "allow auth.mode none on a listener that is not loopback" },
 	{ "auth.keys", CONF_TEXT, AT(auth.keys), .def = "", .def_words = "none", .help = "file with {\"tokens\":[…],\"keys\":[…]}: hashes of tokens, and JSON Web Keys; mode 0600; read anew by SIGHUP" },

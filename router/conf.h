@@ -50,12 +50,16 @@ struct router_conf {
 		uint64_t idle_ms;
 	} tunnel;
 	struct {
-		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address;
+		uint64_t body_bytes, heartbeat_bytes, header_bytes, headers, connections, connections_per_address, reserved;
 		uint64_t tunnel_buffer_bytes, parked;
 		double address_rate, credential_rate, room_rate;
 	} limits;
 	struct {
+		uint64_t target_ms, interval_ms;
+	} overload;
+	struct {
 		int level, format;
+		double event_rate;
 	} log;
 	struct {
 		int mode;

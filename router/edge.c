@@ -20,9 +20,11 @@
 #include "router/request.h"
 #include "router/router.h"
 #include "router/routes.h"
+#include "router/shed.h"
 #include "router/worker.h"
 
 #define REQUEST_ID_MAX 64
+#define SMALL_BODY 4096
 #define EXPOSED "Location, Link, Retry-After, X-Request-Id"
 
 /* -- what is believed ------------------------------------------------------------------------------------------------------ */
@@ -302,6 +304,8 @@ static int admit(struct request *rq, const struct route **route)
 		err = routes_match(rq, wanted, exchange_path(rq->x), route, &allow);
 	if (!err && !scope_served(rq, (*route)->scopes))
 		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
+	if (!err)
+		err = shed_request(rq, *route);
 	if (!err && !is_preflight(rq))
 		err = admit_asker(rq, *route);
 	if (!err && !is_preflight(rq))
@@ -327,6 +331,12 @@ static void answer_preflight(struct request *rq, const struct route *route)
 	request_empty(rq, 204);
 }
 
+/* It has most likely come with the head: to read it is cheaper than the new connection that a refusal without would cost us. */
+static bool body_is_small(const struct exchange *x)
+{
+	return exchange_has_body(x) && exchange_body_length(x) >= 0 && exchange_body_length(x) <= SMALL_BODY;
+}
+
 static void begin(void *arg, struct exchange *x)
 {
 	struct request *rq = arena_alloc(exchange_arena(x), sizeof(*rq));
@@ -338,6 +348,8 @@ static void begin(void *arg, struct exchange *x)
 	name_request(rq);
 	rq->refusal = -admit(rq, &route);
 	rq->matched = route;
+	if (rq->refusal == ERR_OVERLOADED && body_is_small(x))
+		return;
 	if (rq->refusal && exchange_has_body(x)) {
 		rq->route = route;
 		request_refuse(rq, rq->refusal);

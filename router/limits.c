@@ -21,9 +21,12 @@
 
 #define BURST_S 2      /* a browser's first seconds at once, as long as it is quiet then */
 #define GUESSES_BURST 20
+#define SITE_TIMES 16 /* what one /64 may: a site has several, and seldom all of them guess */
+#define SITE_KEY_BYTES 7 /* of listen_origin(): the family, and 48 bits */
 
 struct limits {
 	struct rate *addresses, *credentials, *rooms, *guesses;
+	struct rate *site_guesses; /* of an IPv6 /48, or its 65,536 /64 would fill the table of `guesses` for everybody */
 };
 
 struct limits *limits_new(const struct router_conf *conf)
@@ -36,6 +39,7 @@ struct limits *limits_new(const struct router_conf *conf)
 	limits->credentials = rate_new(conf->limits.credential_rate, conf->limits.credential_rate * BURST_S + 1);
 	limits->rooms = rate_new(conf->limits.room_rate, conf->limits.room_rate * BURST_S + 1);
 	limits->guesses = rate_new((double)conf->auth.wrong_per_minute / 60, GUESSES_BURST);
+	limits->site_guesses = rate_new((double)conf->auth.wrong_per_minute / 60 * SITE_TIMES, GUESSES_BURST * SITE_TIMES);
 	return limits;
 }
 
@@ -47,6 +51,7 @@ void limits_free(struct limits *limits)
 	rate_free(limits->credentials);
 	rate_free(limits->rooms);
 	rate_free(limits->guesses);
+	rate_free(limits->site_guesses);
 	free(limits);
 }
 
@@ -96,17 +101,29 @@ int limits_share(struct request *rq, const struct route *route)
 	return err ? err : take(rq, limits_of(rq)->rooms, rq->names[NAME_ROOM], "for this room");
 }
 
+/* IPv4: the address itself once more, which allows more than the address does. */
+static struct str site_of(struct str address)
+{
+	return address.at[0] == 6 ? (struct str){ address.at, SITE_KEY_BYTES } : address;
+}
+
 int limits_guess(struct request *rq)
 {
-	if (!limits_of(rq)->guesses || rate_allows(limits_of(rq)->guesses, address_of(rq), request_now(rq), &rq->retry_ms))
-		return 0;
-	return request_fail(rq, ERR_RATE_LIMITED, "too many wrong credentials from this address");
+	const struct limits *limits = limits_of(rq);
+	struct str address = address_of(rq);
+
+	if (!rate_allows(limits->guesses, address, request_now(rq), &rq->retry_ms))
+		return request_fail(rq, ERR_RATE_LIMITED, "too many wrong credentials from this address");
+	if (!rate_allows(limits->site_guesses, site_of(address), request_now(rq), &rq->retry_ms))
+		return request_fail(rq, ERR_RATE_LIMITED, "too many wrong credentials from the networks of this address");
+	return 0;
 }
 
 void limits_guessed_wrong(struct request *rq)
 {
+	struct str address = address_of(rq);
 	uint64_t ignored;
 
-	if (limits_of(rq)->guesses)
-		rate_take(limits_of(rq)->guesses, address_of(rq), request_now(rq), &ignored);
+	rate_take(limits_of(rq)->guesses, address, request_now(rq), &ignored);
+	rate_take(limits_of(rq)->site_guesses, site_of(address), request_now(rq), &ignored);
 }

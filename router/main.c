@@ -32,6 +32,7 @@ static int serve(struct router *router)
 {
 	if (!router->conf.server.core_dumps)
 		dump_forbid();
+	log_set_rate(router->conf.log.event_rate);
 	if (log_open(STDERR_FILENO, (enum log_level)router->conf.log.level, (enum log_format)router->conf.log.format) < 0) {
 		fprintf(stderr, "usherd: cannot start the log\n");
 		return 1;

@@ -21,13 +21,18 @@
 	X(EPOCH_CONFLICTS, "usher_epoch_conflicts_total", COUNTER, NULL, NULL, "claims, publishes and closes that met another epoch") \
 	X(BREAKER_STATE, "usher_breaker_state", GAUGE, "node", "class", "0 closed, 1 open, 2 half-open") \
 	X(SFU_CALLS, "usher_sfu_calls_total", COUNTER, "op", "outcome", "calls to SFUs") \
+	X(RETRIES, "usher_sfu_retries_total", COUNTER, "what", "outcome", "calls to SFUs that would be a request's second (open, refused by the gate): allowed, or held_back as there were too many") \
 	X(STORE_UP, "usher_store_up", GAUGE, NULL, NULL, "1 while the store answers the keeper") \
 	X(STORE_SECONDS, "usher_store_seconds", HISTOGRAM, NULL, NULL, "time a request waited for the store") \
 	X(LOOP_STALL, "usher_loop_stall_seconds", GAUGE, "thread", NULL, "longest turn of a loop in the last second") \
+	X(OVERLOAD_DELAY, "usher_overload_delay_seconds", GAUGE, "thread", NULL, "how long ready work waited for its turn, at the best moment of the last overload.interval_ms") \
+	X(OVERLOAD_PRESSURE, "usher_overload_pressure", GAUGE, "thread", NULL, "what is shed: 0 nothing, 1 all new rooms, 2.3 all joins, too, and 30 % of signaling, up to 5") \
+	X(SHED, "usher_shed_total", COUNTER, "what", NULL, "requests refused as overloaded: rooms (new ones), joins, signal, nodes, admin") \
 	X(EVENTS, "usher_events_total", COUNTER, "type", NULL, "what GET /v1/events tells, by type") \
 	X(RECONCILED, "usher_reconciled_total", COUNTER, "what", NULL, "reported rooms: restored, evicted, foreign; ghost: opened again") \
 	X(CREDENTIALS, "usher_credentials_total", COUNTER, "outcome", NULL, "credentials judged: good, missing, invalid, limited (too many wrong ones), forbidden (without the scope, or bound to another room or node)") \
 	X(PARKED, "usher_parked", GAUGE, NULL, NULL, "requests that wait for time") \
+	X(LOG_SUPPRESSED, "usher_log_suppressed_total", GAUGE, NULL, NULL, "log lines over log.event_rate, which log_suppressed tells of") \
 	X(LOG_DROPPED, "usher_log_dropped_total", GAUGE, NULL, NULL, "log lines dropped because the log could not be written")
 /* clang-format on */
 

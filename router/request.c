@@ -283,7 +283,7 @@ void request_refuse(struct request *rq, int err)
 	common_headers(rq);
 	rq->status = info->status;
 	rq->refused = err;
-	if (info->status >= 500)
+	if (info->status >= 500 && err != ERR_OVERLOADED) /* those are counted: a line for each would be more of it */
 		log_info("request_refused", "request", LOG_S(rq->id), "route", LOG_S(rq->route ? rq->route->name : NULL), "step",
 		         LOG_S(rq->at ? rq->at->name : NULL), "code", LOG_S(info->slug), "detail", LOG_S(rq->detail));
 	problem_answer(rq->x, err, rq->detail, rq->retry_ms);

@@ -54,6 +54,7 @@ struct request {
 	uint64_t started_ns;
 	unsigned jumps;
 	bool parked;
+	bool calls_node;     /* has called an SFU: another call is a retry */
 	bool in_begin;       /* running inside `begin`: the body has not come yet and can still be streamed */
 	bool body_here;      /* `ready` has come */
 	bool awaits_body;    /* the pause ends with `ready` */

@@ -106,6 +106,21 @@ const struct node *resolve_node(struct request *rq)
 	return node && !strcmp(node->record.incarnation, rs->room.incarnation) ? node : NULL;
 }
 
+bool resolve_may_retry(struct request *rq, const char *what)
+{
+	bool may = retries_spend(&rq->worker->retries, request_now(rq));
+
+	metric_add(rq->worker->sheet, M_RETRIES, what, may ? "allowed" : "held_back", 1);
+	return may;
+}
+
+void resolve_first_call(struct request *rq)
+{
+	if (!rq->calls_node)
+		retries_earn(&rq->worker->retries);
+	rq->calls_node = true;
+}
+
 int resolve_anew(struct request *rq)
 {
 	struct resolve *rs = resolve_of(rq);
@@ -470,6 +485,7 @@ int open_room(struct request *rq)
 		.request_id = rq->id,
 	};
 
+	resolve_first_call(rq);
 	return sfu_open(rq->worker->sfu, &room, request_arena(rq), &p->opening, &rq->wait);
 }
 
@@ -500,6 +516,8 @@ static int open_failed(struct request *rq)
 	p->from_registration = p->claim.room.registration;
 	p->released = false;
 	rs->room = p->claim.room;
+	if (p->opening.verdict != SFU_HELD_BACK && !resolve_may_retry(rq, "open"))
+		return open_error(p->opening.verdict); /* as if no node were left; the next join of the room goes on from the record */
 	return next_node(rq, open_error(p->opening.verdict));
 }
 

@@ -71,4 +71,7 @@ void resolve_begin(struct request *, bool may_place, int (*answer)(struct reques
 void resolve_leave(struct request *);
 /* The node refused what the record says: distrust it and resolve anew. */
 int resolve_anew(struct request *);
+/* Before a call to an SFU, and before another one of the same request: false: too many are asked again already (retries.h). */
+void resolve_first_call(struct request *);
+bool resolve_may_retry(struct request *, const char *what);
 const struct node *resolve_node(struct request *); /* the owner; NULL: it has left meanwhile. Good for this callback */

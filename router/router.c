@@ -32,6 +32,7 @@
 #include "router/rebuild.h"
 #include "router/reload.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/sweep.h"
 #include "router/unlisted.h"
 #include "router/unreachable.h"
@@ -169,6 +170,22 @@ static void build_health(struct router *router)
 	router->probes = probes_new(router->loop, router->fleet, router->http, &probes);
 }
 
+/* What can be known before a byte is read: over the listener that is for them, or from where nodes and balancers are. */
+static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
+{
+	const struct router_conf *conf = &((const struct router *)arg)->conf;
+
+	return tag == LISTENER_ADMIN || cidr_contains(conf->nodes.allow_cidr, peer) ||
+	       (*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
+}
+
+static uint64_t reserved(const struct router_conf *conf)
+{
+	uint64_t half = conf->limits.connections / 2;
+
+	return conf->limits.reserved < half ? conf->limits.reserved : half;
+}
+
 static void deal(void *arg, const struct accepted *accepted)
 {
 	struct router *router = arg;
@@ -181,7 +198,8 @@ static bool build_listeners(struct router *router)
 {
 	const struct router_conf *conf = &router->conf;
 	struct listen_conf listen = { .connections = conf->limits.connections,
-		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, .deal = deal, .arg = router };
+		                      .connections_per_address = conf->limits.connections_per_address, .proxies = conf->server.trusted_proxies, 
+		                      .reserved = reserved(conf), .deal = deal, .inner = inner, .arg = router };
 	int passed = listen_systemd_fds();
 	const char *why = NULL;
 
@@ -315,6 +333,7 @@ static void tick(struct timer *t)
 	metric_set(router->sheet, M_ROOMS, NULL, NULL, (double)table_count(registry_table(router->registry)));
 	metric_set(router->sheet, M_STORE_UP, NULL, NULL, registry_up(router->registry));
 	metric_set(router->sheet, M_PARKED, NULL, NULL, (double)atomic_load(&router->parked));
+	metric_set(router->sheet, M_LOG_SUPPRESSED, NULL, NULL, (double)log_suppressed());
 	metric_set(router->sheet, M_LOG_DROPPED, NULL, NULL, (double)log_dropped());
 	metric_set(router->sheet, M_LOOP_STALL, "keeper", NULL, (double)loop_stalled_ms(router->loop) / 1000);
 	timer_set(router->loop, &router->tick, TICK_MS, tick);
@@ -399,6 +418,7 @@ static void take_apart(struct router *router)
 		if (router->workers[i])
 			worker_stop(router->workers[i]);
 	timer_clear(router->loop, &router->tick);
+	timer_clear(router->loop, &router->judging);
 	timer_clear(router->loop, &router->stop_timer);
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
@@ -466,6 +486,7 @@ int router_run(struct router *router)
 	unlisted_start(router->unlisted);
 	unreachables_start(router->unreachables);
 	timer_set(router->loop, &router->tick, 0, tick);
+	shed_start_keeper(router);
 	log_info("started", "version", LOG_S(USHER_VERSION), "listen", LOG_S(listen_address(router->listener)), "admin_listen",
 	         LOG_S(router->admin_listener ? listen_address(router->admin_listener) : NULL), "workers", LOG_U(router->nworkers), "store",
 	         LOG_S(registry_kind(router->registry)), "router", LOG_S(router->id));

@@ -11,6 +11,7 @@
 
 #include "base/loop.h"
 #include "router/conf.h"
+#include "router/overload.h"
 
 struct access;
 struct doubts;
@@ -73,7 +74,9 @@ struct router {
 	struct loop **worker_loops; /* before the workers: retire wants them */
 	struct worker **workers;
 	size_t nworkers, next_worker;
-	struct timer stop_timer, tick;
+	struct timer stop_timer, tick, judging;
+	struct overload overload;    /* the keeper's own, */
+	_Atomic int keeper_permille; /* and its pressure for the workers */
 	uint64_t leaving_ms;
 	_Atomic int phase;       /* enum router_phase */
 	_Atomic uint64_t parked;

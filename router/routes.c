@@ -17,11 +17,11 @@ const char *const scope_words[] = { "join", "route", "node", "admin", "metrics",
 /* clang-format off */
 const struct route routes[] = {
 	{ "route", "GET", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; assign=1 places it", .decides = true },
-	{ "join", "POST", "/v1/rooms/{room}/join", SCOPE_JOIN, BODY_OPTIONAL_JSON, &join_verb, "where to go for a room, which is placed first if need be", .decides = true },
+	{ "join", "POST", "/v1/rooms/{room}/join", SCOPE_JOIN, BODY_OPTIONAL_JSON, &join_verb, "where to go for a room, which is placed first if need be", .decides = true, .joins = true },
 	{ "heartbeat", "POST", "/v1/nodes/{node}/heartbeat", SCOPE_NODE, BODY_JSON, &heartbeat_verb, "renews a node's lease, brings its load and its rooms", .decides = true, .large = true },
 	{ "signal", "ANY", "/v1/rooms/{room}/signal", SCOPE_JOIN, BODY_STREAM, &signal_verb, "carries signaling to the room's node: HTTP and WebSocket", .tickets = true },
 	{ "signal", "ANY", "/v1/rooms/{room}/signal/*", SCOPE_JOIN, BODY_STREAM, &signal_verb, "the same, with the rest appended to the node's URL", .tickets = true },
-	{ "assign", "POST", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; places it first if need be", .decides = true },
+	{ "assign", "POST", "/v1/rooms/{room}/route", SCOPE_ROUTE, BODY_NONE, &route_verb, "where a room is; places it first if need be", .decides = true, .joins = true },
 	{ "register", "PUT", "/v1/nodes/{node}", SCOPE_NODE, BODY_JSON, &register_verb, "registers one SFU process", .decides = true },
 	{ "leave", "DELETE", "/v1/nodes/{node}", SCOPE_NODE | SCOPE_ADMIN, BODY_NONE, &leave_verb, "the process named by incarnation= leaves at once; force=true (an operator's): whichever is there, as the machine is off", .decides = true },
 	{ "nodes", "GET", "/v1/nodes", SCOPE_ADMIN, BODY_NONE, &nodes_verb, "all nodes", .decides = true },

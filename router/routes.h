@@ -32,6 +32,7 @@ struct route {
 	const char *help;
 	bool decides;        /* Cache-Control: no-store */
 	bool tickets;        /* what a join handed out opens it, too */
+	bool joins;          /* somebody who is not in yet: refused before those who are, when there is too much to do */
 	bool large;          /* the body may have limits.heartbeat_bytes */
 };
 extern const struct route routes[];

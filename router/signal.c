@@ -83,6 +83,7 @@ static int enter_node(struct request *rq)
 	if (err < 0)
 		return err;
 	rooms_touch(rq->worker->store, rs->name, &rs->room);
+	resolve_first_call(rq);
 	return request_go(rq, sg->websocket ? dial_node : await_body);
 }
 
@@ -90,6 +91,8 @@ int signal_refused(struct request *rq, struct str why)
 {
 	log_info("gate_refused", "request", LOG_S(rq->id), "why", LOG_B(why.at, why.len));
 	rooms_distrust(rq->worker->store, ((struct resolve *)rq->state)->name);
+	if (!resolve_may_retry(rq, "refused"))
+		return request_fail(rq, ERR_ROOM_MOVING, "the room's node has just changed; come again");
 	((struct resolve *)rq->state)->fresh = true;
 	return request_park(rq, find_room, ERR_ROOM_MOVING);
 }

@@ -24,6 +24,7 @@
 #include "router/errands.h"
 #include "router/metrics.h"
 #include "router/router.h"
+#include "router/shed.h"
 #include "router/tunnel.h"
 #include "router/worker.h"
 
@@ -105,6 +106,7 @@ struct worker *worker_new(struct router *router, unsigned index)
 		return NULL; /* the process ends: nothing is served by half a worker */
 	}
 	timer_set(w->loop, &w->tick, 0, tick);
+	shed_start_worker(w);
 	return w;
 }
 
@@ -133,7 +135,13 @@ static void take_gift(struct task *task)
 {
 	struct gift *gift = container_of(task, struct gift, task);
 
-	httpd_add(gift->worker->httpd, &gift->accepted);
+	/* After a stall there are many who have given up, and each would cost as much as a request. */
+	if (listen_has_left(gift->accepted.fd)) {
+		close(gift->accepted.fd);
+		worker_count_connection(gift->worker, &gift->accepted.peer, false);
+	} else {
+		httpd_add(gift->worker->httpd, &gift->accepted);
+	}
 	free(gift);
 }
 
@@ -263,6 +271,7 @@ void worker_unload(struct worker *w)
 {
 	timer_clear(w->loop, &w->tick);
 	timer_clear(w->loop, &w->farewell);
+	shed_stop_worker(w);
 	if (w->httpd)
 		httpd_free(w->httpd);
 	errands_drop(w);

@@ -14,6 +14,8 @@
 
 #include "base/loop.h"
 #include "base/metric.h"
+#include "router/overload.h"
+#include "router/retries.h"
 
 struct access_memory;
 struct accepted;
@@ -50,6 +52,9 @@ struct worker {
 	size_t nerrands;
 	struct event_stream *event_streams;
 	uint64_t foreign_told[FOREIGN_TOLD]; /* by node: how many rooms that usher did not place; what collides is told again */
+	struct retries retries;   /* of calls to SFUs */
+	struct overload overload;
+	struct timer judging;
 	struct timer tick, farewell; /* farewell: the next tunnel to be closed at a stop */
 	uint64_t farewell_until_ms;
 	_Atomic size_t connections, open_tunnels; /* published each tick, for gauges and the stop */

@@ -388,6 +388,20 @@ def test_who_guesses_is_slowed_down_and_his_neighbour_is_not(stage, tmp_path):
     assert house.router.metric('usher_credentials_total{outcome="limited"}') == 6
 
 
+def test_the_networks_of_one_site_cannot_fill_the_table_of_guesses(stage, tmp_path):
+    house = House(stage, tmp_path, "auth.wrong_per_minute=1", "server.trusted_proxies=127.0.0.0/8", "server.workers=1")
+    wrong = house.keys.make("route", key=os.urandom(32))
+
+    def guess(address):
+        return house.ask("GET", "/v1/rooms/r/route", wrong, **{"X-Forwarded-For": address}).status
+    codes = [guess(f"2001:db8:5:{net:x}::1") for net in range(330)]
+    assert codes[:320] == [401] * 320, "each /64 has its own share"
+    assert codes.count(429) >= 8, "and a /48 that of sixteen"
+    assert guess("2001:db8:5:ffff::1") == 429
+    assert guess("2001:db8:6:1::1") == 401 and guess("192.0.2.77") == 401
+    assert house.ask("GET", "/v1/rooms/r/route?assign=1", house.tokens["route"], **{"X-Forwarded-For": "2001:db8:5:1::1"}).status == 200
+
+
 @pytest.mark.parametrize("what,other", [("address", {"X-Forwarded-For": "192.0.2.2"}), ("room", {}), ("credential", {})])
 def test_too_many_requests_are_429_and_what_keeps_the_fleet_alive_goes_on(stage, tmp_path, what, other):
     house = House(stage, tmp_path, f"limits.{what}_rate=0.5", "server.trusted_proxies=127.0.0.0/8")
