@@ -158,7 +158,8 @@ class Router(Process):
     def __init__(self, directory, *sets, build=BUILD, env=None, token=None):
         Router.count += 1
         self.token = token
-        sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *sets]
+        slow = ["overload.target_ms=500"] if "san" in BUILD.name else []  # what takes ten times as long is no overload
+        sets = ["server.listen=127.0.0.1:0", "log.format=json", "server.workers=2", "server.lame_duck_ms=0", *slow, *sets]
         argv = [build / "router" / "usherd"] + [word for s in sets for word in ("--set", s)]
         super().__init__(f"usherd-{Router.count}", argv, directory, env)
         try:
