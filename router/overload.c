@@ -5,7 +5,7 @@
 
 #define RISE 0.1       /* of a class in an interval, for each time that the target is in the wait: the further over, the faster */
 #define RISE_MAX 1.0   /* nothing is known yet of what the last step did */
-#define RISE_NODES 0.02 /* once all that participants ask is shed: a node that is lost costs more than a short stall */
+#define RISE_NODES 0.02 /* once all that participants ask is shed, and all the same what is left gets stale */
 #define FALL 0.02      /* while work still waits, and about the pressure at which it last was too long: there it settles */
 #define FALL_IDLE 0.15 /* while there is time to spare, and far from there */
 #define ABOUT 0.3
@@ -31,7 +31,7 @@ static bool level_told(struct overload *o)
 static double risen(double pressure, double times_over)
 {
 	if (pressure >= LOAD_NODES)
-		return pressure + RISE_NODES;
+		return times_over > STALE ? pressure + RISE_NODES : pressure;
 	return fmin(pressure + fmin(RISE * times_over, RISE_MAX), LOAD_NODES);
 }
 

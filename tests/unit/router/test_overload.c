@@ -53,7 +53,7 @@ START_TEST(classes_follow_in_their_order)
 	unsigned before[LOAD_CLASSES] = { 0 };
 
 	for (int i = 0; i < 400; i++) {
-		judge(1, 2 * TARGET_US);
+		judge(1, o.pressure < LOAD_NODES ? 2 * TARGET_US : 11 * TARGET_US);
 		for (int class = 0; class < LOAD_CLASSES; class++) {
 			unsigned shed = shed_of_1000((enum load_class)class);
 			ck_assert_uint_ge(shed + 1, before[class]);
@@ -77,6 +77,17 @@ START_TEST(nodes_are_kept_through_a_storm)
 	for (uint64_t waited = 100 * TARGET_US; waited > TARGET_US; waited -= TARGET_US)
 		judge(1, waited); /* it is worked off: no more is shed */
 	ck_assert_uint_lt(shed_of_1000(LOAD_NODES), 400);
+}
+END_TEST
+
+/* While participants' requests alone make the waits, and what is left of them is no staler than that, heartbeats are served. */
+START_TEST(nodes_are_refused_only_where_all_is_stale)
+{
+	judge(1000, 10 * TARGET_US);
+	ck_assert_uint_ge(shed_of_1000(LOAD_SIGNAL), 999);
+	ck_assert_uint_eq(shed_of_1000(LOAD_NODES), 0);
+	judge(10, 11 * TARGET_US);
+	ck_assert_uint_gt(shed_of_1000(LOAD_NODES), 100);
 }
 END_TEST
 
@@ -194,6 +205,7 @@ int main(void)
 	tcase_add_test(t, a_wait_over_the_target_sheds_new_rooms_alone);
 	tcase_add_test(t, classes_follow_in_their_order);
 	tcase_add_test(t, nodes_are_kept_through_a_storm);
+	tcase_add_test(t, nodes_are_refused_only_where_all_is_stale);
 	tcase_add_test(t, a_queue_that_gets_shorter_sheds_no_more);
 	tcase_add_test(t, a_part_of_a_class_is_shed_evenly);
 	tcase_add_test(t, what_was_shed_comes_back_bit_by_bit);
