@@ -28,8 +28,8 @@ def generator(tmp_path_factory):
 
 
 def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(stage, generator):
-    """Three times the peak of half a core, over 500 connections, with a target of 1 ms."""
-    router = stage.router("server.workers=1", "overload.target_ms=1", "overload.interval_ms=20")
+    """Three times the peak of half a core, over 500 connections, with a target of 5 ms."""
+    router = stage.router("server.workers=1", "overload.target_ms=5", "overload.interval_ms=20")
     refused = []
 
     def twenty():
