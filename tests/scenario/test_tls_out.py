@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authority import Authority
-from harness import BUILD, free_port, until
+from harness import BUILD, DEADLINE, free_port, until
 from scripted_sfu import CLOSE, RESET, STAY, ScriptedSFU, accept_key
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -284,7 +284,7 @@ class HandFed:
     def until(self, words):
         read = b""
         while words not in read:
-            more = self.child.stdout.read(1)
+            more = self.child.stdout.read(1) if select.select([self.child.stdout], [], [], DEADLINE)[0] else b""
             assert more, read
             read += more
 
