@@ -210,7 +210,8 @@ def test_ca_is_read_anew_by_sighup(stage, tmp_path):
     old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     file = tmp_path / "believed.pem"
     file.write_bytes(old.file.read_bytes())
-    play = Play(stage, old.server(new.issue("leaf")), f"sfu.tls_ca={file}", "breaker.failures=1000", "breaker.failure_rate=1", "breaker.min_calls=1000")
+    play = Play(stage, old.server(new.issue("leaf")), f"sfu.tls_ca={file}", "breaker.failures=1000", "breaker.failure_rate=1", "breaker.min_calls=1000",
+                "server.workers=1")  # another one would read the file for the first time
     assert not play.proxied()[0] and not play.tunnel()[0]
     file.write_bytes(new.file.read_bytes())
     play.router.signal(1)
