@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from authority import Authority
-from harness import BUILD, free_port, until
+from harness import BUILD, DEADLINE, free_port, until
 from scripted_sfu import CLOSE, RESET, STAY, ScriptedSFU, accept_key
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -210,7 +210,8 @@ def test_ca_is_read_anew_by_sighup(stage, tmp_path):
     old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     file = tmp_path / "believed.pem"
     file.write_bytes(old.file.read_bytes())
-    play = Play(stage, old.server(new.issue("leaf")), f"sfu.tls_ca={file}", "breaker.failures=1000", "breaker.failure_rate=1", "breaker.min_calls=1000")
+    play = Play(stage, old.server(new.issue("leaf")), f"sfu.tls_ca={file}", "breaker.failures=1000", "breaker.failure_rate=1", "breaker.min_calls=1000",
+                "server.workers=1")  # another one would read the file for the first time
     assert not play.proxied()[0] and not play.tunnel()[0]
     file.write_bytes(new.file.read_bytes())
     play.router.signal(1)
@@ -284,7 +285,7 @@ class HandFed:
     def until(self, words):
         read = b""
         while words not in read:
-            more = self.child.stdout.read(1)
+            more = self.child.stdout.read(1) if select.select([self.child.stdout], [], [], DEADLINE)[0] else b""
             assert more, read
             read += more
 
