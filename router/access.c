@@ -210,7 +210,7 @@ static int ticket_rights(struct request *rq, struct str text, enum ticket_kind k
 	*why = "the ticket is for another room";
 	if (!str_eq(ticket.room, rq->names[NAME_ROOM]))
 		return -ERR_UNAUTHORIZED;
-	rq->let_in_by = kind;
+	rq->let_in_by = (int)kind;
 	*out = (struct rights){ .scopes = scope, .ends_ms = ticket.ends_ms };
 	snprintf(out->who, sizeof(out->who), "%.*s", STR_ARG(ticket.holder));
 	return 0;

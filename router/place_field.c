@@ -80,7 +80,7 @@ static double size_in(const struct pool *pool, const struct node *node)
 		if (!pool->members || !pool->cap_stated[cap])
 			continue;
 		double here = cap_of(node, cap) * (double)pool->members / pool->cap_sum[cap];
-		size = !size || here < size ? here : size;
+		size = size > 0 && size < here ? size : here;
 	}
 	return size > 0 ? size : 1;
 }
