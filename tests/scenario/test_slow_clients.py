@@ -25,7 +25,7 @@ ATTACKS = {
     "read": ["-X", "-w", "1", "-y", "8", "-n", "3", "-z", "8", "-k", "1"],
     "range": ["-R", "-t", "HEAD", "-a", "10", "-b", "3000"],
 }
-pytestmark = pytest.mark.skipif(not shutil.which("slowhttptest"), reason="needs slowhttptest")
+pytestmark = [pytest.mark.undisturbed, pytest.mark.skipif(not shutil.which("slowhttptest"), reason="needs slowhttptest")]
 
 
 def descriptors(process):
