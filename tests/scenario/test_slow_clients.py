@@ -4,7 +4,7 @@
 What others notice is measured three times: before on the same router, while they are all there, and while they are cut; each time beside a
 second router that is left alone, request by request in turns. Asserted is, of the median and of the 99th percentile: at most twice what it
 was before, or, as a shared machine of two cores has noise of its own and slowhttptest takes of it, twice what the other router has in
-the same moments. The 99th percentile of a millisecond is the scheduler's: under P99_MS_FLOOR it is not looked at.
+the same moments. What else runs on the machine comes after all three, where that is allowed. The 99th percentile of a millisecond is the scheduler's: under P99_MS_FLOOR it is not looked at.
 """
 import http.client
 import os
@@ -15,11 +15,12 @@ import time
 
 import pytest
 
+from bench_load import preferred
 from harness import BUILD, until
 
 CLIENTS = 1000
 HEAD_S, SLACK_S = 10, 1
-PROBES = 300
+PROBES = 1000
 P99_MS_FLOOR = 5
 KIB_A_CLIENT = 48  # docs/internals/http-edge.md: 32 for the head, and what the kernel and we remember beside it
 SANITIZED = "san" in BUILD.name
@@ -43,6 +44,11 @@ def resident_kib(process):
 
 def probe(routers, method, path, enough=lambda n: n >= PROBES):
     """Milliseconds of requests over one connection to each, in turns: the medians, and the 99th percentiles."""
+    with preferred(*routers):
+        return probe_each(routers, method, path, enough)
+
+
+def probe_each(routers, method, path, enough):
     links = [http.client.HTTPConnection(router.url[7:], timeout=10) for router in routers]
     times = [[], []]
     while not enough(len(times[1])):
