@@ -17,7 +17,7 @@ import urllib.parse
 
 import pytest
 
-from bench_load import build_generator, confine, half_a_core, prefer
+from bench_load import build_generator, confine, half_a_core, prefer, preferred
 from harness import Router, call, free_port, together, until
 from http1 import fetch
 
@@ -38,7 +38,7 @@ def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(sta
         answer = router.join(f"mine-{time.monotonic_ns()}")
         refused.extend([answer] if answer.code() == "overloaded" else [])
         return len(refused) >= 20
-    with half_a_core(router):
+    with half_a_core(router), preferred():
         run = stage.process("load", [generator, "-t", router.url[7:], "-n", "20", "-k", "200", "-p", "1", "-s", "8", "-x", "3", "-c", "500",
                                     "-m", "new=5,join=60,route=35"])
         confine(run.child.pid, 1 % os.cpu_count())
