@@ -34,7 +34,7 @@ static double risen(const struct overload *o, uint64_t waited_us)
 	double times_over = (double)waited_us / (double)o->target_us;
 
 	if (o->pressure >= LOAD_ADMIN)
-		return fmin(waited_us > o->harm_us ? o->pressure + RISE_LAST : o->pressure, LOAD_CLASSES);
+		return fmin(o->pressure + RISE_LAST, LOAD_CLASSES);
 	return fmin(o->pressure + fmin(RISE * times_over, RISE_MAX), LOAD_ADMIN);
 }
 
