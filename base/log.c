@@ -228,6 +228,14 @@ static uint64_t steady_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+/* With the lock: the writer may have looked, and not yet wait. */
+static void wake_writer(void)
+{
+	pthread_mutex_lock(&out.lock);
+	pthread_cond_signal(&out.wake);
+	pthread_mutex_unlock(&out.lock);
+}
+
 void log_event(enum log_level level, const char *event, ...)
 {
 	bool first = false;
@@ -238,7 +246,7 @@ void log_event(enum log_level level, const char *event, ...)
 		write_line(level, event, ap);
 	va_end(ap);
 	if (first)
-		pthread_cond_signal(&out.wake);
+		wake_writer();
 }
 
 static void tell_suppressed(const char *event, uint64_t count)

@@ -40,8 +40,10 @@ void log_set_rate(double per_s);
 uint64_t log_suppressed(void);
 /* name, value, name, value, …, NULL. Values that are NULL or empty strings are left out. Long ones are cut. */
 void log_event(enum log_level, const char *event, ...) __attribute__((sentinel));
-/* The same without a limit: for changes of state, which there are as many of as things that change, and what an operator did. */
+/* The same without a limit: for changes of state, which there are as many of as things that change, and what an operator did.
+ * What any participant makes at will (a request, a tunnel) is none of them. */
 void log_line(enum log_level, const char *event, ...) __attribute__((sentinel));
+#define log_change(...) log_line(LOG_INFO, __VA_ARGS__, NULL)
 #define log_debug(...) (log_wants(LOG_DEBUG) ? log_event(LOG_DEBUG, __VA_ARGS__, NULL) : (void)0)
 #define log_info(...) (log_wants(LOG_INFO) ? log_event(LOG_INFO, __VA_ARGS__, NULL) : (void)0)
 #define log_warn(...) log_event(LOG_WARN, __VA_ARGS__, NULL)

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/loop_uv.h"
 #include "base/wait.h"
@@ -223,11 +224,20 @@ void loop_fake_clock(struct loop *loop, uint64_t now_ms)
 }
 
 /* -- stalls -------------------------------------------------------------------------------------------------------- */
+/* Of this thread: how often it gave its core up, as who sleeps does. Who is put off it by others has not slept. */
+static long sleeps(void)
+{
+	struct rusage used;
+
+	return getrusage(RUSAGE_THREAD, &used) ? 0 : used.ru_nvcsw;
+}
+
 static void about_to_sleep(uv_prepare_t *prepare)
 {
 	struct loop *loop = prepare->data;
 
 	run_later(loop);
+	loop->sleeps = sleeps();
 	loop->slept_from_ns = uv_hrtime();
 	loop->busy_ns = loop->woke_ns ? loop->slept_from_ns - loop->woke_ns : 0;
 	if (loop->busy_ns > loop->stalled_ns)
@@ -242,7 +252,8 @@ static void woke_up(uv_check_t *check)
 	loop->woke_ns = uv_now(&loop->uv) * 1000000;
 	/* What was ready at once came while the last turn went on; with a sleep before it, it came just now. A sleep within one
 	 * millisecond is not seen, and is none worth speaking of after a turn that was longer. */
-	loop->waited_ns = loop->woke_ns > loop->slept_from_ns ? 0 : loop->busy_ns;
+	bool slept = loop->woke_ns > loop->slept_from_ns && sleeps() > loop->sleeps;
+	loop->waited_ns = slept ? 0 : loop->busy_ns;
 	if (loop->waited_ns < loop->least_ns)
 		loop->least_ns = loop->waited_ns;
 }

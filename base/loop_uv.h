@@ -23,6 +23,7 @@ struct loop {
 	uint64_t fake_ms;
 	uint64_t woke_ns, stalled_ns;
 	uint64_t slept_from_ns, busy_ns; /* busy: the last whole turn */
+	long sleeps;                     /* of its thread, up to the last one */
 	uint64_t waited_ns, least_ns;    /* this turn's work, before it; and the least since it was asked, UINT64_MAX: none */
 	struct loop_signal *signals;
 };

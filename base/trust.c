@@ -29,7 +29,8 @@ static bool read_pin(struct str text, unsigned char hash[static 33])
 
 	if (text.len != prefix + PIN_BASE64 || memcmp(text.at, PIN_PREFIX, prefix) != 0 || text.at[text.len - 1] != '=')
 		return false;
-	return EVP_DecodeBlock(hash, (const unsigned char *)text.at + prefix, PIN_BASE64) == 33 && text.at[text.len - 2] != '=';
+	return !memchr(text.at + prefix, '=', PIN_BASE64 - 1) && /* which is a zero to OpenSSL */
+	       EVP_DecodeBlock(hash, (const unsigned char *)text.at + prefix, PIN_BASE64) == 33;
 }
 
 bool trust_pins_valid(const char *pins, const char **why)

@@ -150,7 +150,7 @@ static int forgotten(struct request *rq)
 	struct closing *cl = rq->state;
 
 	nodes_unindex(rq->worker->store, cl->room.node, rq->names[NAME_ROOM], cl->room.epoch);
-	log_info("room_closed", "request", LOG_S(rq->id), "room", LOG_B(rq->names[NAME_ROOM].at, rq->names[NAME_ROOM].len), "node",
+	log_change("room_closed", "request", LOG_S(rq->id), "room", LOG_B(rq->names[NAME_ROOM].at, rq->names[NAME_ROOM].len), "node",
 	         LOG_S(cl->room.node), "epoch", LOG_U(cl->room.epoch));
 	return request_empty(rq, 204);
 }

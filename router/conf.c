@@ -158,7 +158,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.headers", CONF_INT, AT(limits.headers), 8, 1000, .def = "64", .help = "most header lines of a request" },
 	{ "limits.connections", CONF_INT, AT(limits.connections), 1, 1e7, .def = "100000", .help = "connections at once; tunnels are counted too" },
 	{ "limits.connections_per_address", CONF_INT, AT(limits.connections_per_address), 1, 1e7, .def = "1000", .help = "connections at once from one address (IPv6: one /64)" },
-	{ "limits.reserved", CONF_INT, AT(limits.reserved), 0, 1e7, .def = "1000", .help = "of limits.connections, kept for server.admin_listen and for peers in nodes.allow_cidr and server.trusted_proxies: nodes and operators; at most half of it" },
+	{ "limits.reserved", CONF_INT, AT(limits.reserved), 0, 1e7, .def = "1000", .help = "of limits.connections, kept for nodes and operators: what comes over server.admin_listen, or without that from nodes.allow_cidr and not server.trusted_proxies; at most half of it" },
 	{ "limits.tunnel_buffer_bytes", CONF_INT, AT(limits.tunnel_buffer_bytes), 4096, 16777216, .def = "65536", .help = "bytes kept for a slow reader, each way; then the fast side waits" },
 	{ "limits.frame_bytes", CONF_INT, AT(limits.frame_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket frame either way, as sent: SDP of a large room with simulcast is some 100 KB" },
 	{ "limits.message_bytes", CONF_INT, AT(limits.message_bytes), 1024, 1e12, .def = "1048576", .help = "largest WebSocket message, the sum of its frames; who sends more is closed with 1009" },
@@ -168,7 +168,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.credential_rate", CONF_REAL, AT(limits.credential_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same with one credential (a token's name, or sub)" },
 	{ "limits.room_rate", CONF_REAL, AT(limits.room_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same for one room" },
 
-	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "20", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, nodes and operators last (WeChat's DAGOR takes 20 ms, too); 0: never" },
+	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "20", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, operators and nodes last, those only where it is a tenth of nodes.lease_ms, too (WeChat's DAGOR takes 20 ms, too); 0: never" },
 	{ "overload.interval_ms", CONF_INT, AT(overload.interval_ms), 10, 10000, .def = "100", .help = "how often that is judged: long enough for a burst to pass (CoDel's 100 ms: a round trip of the internet)" },
 
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },

@@ -30,7 +30,7 @@ static int set_wish(struct request *rq)
 
 static int wish_set(struct request *rq)
 {
-	log_info("node_wish", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "to",
+	log_change("node_wish", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "to",
 	         LOG_S(cordons(rq) ? "cordoned" : "enabled"));
 	return NEXT;
 }

@@ -266,7 +266,7 @@ static int wish_set(struct request *rq)
 	struct draining *dr = rq->state;
 	const char *node = rq->names[NAME_NODE].at;
 
-	log_info("node_wish", "request", LOG_S(rq->id), "node", LOG_S(node), "to", LOG_S(node_wish_words[dr->wish]), "drain",
+	log_change("node_wish", "request", LOG_S(rq->id), "node", LOG_S(node), "to", LOG_S(node_wish_words[dr->wish]), "drain",
 	         LOG_S(dr->text));
 	if (dr->wish == WISH_DRAINING && !dr->was_draining)
 		events_emit(rq->worker->router, &(struct event){ .type = EVENT_DRAIN_STARTED, .node = node,

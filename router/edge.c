@@ -286,7 +286,7 @@ static int admit(struct request *rq, const struct route **route)
 		err = routes_match(rq, wanted, exchange_path(rq->x), route, &allow);
 	if (!err && !scope_served(rq, (*route)->scopes))
 		err = request_fail(rq, ERR_NOT_FOUND, "no such path on this listener");
-	if (!err)
+	if (!err && !is_preflight(rq)) /* a browser takes a refused preflight for a no, and does not come back */
 		err = shed_request(rq, *route);
 	if (!err && !is_preflight(rq))
 		err = admit_asker(rq, *route);

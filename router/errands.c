@@ -39,7 +39,7 @@ struct errand {
 static void evicted(const struct errand *e)
 {
 	nodes_unindex(e->worker->store, e->room.node, e->room.room, e->room.epoch);
-	log_info("room_evicted", "room", LOG_B(e->room.room.at, e->room.room.len), "node", LOG_S(e->room.node), "epoch",
+	log_change("room_evicted", "room", LOG_B(e->room.room.at, e->room.room.len), "node", LOG_S(e->room.node), "epoch",
 	         LOG_U(e->room.epoch));
 }
 

@@ -113,7 +113,7 @@ void events_emit(struct router *router, const struct event *event)
 
 	if (!emitted)
 		abort();
-	log_info(event_words[event->type], "node", LOG_S(event->node), "room", LOG_B(event->room.at, event->room.len), "epoch",
+	log_change(event_words[event->type], "node", LOG_S(event->node), "room", LOG_B(event->room.at, event->room.len), "epoch",
 	         LOG_U(event->epoch), "detail", LOG_S(event->detail));
 	emitted->router = router;
 	emitted->type = event->type;

@@ -78,8 +78,8 @@ static void tell_removed(struct request *rq)
 	const struct leaving *leaving = rq->state;
 	struct str asked_by = edge_forwarded_for(rq);
 
-	log_warn("node_removed", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "incarnation",
-	         LOG_S(leaving->incarnation.at), "asked_by", LOG_B(asked_by.at, asked_by.len));
+	log_line(LOG_WARN, "node_removed", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "incarnation",
+	         LOG_S(leaving->incarnation.at), "asked_by", LOG_B(asked_by.at, asked_by.len), NULL);
 	events_emit(rq->worker->router, &(struct event){ .type = EVENT_NODE_LOST, .node = rq->names[NAME_NODE].at,
 	                                                 .detail = "an operator says that the machine is off" });
 }
@@ -94,7 +94,7 @@ static int left_node(struct request *rq)
 	if (leaving->forced)
 		tell_removed(rq);
 	else
-		log_info("node_left", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "incarnation",
+		log_change("node_left", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "incarnation",
 		         LOG_S(leaving->incarnation.at));
 	return request_empty(rq, 204);
 }

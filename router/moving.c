@@ -65,7 +65,7 @@ static void end(struct moving *m, enum moving_end how, int err)
 {
 	if (how != MOVING_DONE)
 		give_back(m);
-	log_info("room_move", "room", LOG_B(m->name.at, m->name.len), "from", LOG_S(m->from.node), "to", LOG_S(m->placed.node), "epoch",
+	log_change("room_move", "room", LOG_B(m->name.at, m->name.len), "from", LOG_S(m->from.node), "to", LOG_S(m->placed.node), "epoch",
 	         LOG_U(m->from.epoch), "new_epoch", LOG_U(m->epoch == m->from.epoch ? 0 : m->epoch), "end",
 	         LOG_S(end_words[how]), "code", LOG_S(err ? error_info(-err)->slug : NULL));
 	m->ended(m, how, err);

@@ -160,7 +160,7 @@ static int answer(struct request *rq)
 	bool first = reg->answer.verdict == REGISTER_NEW;
 	static const char *const states[] = { "joining", "cordoned", "draining" };
 
-	log_info("node_registered", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "registration",
+	log_change("node_registered", "request", LOG_S(rq->id), "node", LOG_S(rq->names[NAME_NODE].at), "registration",
 	         LOG_U(reg->answer.registration));
 	json_open(&json, NULL, '{');
 	json_view(&json, "node", rq->names[NAME_NODE]);

@@ -563,7 +563,7 @@ int published_room(struct request *rq)
 	rs->room = p->claim.room;
 	rs->created = p->claimed;
 	if (rs->created)
-		log_info("room_placed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node",
+		log_change("room_placed", "request", LOG_S(rq->id), "room", LOG_B(rs->name.at, rs->name.len), "node",
 		         LOG_S(rs->room.node), "epoch", LOG_U(rs->room.epoch));
 	give_back_slot(rq);
 	return request_go(rq, rs->answer);

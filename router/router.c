@@ -174,13 +174,16 @@ static void build_health(struct router *router)
 	router->probes = probes_new(router->loop, router->fleet, router->http, &probes);
 }
 
-/* What can be known before a byte is read: over the listener that is for them, or from where nodes and balancers are. */
+/* What can be known before a byte is read: over the listener that is for them, or, where there is none, from where nodes are. Behind
+ * a proxy are participants, too. */
 static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
 {
 	const struct router_conf *conf = &((const struct router *)arg)->conf;
 
-	return tag == LISTENER_ADMIN || cidr_contains(conf->nodes.allow_cidr, peer) ||
-	       (*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
+	if (*conf->server.admin_listen)
+		return tag == LISTENER_ADMIN;
+	return cidr_contains(conf->nodes.allow_cidr, peer) &&
+	       !(*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
 }
 
 static uint64_t reserved(const struct router_conf *conf)

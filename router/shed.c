@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * New rooms go first: they cost most (the keeper, the store, a call to an SFU), and whoever wanted one has nothing yet. Then joins;
- * then what people within calls send; then what keeps nodes alive, as a node that is lost costs more than any request saves; then
- * operators. Health checks and metrics never: who looks must see, and a balancer that took overloaded routers out would put their
+ * then what people within calls send; then operators; then what keeps nodes alive, as a node that is lost costs more than any request
+ * saves. Health checks and metrics never: who looks must see, and a balancer that took overloaded routers out would put their
  * load on the others.
  *
  * Each worker judges its own loop; the keeper's pressure it reads once in an interval.
@@ -22,6 +22,7 @@
 #include "router/shed.h"
 #include "router/worker.h"
 
+#define HARM_OF_LEASE 10 /* a wait of a tenth of a lease is a good part of what a node has */
 #define RETRY_MS 1000
 #define RETRY_SPREAD_MS 3000 /* or they would all be back at once */
 
@@ -34,6 +35,9 @@ static void judge(struct overload *o, struct loop *loop, struct sheet *sheet, co
 	if (overload_judge(o, waited_us))
 		log_line(o->told > before ? LOG_WARN : LOG_INFO, "overload_level", "thread", LOG_S(thread), "from",
 		         LOG_S(overload_level_name(before)), "to", LOG_S(overload_level_name(o->told)), "waited_us", LOG_U(waited_us), NULL);
+	if (o->stale)
+		log_warn("overload_stale", "thread", LOG_S(thread), "refused", LOG_U(o->stale), "waited_us", LOG_U(waited_us));
+	o->stale = 0;
 	metric_set(sheet, M_OVERLOAD_DELAY, thread, NULL, (double)waited_us / 1e6);
 	metric_set(sheet, M_OVERLOAD_PRESSURE, thread, NULL, o->pressure);
 }
@@ -60,6 +64,7 @@ static void judge_keeper(struct timer *t)
 void shed_start_worker(struct worker *w)
 {
 	w->overload.target_us = w->router->conf.overload.target_ms * 1000;
+	w->overload.harm_us = w->router->conf.nodes.lease_ms * 1000 / HARM_OF_LEASE;
 	timer_set(w->loop, &w->judging, w->router->conf.overload.interval_ms, judge_worker);
 }
 
@@ -71,6 +76,7 @@ void shed_stop_worker(struct worker *w)
 void shed_start_keeper(struct router *router)
 {
 	router->overload.target_us = router->conf.overload.target_ms * 1000;
+	router->overload.harm_us = router->conf.nodes.lease_ms * 1000 / HARM_OF_LEASE;
 	timer_set(router->loop, &router->judging, router->conf.overload.interval_ms, judge_keeper);
 }
 
@@ -108,13 +114,12 @@ static enum load_class class_of(const struct request *rq, const struct route *ro
 int shed_request(struct request *rq, const struct route *route)
 {
 	struct overload *o = &rq->worker->overload;
+	uint64_t waited_us = loop_wait_us(rq->worker->loop);
 
-	bool stale = overload_stale(o, loop_wait_us(rq->worker->loop));
-
-	if (o->pressure <= 0 && o->beside <= 0 && !stale)
+	if (o->pressure <= 0 && o->beside <= 0 && waited_us <= o->target_us)
 		return 0;
 	enum load_class class = class_of(rq, route);
-	if (!(stale && class < LOAD_NODES) && !overload_sheds(o, class))
+	if (!overload_stale(o, class, waited_us) && !overload_sheds(o, class))
 		return 0;
 	metric_add(rq->worker->sheet, M_SHED, load_class_words[class], NULL, 1);
 	rq->retry_ms = RETRY_MS + (uint64_t)(random_unit() * RETRY_SPREAD_MS);

@@ -156,7 +156,7 @@ static void forgotten(struct sweep *s, int err)
 {
 	if (!err && s->claim.won) {
 		nodes_unindex(s->router->store, s->closing.room.node, s->closing.name, s->closing.room.epoch);
-		log_info("room_swept", "room", LOG_B(s->closing.name.at, s->closing.name.len), "node", LOG_S(s->closing.room.node), "epoch",
+		log_change("room_swept", "room", LOG_B(s->closing.name.at, s->closing.name.len), "node", LOG_S(s->closing.room.node), "epoch",
 		         LOG_U(s->closing.room.epoch));
 		struct watched **at = watched_place(s, s->closing.name);
 		if (*at)

@@ -91,7 +91,7 @@ static void wished(struct wait *w, int err)
 	if (err || !s)
 		return; /* the next look wishes again */
 	s->drained = true;
-	log_warn("node_drained", "node", LOG_S(s->node), "why", LOG_S("no router reaches it"));
+	log_line(LOG_WARN, "node_drained", "node", LOG_S(s->node), "why", LOG_S("no router reaches it"), NULL);
 }
 
 /* One wish at a time; whoever undoes it is not asked again. */

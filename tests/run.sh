@@ -134,7 +134,7 @@ quick)
 	check tests/reference.sh build
 	check tests/hardening.sh build
 	unit build --no-suite long
-	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not stories and not silent_tunnel and not proxies and not tls_out" 20
+	scenario build "not 100_mb and not janus and not notice and not term and not sentinel and not cluster and not drain and not stories and not silent_tunnel and not proxies and not tls_out and not undisturbed" 20
 	;;
 scenario)
 	scenario build "$filter" 20
@@ -155,13 +155,18 @@ all)
 	check tests/model/run.sh quick
 	unit build
 	check guards_fit
-	scenario build "" 20
+	scenario build "not undisturbed" 20 # -k knows marks, too
+	jobs=0
+	scenario build undisturbed 20
 	jobs=2 # its limits are times: not too much beside them
 	scenario build "short or checker" 20 tests/scenario/chaos
 	jobs=3
 	build build-asan -Dfault_points=true -Db_sanitize=address,undefined
 	unit build-asan
-	scenario build-asan "not notice and not janus and not sandbox" 40
+	scenario build-asan "not notice and not janus and not sandbox and not undisturbed" 40
+	jobs=0
+	scenario build-asan undisturbed 40
+	jobs=3
 	fuzz short 10
 	build build-tsan -Dfault_points=true -Db_sanitize=thread
 	unit build-tsan

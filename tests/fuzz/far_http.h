@@ -149,16 +149,6 @@ static inline void far_client_read(struct far_client *c)
 		far_tls_give(c->tls, c->fd);
 }
 
-/* At most so many requests can be in it, however it is read. */
-static inline size_t far_count_heads(struct str text)
-{
-	size_t n = 0;
-
-	for (const char *at = text.at, *end = text.at + text.len; (at = memmem(at, (size_t)(end - at), "HTTP/1.", 7)); at += 7)
-		n++;
-	return n;
-}
-
 static inline int far_connect(const char *address)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

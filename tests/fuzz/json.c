@@ -73,7 +73,7 @@ static void must_be_whole(const struct outer *out, const bool accepted)
 	MUST(!out->text || (strlen(out->text) >= 1 && strlen(out->text) <= 8));
 	MUST(out->list.count <= 3 && out->strings.count <= 3 && out->numbers.count <= 3 && out->map.count <= 3);
 	for (size_t i = 0; i < out->map.count; i++)
-		MUST(strlen(pairs[i].key) + strlen(pairs[i].value) < SIZE_MAX);
+		MUST(utf8_valid(pairs[i].key, strlen(pairs[i].key)) && utf8_valid(pairs[i].value, strlen(pairs[i].value)));
 	for (size_t i = 0; i < out->strings.count; i++)
 		MUST(utf8_valid(strings[i], strlen(strings[i])));
 }

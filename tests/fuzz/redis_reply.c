@@ -37,8 +37,7 @@ static void as_all(const redisReply *r)
 	}
 	MUST(!reply_copy(r, small, sizeof(small)) || strlen(small) < sizeof(small));
 	reply_is_replica(r);
-	reply_info(r, "run_id");
-	MUST(reply_run_id(r) || true);
+	MUST(reply_info(r, "run_id").at || reply_run_id(r) == 1);
 	reply_time_ms(r);
 	reply_u64(r);
 	if (reply_failed(r))

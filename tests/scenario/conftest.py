@@ -30,3 +30,7 @@ def net():
     made = Net()
     yield made
     made.close()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "undisturbed: measures, or takes a core: tests/run.sh runs those one after the other, with nothing beside")

@@ -13,11 +13,12 @@ import resource
 import signal
 import socket
 import time
+import urllib.parse
 
 import pytest
 
-from bench_load import build_generator, confine, half_a_core
-from harness import call, free_port, together, until
+from bench_load import build_generator, confine, half_a_core, prefer, preferred
+from harness import Router, call, free_port, together, until
 from http1 import fetch
 
 
@@ -27,6 +28,7 @@ def generator(tmp_path_factory):
     return build_generator(tmp_path_factory.mktemp("load"))
 
 
+@pytest.mark.undisturbed
 def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(stage, generator):
     """Three times the peak of half a core, over 500 connections, with a target of 5 ms."""
     router = stage.router("server.workers=1", "overload.target_ms=5", "overload.interval_ms=20")
@@ -36,10 +38,11 @@ def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(sta
         answer = router.join(f"mine-{time.monotonic_ns()}")
         refused.extend([answer] if answer.code() == "overloaded" else [])
         return len(refused) >= 20
-    with half_a_core(router):
+    with half_a_core(router), preferred():
         run = stage.process("load", [generator, "-t", router.url[7:], "-n", "20", "-k", "200", "-p", "1", "-s", "8", "-x", "3", "-c", "500",
                                     "-m", "new=5,join=60,route=35"])
         confine(run.child.pid, 1 % os.cpu_count())
+        prefer(run.child.pid)
         until("new rooms are refused", twenty)
         statuses = {router.get(path).status for path in ("/livez", "/readyz", "/metrics") for _ in range(10)}
         assert run.child.wait(30) == 0
@@ -93,8 +96,12 @@ def is_turned_away(link):
     return link.recv(100).startswith(b"HTTP/1.1 503")
 
 
-def test_connections_from_outside_leave_room_for_nodes_and_operators(stage):
-    router = stage.router("limits.connections=60", "limits.reserved=20", "nodes.allow_cidr=127.0.0.1/32")
+@pytest.mark.parametrize("sets", [
+    pytest.param(("nodes.allow_cidr=127.0.0.1/32",), id="foreign"),
+    pytest.param(("nodes.allow_cidr=127.0.0.0/8", "server.trusted_proxies=127.0.0.9/32"), id="through a proxy"),
+])
+def test_connections_from_outside_leave_room_for_nodes_and_operators(stage, sets):
+    router = stage.router("limits.connections=60", "limits.reserved=20", *sets)
     node = stage.node("n1", router, heartbeat=False)
     outside = [connect_from("127.0.0.9", router) for _ in range(60)]
     turned_away = sum(is_turned_away(link) for link in outside)
@@ -108,8 +115,8 @@ def test_connections_from_outside_leave_room_for_nodes_and_operators(stage):
 
 def test_the_admin_listener_has_room_of_its_own(stage):
     admin = free_port()
-    router = stage.router("limits.connections=60", "limits.reserved=20", "nodes.allow_cidr=127.0.0.77/32",
-                          f"server.admin_listen=127.0.0.1:{admin}")
+    router = stage.router("limits.connections=60", "limits.reserved=20", "nodes.allow_cidr=127.0.0.0/8",
+                          f"server.admin_listen=127.0.0.1:{admin}")  # where participants come from like nodes do, the listener counts
     outside = [connect_from("127.0.0.1", router) for _ in range(60)]
     assert sum(is_turned_away(link) for link in outside) >= 20
     assert call("GET", f"http://127.0.0.1:{admin}/v1/nodes").status == 200
@@ -123,13 +130,28 @@ def test_a_flood_of_refusals_is_a_bounded_log(stage):
 
     async def some():
         return [(await fetch("POST", f"{router.url}/v1/rooms/r/join")).code() for _ in range(200)]
+    begun = time.monotonic()
     codes = [code for group in together(*(some() for _ in range(5))) for code in group]
+    most = 50 + 10 * (time.monotonic() - begun + 1)
     assert set(codes) == {"no_nodes"}
     until("it is told how many more there were", lambda: sum(row["count"] for row in router.events("log_suppressed")) +
           len(router.events("request_refused")) == len(codes), 5)
-    assert 50 <= len(router.events("request_refused")) <= 150
+    assert 50 <= len(router.events("request_refused")) <= most < len(codes)
     assert {row["of"] for row in router.events("log_suppressed")} == {"request_refused"}
-    assert router.metric("usher_log_suppressed_total") >= 0
+    assert router.metric("usher_log_suppressed_total") >= len(codes) - most
+
+
+def test_a_flood_hides_no_change_of_state(stage):
+    router = stage.router("log.event_rate=1", "server.workers=1")
+    node = stage.node("n1", router)
+    router.wait_placeable("n1")
+    rooms = {f"r{i}" for i in range(30)}
+    assert {router.join(room).status for room in rooms} == {200}
+    for method in ("PUT", "DELETE") * 10:
+        assert router.call(method, f"/v1/nodes/{node.name}/cordon").status < 300
+    until("each wish is told", lambda: len(router.events("node_wish")) == 20, 5)
+    assert {row["room"] for row in router.events("room_placed")} == rooms
+    assert not [row for row in router.events("log_suppressed") if row["of"] in ("room_placed", "node_wish")]
 
 
 HOSTILE = ["%0A", "%22%7D%2C%22event%22%3A%22forged", "%1B%5B2J", "%C2%85", "%E2%80%A8level%3Derror", "a%20event%3Dforged", "%5Cn"]
@@ -139,11 +161,25 @@ HOSTILE = ["%0A", "%22%7D%2C%22event%22%3A%22forged", "%1B%5B2J", "%C2%85", "%E2
 def test_what_clients_send_forges_no_line(stage, form):
     router = stage.router("log.level=debug")
     if form == "logfmt":
-        router = stage.process("logfmt", [router.child.args[0], "--set", "server.listen=127.0.0.1:0", "--set", "log.format=logfmt"])
+        process = stage.process("logfmt", [router.child.args[0], "--set", "server.listen=127.0.0.1:0", "--set", "log.format=logfmt",
+                                           "--set", "log.level=debug"])
+        router = Router.__new__(Router)
+        vars(router).update(vars(process))
         router.url = "http://" + until("it listens", lambda: [w[7:] for w in router.log.read_text().split() if w.startswith("listen=")])[0]
+    stage.node("n1", router)
+    router.wait_placeable("n1")
+    placed = set()
     for word in HOSTILE:
         for headers in ({}, {"X-Request-Id": 'x" event=forged'}, {"User-Agent": '\x7e"}\x7c event=forged'}, {"X-Request-Id": "\u00c2\u0085forged"}):
-            call("POST", f"{router.url}/v1/rooms/{word}/join", headers=headers)
+            if call("POST", f"{router.url}/v1/rooms/{word}/join", headers=headers).status == 200:
+                placed.add(urllib.parse.unquote(word))
+    assert {'"},"event":"forged', "a event=forged", "\\n"} <= placed, "what forges a line or a field does come as far as the log"
+
+    def told():
+        return b"".join(line for line in router.log.read_bytes().split(b"\n") if b"room_placed" in line).decode()
+    for room in placed:
+        written = room.replace("\\", "\\\\").replace('"', '\\"')
+        until(f"{room!r} is told, escaped", lambda: f'"{written}"' in told(), 5)
     lines = [line for line in router.log.read_bytes().split(b"\n") if line]
     for line in lines:
         assert not any(byte < 0x20 or byte == 0x7f for byte in line), line
@@ -151,7 +187,7 @@ def test_what_clients_send_forges_no_line(stage, form):
         if form == "json":
             assert json.loads(line)["event"] != "forged"
         else:
-            assert line.startswith(b"t=20") and line.count(b" event=request_refused ") <= 1
+            assert line.startswith(b"t=20") and line.count(b" event=") <= 1 + line.count(b"a event=forged")
             assert b" event=forged" not in line or line.index(b'"') < line.index(b" event=forged")
 
 
@@ -241,8 +277,16 @@ def retries_of(closes):
     return [float(reason.split(";retry=")[1]) / 1000 for _, _, reason in closes]
 
 
-def test_2000_tunnels_come_back_spread_and_others_do_not_suffer(stage, capsys):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.undisturbed
+def test_2000_tunnels_come_back_spread_and_others_do_not_suffer(stage, capsys, many_descriptors):
     router = stage.router("limits.connections_per_address=20000", "nodes.heartbeat_ms=300", "nodes.lease_ms=1500", "nodes.grace_ms=300",
                           "nodes.unfenced_ms=1800", "server.drain_ms=2500")
 

@@ -502,7 +502,6 @@ START_TEST(waits_are_measured)
 	timer_set(loop, &stop, 50, stop_loop);
 	loop_run(loop); /* has slept until then, and so the least is none */
 	ck_assert_uint_eq(loop_least_wait_us(loop), 0);
-	ck_assert_uint_lt(loop_wait_us(loop), 25000);
 }
 END_TEST
 

@@ -5,12 +5,13 @@
 #include "router/overload.h"
 
 #define TARGET_US 20000
+#define HARM_US 400000 /* a tenth of a lease of 4 s */
 
 static struct overload o;
 
 static void setup(void)
 {
-	o = (struct overload){ .target_us = TARGET_US };
+	o = (struct overload){ .target_us = TARGET_US, .harm_us = HARM_US };
 }
 
 static void judge(unsigned intervals, uint64_t waited_us)
@@ -53,7 +54,7 @@ START_TEST(classes_follow_in_their_order)
 	unsigned before[LOAD_CLASSES] = { 0 };
 
 	for (int i = 0; i < 400; i++) {
-		judge(1, o.pressure < LOAD_NODES ? 2 * TARGET_US : 11 * TARGET_US);
+		judge(1, o.pressure < LOAD_ADMIN ? 2 * TARGET_US : HARM_US + 1);
 		for (int class = 0; class < LOAD_CLASSES; class++) {
 			unsigned shed = shed_of_1000((enum load_class)class);
 			ck_assert_uint_ge(shed + 1, before[class]);
@@ -62,32 +63,44 @@ START_TEST(classes_follow_in_their_order)
 			before[class] = shed;
 		}
 	}
-	ck_assert_uint_ge(before[LOAD_ADMIN], 999);
+	ck_assert_uint_ge(before[LOAD_NODES], 999);
 	ck_assert(!overload_sheds(&o, LOAD_ALWAYS));
 }
 END_TEST
 
-/* The worst wait of all sheds no heartbeat at once: not before all else has been shed for a while. */
-START_TEST(nodes_are_kept_through_a_storm)
+/* A minute of waits that are far too long for participants, and harm no node: whoever makes them stops no heartbeat by that. */
+START_TEST(a_wait_that_harms_no_node_refuses_none)
 {
-	judge(20, 1000 * TARGET_US);
-	ck_assert_uint_ge(shed_of_1000(LOAD_SIGNAL), 999);
-	ck_assert_uint_lt(shed_of_1000(LOAD_NODES), 400);
-	judge(1, 0);
-	for (uint64_t waited = 100 * TARGET_US; waited > TARGET_US; waited -= TARGET_US)
-		judge(1, waited); /* it is worked off: no more is shed */
-	ck_assert_uint_lt(shed_of_1000(LOAD_NODES), 400);
+	uint64_t waits[] = { 2 * TARGET_US, 10 * TARGET_US, HARM_US };
+
+	for (size_t i = 0; i < 3; i++) {
+		judge(600, waits[i]);
+		ck_assert_uint_ge(shed_of_1000(LOAD_SIGNAL), 999);
+		ck_assert_uint_eq(shed_of_1000(LOAD_ADMIN) + shed_of_1000(LOAD_NODES), 0);
+	}
 }
 END_TEST
 
-/* While participants' requests alone make the waits, and what is left of them is no staler than that, heartbeats are served. */
-START_TEST(nodes_are_refused_only_where_all_is_stale)
+/* The worst wait of all refuses no heartbeat for five seconds, which is more than a lease of 4 s; operators go before. */
+START_TEST(nodes_are_kept_through_a_storm)
 {
-	judge(1000, 10 * TARGET_US);
+	judge(50, 1000 * TARGET_US);
 	ck_assert_uint_ge(shed_of_1000(LOAD_SIGNAL), 999);
+	ck_assert_uint_gt(shed_of_1000(LOAD_ADMIN), 300);
 	ck_assert_uint_eq(shed_of_1000(LOAD_NODES), 0);
-	judge(10, 11 * TARGET_US);
-	ck_assert_uint_gt(shed_of_1000(LOAD_NODES), 100);
+}
+END_TEST
+
+/* Once the wait is bearable for nodes they are served again, within two seconds, though participants still are refused. */
+START_TEST(nodes_are_back_before_participants)
+{
+	judge(1000, 1000 * TARGET_US);
+	ck_assert_uint_ge(shed_of_1000(LOAD_NODES), 999);
+	judge(10, HARM_US);
+	ck_assert_uint_eq(shed_of_1000(LOAD_NODES), 0);
+	judge(10, HARM_US);
+	ck_assert_uint_eq(shed_of_1000(LOAD_ADMIN), 0);
+	ck_assert_uint_ge(shed_of_1000(LOAD_SIGNAL), 999);
 }
 END_TEST
 
@@ -165,8 +178,21 @@ END_TEST
 
 START_TEST(who_has_waited_ten_targets_is_stale)
 {
-	ck_assert(!overload_stale(&o, 10 * TARGET_US));
-	ck_assert(overload_stale(&o, 10 * TARGET_US + 1));
+	o.pressure = 0.1;
+	ck_assert(!overload_stale(&o, LOAD_SIGNAL, 10 * TARGET_US));
+	ck_assert(overload_stale(&o, LOAD_SIGNAL, 10 * TARGET_US + 1));
+	ck_assert(!overload_stale(&o, LOAD_ADMIN, UINT64_MAX));
+	ck_assert(!overload_stale(&o, LOAD_NODES, UINT64_MAX));
+	ck_assert(!overload_stale(&o, LOAD_ALWAYS, UINT64_MAX));
+	ck_assert_uint_eq(o.stale, 1);
+}
+END_TEST
+
+/* A machine that stood still for a moment is no overload: nobody is refused for it, unless it was seconds. */
+START_TEST(a_stall_is_no_overload)
+{
+	ck_assert(!overload_stale(&o, LOAD_ROOMS, 1000000));
+	ck_assert(overload_stale(&o, LOAD_ROOMS, 2000001));
 }
 END_TEST
 
@@ -189,7 +215,7 @@ START_TEST(without_a_target_nothing_happens)
 {
 	o.target_us = 0;
 	judge(100, 1000 * TARGET_US);
-	ck_assert(!overload_stale(&o, UINT64_MAX));
+	ck_assert(!overload_stale(&o, LOAD_ROOMS, UINT64_MAX));
 	for (int class = 0; class < LOAD_CLASSES; class++)
 		ck_assert_uint_eq(shed_of_1000((enum load_class)class), 0);
 }
@@ -205,13 +231,15 @@ int main(void)
 	tcase_add_test(t, a_wait_over_the_target_sheds_new_rooms_alone);
 	tcase_add_test(t, classes_follow_in_their_order);
 	tcase_add_test(t, nodes_are_kept_through_a_storm);
-	tcase_add_test(t, nodes_are_refused_only_where_all_is_stale);
+	tcase_add_test(t, nodes_are_back_before_participants);
+	tcase_add_test(t, a_wait_that_harms_no_node_refuses_none);
 	tcase_add_test(t, a_queue_that_gets_shorter_sheds_no_more);
 	tcase_add_test(t, a_part_of_a_class_is_shed_evenly);
 	tcase_add_test(t, what_was_shed_comes_back_bit_by_bit);
 	tcase_add_test(t, a_threefold_load_settles);
 	tcase_add_test(t, the_keepers_pressure_sheds_new_rooms_alone);
 	tcase_add_test(t, who_has_waited_ten_targets_is_stale);
+	tcase_add_test(t, a_stall_is_no_overload);
 	tcase_add_test(t, levels_are_told_once);
 	tcase_add_test(t, without_a_target_nothing_happens);
 	suite_add_tcase(s, t);
