@@ -127,6 +127,7 @@ def test_certificate_on_each_path(stage, tmp_path, kind, why):
         taken, seen = getattr(play, path)()
         assert (taken, len(seen) > 0) == (why is None, why is None), path
     if why:
+        until("it is in the log", lambda: play.reasons("dial_tls_failed") and len(play.reasons("call_tls_failed")) >= 3)
         assert has_reason(play.reasons("dial_tls_failed"), why) and len(play.reasons("dial_tls_failed")) == 1
         assert has_reason(play.reasons("call_tls_failed"), why) and len(play.reasons("call_tls_failed")) >= 3
         assert play.sfu.requests == []
