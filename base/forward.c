@@ -278,12 +278,15 @@ static void transfer_done(struct transfer *t, CURLcode code)
 	finish(f, outcome == HTTP_ANSWERED && !f->head_here ? HTTP_GARBAGE : outcome);
 }
 
-/* Silence is counted only while it is the SFU's: the server has its own deadlines for slow clients. */
+/*
+ * Silence is counted only while it is the SFU's: the server has its own deadlines for slow clients. What waits in a ring is its
+ * taker's matter: of an answer the client's once it may read it, of a body the SFU's, whatever it has said already.
+ */
 static void check_silence(struct timer *timer)
 {
 	struct forward *f = container_of(timer, struct forward, silence);
 	uint64_t now = loop_now_ms(f->loop), limit = f->head_here ? f->stream_idle_ms : f->response_timeout_ms;
-	bool clients = f->down.len || (!f->head_here && f->streaming && !f->body_over && !f->up.len);
+	bool clients = f->passed ? f->down.len : f->streaming && !f->body_over && !f->up.len;
 
 	if (clients)
 		f->heard_ms = now;

@@ -240,10 +240,12 @@ static void set_trust(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(t->easy, CURLOPT_SSL_CTX_FUNCTION, harden);
 	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
-	if (file)
+	if (file || directory) { /* NULL too: else what is built into curl would be believed beside the other */
 		curl_easy_setopt(t->easy, CURLOPT_CAINFO, file);
-	if (file || directory) /* NULL too: else curl's built-in directory would be believed beside the file */
 		curl_easy_setopt(t->easy, CURLOPT_CAPATH, directory);
+	}
+	curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);    /* else a file that is renewed counts after a day */
+	curl_easy_setopt(t->easy, CURLOPT_SSL_SESSIONID_CACHE, 0L); /* else one is believed again whom a reload has taken out */
 	if (t->http->pinned)
 		curl_easy_setopt(t->easy, CURLOPT_PINNEDPUBLICKEY, t->http->pinned);
 	if (shows) {

@@ -322,8 +322,8 @@ enum MHD_Result exchange_first(struct exchange *x, const char *method, const cha
 	x->first_done = true;
 	read_head(x, method, version);
 	conn_deadline(x->conn, 0);
-	/* Who was let in by a certificate is judged anew after a reload, on a connection of its own. */
-	if (x->conn->shown && x->conn->front && front_outdated(x->conn->front, h->ops->tls(h->arg)))
+	/* Who was let in by a certificate is judged anew after a reload; his next request comes by a handshake of its own. */
+	if (x->conn->shown && x->conn->front && front_judge(x->conn->front, h->ops->tls(h->arg)))
 		x->close_after = true;
 	int err = httpd_check_head(x, &h->conf, &detail);
 	if (!err && strcmp(version, "HTTP/1.1") && !x->http10)

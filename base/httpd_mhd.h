@@ -117,4 +117,5 @@ void front_close(struct front *); /* at once, without a word; forgets the connec
 void front_late(struct front *);  /* with its handshake */
 /* The pair ends, the link goes on: what MHD said is put into it, what MHD has not read is added to `extra`. */
 void front_leave(struct front *, struct link *out, struct buf *extra);
-bool front_outdated(const struct front *, const struct tls *now); /* shook hands with another certificate */
+/* A reload since the handshake: false, or what the client has shown is judged by what counts now. */
+bool front_judge(struct front *, const struct tls *now);

@@ -6,7 +6,7 @@
  * with its TLS goes to the tunnel. (docs/decisions/0013-own-tls-front.md, docs/internals/tls-front.md)
  *
  * All fronts of a loop share an epoll set; those that still shake hands have another, of which HANDSHAKES_PER_TURN events are served
- * in a turn: a flood of handshakes leaves the loop to the others. Nothing runs MHD in here but conn_serve(), so that no front ends
+ * in a turn, each with a bounded read (link_shake): a flood of handshakes leaves the loop to the others. Nothing runs MHD in here but conn_serve(), so that no front ends
  * behind our back; the dead are freed after the batch, as events of theirs may be in it.
  */
 #include <errno.h>
@@ -25,6 +25,8 @@
 #define READ_BLOCK 65536
 #define BATCH 64
 #define HANDSHAKES_PER_TURN 8
+#define HELLO_HEAD 9   /* of a record and of its first message */
+#define HELLO_MAX 16384
 #define PAIR_BYTES 32768 /* towards MHD, which reads no more than a head and a block ahead */
 
 static const char speak_tls[] = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n"
@@ -312,21 +314,37 @@ static bool fails(struct front *f, const char *why)
 	return false;
 }
 
+static void wake_at(struct front *f, int bytes)
+{
+	setsockopt(f->tls.link.fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+}
+
+/* OpenSSL would allocate what the message says of its length at once, up to 128 KiB; no program says it in pieces. */
+static bool is_hello(const unsigned char *at)
+{
+	size_t record = (size_t)at[3] << 8 | at[4], message = (size_t)at[6] << 16 | (size_t)at[7] << 8 | at[8];
+
+	return at[0] == 22 && at[1] == 3 && record >= 4 && at[5] == 1 && message <= HELLO_MAX;
+}
+
 /* Who is silent costs no more than his descriptor. False: nothing has come yet, or it has ended. */
 static bool greets(struct front *f)
 {
 	struct httpd *h = f->conn->httpd;
-	char first = 0;
-	ssize_t n = recv(f->tls.link.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+	unsigned char head[HELLO_HEAD];
+	ssize_t n = recv(f->tls.link.fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
-	if (n <= 0)
-		return fails(f, "closed before it said anything");
-	if (first >= 'A' && first <= 'Z') { /* no record begins so */
+	if (n > 0 && head[0] >= 'A' && head[0] <= 'Z') { /* no record begins so */
 		answer_plain(f);
 		return false;
 	}
+	if (n < (ssize_t)sizeof(head)) /* less wakes us only at its end */
+		return fails(f, "closed before it said anything");
+	if (!is_hello(head))
+		return fails(f, "not a ClientHello, or one over 16 KiB");
+	wake_at(f, 1);
 	f->tls.link.ssl = tls_accept(h->ops->tls(h->arg), f->tls.link.fd);
 	return f->tls.link.ssl || fails(f, "out of memory");
 }
@@ -373,6 +391,7 @@ bool front_begin(struct conn *c, int fd)
 	c->front = f;
 	c->tls = true;
 	conn_await_request(c, true);
+	wake_at(f, HELLO_HEAD);
 	await(f, &f->tls, EPOLLIN);
 	return true;
 }
@@ -383,9 +402,12 @@ int front_socket(const struct front *f)
 	return f->tls.link.fd;
 }
 
-bool front_outdated(const struct front *f, const struct tls *now)
+bool front_judge(struct front *f, const struct tls *now)
 {
-	return !now || !tls_made(now, f->tls.link.ssl);
+	if (tls_made(now, f->tls.link.ssl))
+		return false;
+	tls_peer_judge(now, f->tls.link.ssl, f->conn->shown);
+	return true;
 }
 
 void front_leave(struct front *f, struct link *out, struct buf *extra)

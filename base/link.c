@@ -14,6 +14,8 @@
 #include "base/link.h"
 
 #define DRAIN_READS 64
+#define SHAKE_READ 4096   /* of a handshake, in one call; and the record that crosses it */
+#define SHAKE_MAX 32768   /* and in all: hellos, a chain of certificates, all else is small */
 
 /* OpenSSL judges a call by what any other has left behind on this thread, a wrong signature of somebody else's token say. */
 static SSL *fresh(SSL *ssl)
@@ -40,12 +42,41 @@ static ssize_t tls_outcome(SSL *ssl, int result)
 	}
 }
 
+/*
+ * A peer may send its handshake in records of one byte, each of which costs as much as a full one: OpenSSL would go on for as long
+ * as there are any. The BIO counts what it has read; how far it may go stands in its callback's argument.
+ */
+static long ration(BIO *bio, int oper, const char *at, size_t len, int argi, long argl, int result, size_t *processed)
+{
+	(void)at, (void)len, (void)argi, (void)argl, (void)processed;
+	if (oper != BIO_CB_READ || BIO_number_read(bio) < (uintptr_t)BIO_get_callback_arg(bio))
+		return result;
+	BIO_clear_retry_flags(bio);
+	BIO_set_retry_read(bio);
+	return -1;
+}
+
+static int shake_a_while(SSL *ssl)
+{
+	BIO *bio = SSL_get_rbio(ssl);
+
+	BIO_set_callback_arg(bio, (char *)(uintptr_t)(BIO_number_read(bio) + SHAKE_READ));
+	BIO_set_callback_ex(bio, ration);
+	int result = SSL_do_handshake(fresh(ssl));
+	BIO_set_callback_ex(bio, NULL);
+	return result;
+}
+
 int link_shake(struct link *l, const char **why)
 {
-	int result = SSL_do_handshake(fresh(l->ssl));
+	int result = shake_a_while(l->ssl);
 
 	if (result == 1)
 		return 0;
+	if (BIO_number_read(SSL_get_rbio(l->ssl)) >= SHAKE_MAX) {
+		*why = "too long a handshake";
+		return LINK_BROKEN;
+	}
 	const char *reason = ERR_reason_error_string(ERR_peek_error());
 	ssize_t outcome = tls_outcome(l->ssl, result);
 	if (outcome == LINK_AGAIN || outcome == LINK_AGAIN_WRITE)

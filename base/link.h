@@ -23,7 +23,8 @@ enum { LINK_END = 0, LINK_AGAIN = -1, LINK_BROKEN = -2, LINK_AGAIN_WRITE = -3 };
 /* A TLS record is taken whole: with room for less, a rest of it would stay where epoll does not see it. */
 #define LINK_READ_MIN 16384
 
-/* TLS: again and again until it is not LINK_AGAIN(_WRITE). 0: done; LINK_BROKEN: *why in words. */
+/* TLS: again and again until it is not LINK_AGAIN(_WRITE), with a bounded amount read by each call and by all: there may be more to
+ * read at once. 0: done; LINK_BROKEN: *why in words. */
 int link_shake(struct link *, const char **why);
 ssize_t link_read(struct link *, char *out, size_t max); /* bytes, or LINK_… */
 ssize_t link_write(struct link *, const char *bytes, size_t len);

@@ -15,6 +15,8 @@
 char *secret_read(const char *path, size_t *len, const char **why);
 void secret_free(char *text, size_t len); /* wiped first */
 void secret_wipe(void *bytes, size_t len); /* as no compiler leaves out */
+/* For OpenSSL, which would ask on the terminal, where nobody sits. asked: a bool that becomes true, or NULL. */
+int secret_no_passphrase(char *out, int size, int writing, void *asked);
 
 /* Keys for HMAC, one a line in base64url; the first signs, all are accepted; lines that begin with '#' are comments. */
 struct secret_keys {

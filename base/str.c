@@ -53,6 +53,15 @@ bool str_cut(struct str *rest, char sep, struct str *piece)
 	return true;
 }
 
+char *str_copy(const char *z)
+{
+	char *copy = z && *z ? strdup(z) : NULL;
+
+	if (z && *z && !copy)
+		abort();
+	return copy;
+}
+
 /* -- a growing buffer --------------------------------------------------------------------------------------------------- */
 static void reserve(struct buf *buf, size_t more)
 {

@@ -19,6 +19,8 @@ bool str_is_nocase(struct str, const char *z);
 struct str str_trim(struct str); /* without blanks and tabs around */
 bool str_cut(struct str *rest, char sep, struct str *piece); /* next piece; false when nothing is left */
 
+char *str_copy(const char *z); /* the caller's to free; NULL for NULL and "" */
+
 struct buf { /* grows; free with buf_free(); zero-initialized is empty. at[len] is NUL once anything was added */
 	char *at;
 	size_t len, size;

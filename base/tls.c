@@ -16,7 +16,7 @@
 #include "base/str.h"
 #include "base/tls.h"
 
-#define CHAIN_BYTES_MAX 32768 /* of a client; OpenSSL's own limit is 100 KB */
+#define CHAIN_BYTES_MAX 8192 /* of a client; OpenSSL's own limit is 100 KB */
 #define CHAIN_DEPTH_MAX 8
 
 struct tls {
@@ -103,19 +103,11 @@ static bool take_certificate(struct tls *tls, const char *path, FILE *err)
 }
 
 /* -- its key ---------------------------------------------------------------------------------------------------------------- */
-/* Nobody is there to type it. */
-static int no_passphrase(char *out, int size, int writing, void *asked)
-{
-	(void)out, (void)size, (void)writing;
-	*(bool *)asked = true;
-	return -1;
-}
-
 static const char *use_key(struct tls *tls, const char *text, size_t len)
 {
 	bool asked = false;
 	BIO *bio = BIO_new_mem_buf(text, (int)len);
-	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, &asked) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, secret_no_passphrase, &asked) : NULL;
 	const char *why = NULL;
 
 	if (!key)
@@ -143,13 +135,19 @@ static bool take_key(struct tls *tls, const char *path, FILE *err)
 }
 
 /* -- whose clients ---------------------------------------------------------------------------------------------------------- */
-/* Keeps the first fault, and lets the handshake go on. */
-static int judge(int good, X509_STORE_CTX *store)
+/* The first fault ends it: no signature of a chain that leads nowhere is computed, with keys as long as a stranger likes. */
+static const char *fault_of(X509_STORE_CTX *store)
+{
+	return X509_verify_cert(store) > 0 ? NULL : X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
+}
+
+/* Keeps it, and lets the handshake go on. */
+static int judge(X509_STORE_CTX *store, void *arg)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 
-	if (!good && !SSL_get_app_data(ssl))
-		SSL_set_app_data(ssl, (void *)(uintptr_t)X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
+	(void)arg;
+	SSL_set_app_data(ssl, (void *)(uintptr_t)fault_of(store));
 	return 1;
 }
 
@@ -163,7 +161,8 @@ static bool take_client_ca(struct tls *tls, const char *path, FILE *err)
 		return fault(err, "tls.client_ca", path, "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)");
 	}
 	SSL_CTX_set_client_CA_list(tls->ctx, names);
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, judge);
+	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(tls->ctx, judge, NULL);
 	SSL_CTX_set_verify_depth(tls->ctx, CHAIN_DEPTH_MAX);
 	SSL_CTX_set_max_cert_list(tls->ctx, CHAIN_BYTES_MAX);
 	return true;
@@ -287,4 +286,21 @@ bool tls_peer_read(const struct ssl_st *ssl, struct tls_peer *out)
 		out->why = "it names no node";
 	ERR_clear_error();
 	return true;
+}
+
+/* As OpenSSL does in a handshake. */
+void tls_peer_judge(const struct tls *tls, const struct ssl_st *ssl, struct tls_peer *shown)
+{
+	X509_STORE_CTX *store = X509_STORE_CTX_new();
+
+	if (!store || X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(tls->ctx), SSL_get0_peer_certificate(ssl), SSL_get_peer_cert_chain(ssl)) != 1)
+		abort();
+	X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(store), SSL_CTX_get_security_level(tls->ctx));
+	X509_STORE_CTX_set_default(store, "ssl_client");
+	X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(store), SSL_CTX_get0_param(tls->ctx));
+	const char *why = fault_of(store);
+	X509_STORE_CTX_free(store);
+	ERR_clear_error();
+	if (why)
+		*shown = (struct tls_peer){ .ends_ms = shown->ends_ms, .why = why };
 }

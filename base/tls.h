@@ -39,3 +39,5 @@ struct tls_peer {
 	const char *why;         /* why there is no name, static */
 };
 bool tls_peer_read(const struct ssl_st *, struct tls_peer *out); /* false: no certificate */
+/* After a reload: does the certificate that was shown count by the new one's client_ca, too? Else *shown says why not. */
+void tls_peer_judge(const struct tls *, const struct ssl_st *, struct tls_peer *shown);

@@ -16,6 +16,7 @@
 #define PIN_PREFIX "sha256//"
 #define PIN_BASE64 44 /* of 32 bytes */
 #define SECURITY_LEVEL 2
+#define CHAIN_BYTES_MAX 32768 /* of a server; OpenSSL's own limit is 100 KB */
 
 static bool is_set(const char *text)
 {
@@ -73,28 +74,28 @@ bool trust_pinned(const struct trust *trust, const struct ssl_st *ssl)
 }
 
 /* -- files --------------------------------------------------------------------------------------------------------- */
+static const char *named_by(const char *variable)
+{
+	const char *path = getenv(variable);
+
+	return is_set(path) ? path : NULL;
+}
+
 const char *trust_file(const struct trust *trust)
 {
-	return trust && is_set(trust->ca) ? trust->ca : getenv("SSL_CERT_FILE");
+	return trust && is_set(trust->ca) ? trust->ca : named_by("SSL_CERT_FILE");
 }
 
 const char *trust_directory(const struct trust *trust)
 {
-	return trust && is_set(trust->ca) ? NULL : getenv("SSL_CERT_DIR");
-}
-
-/* A key with a passphrase must not make a daemon ask for it on the terminal. */
-static int no_passphrase(char *to, int size, int writing, void *arg)
-{
-	(void)to, (void)size, (void)writing, (void)arg;
-	return -1;
+	return trust && is_set(trust->ca) ? NULL : named_by("SSL_CERT_DIR");
 }
 
 static bool load_pair(SSL_CTX *ctx, const struct trust *trust, const char **why)
 {
 	if (!is_set(trust->cert))
 		return true;
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	SSL_CTX_set_default_passwd_cb(ctx, secret_no_passphrase);
 	*why = "the certificate cannot be read, or is weak";
 	if (SSL_CTX_use_certificate_chain_file(ctx, trust->cert) != 1)
 		return false;
@@ -102,20 +103,25 @@ static bool load_pair(SSL_CTX *ctx, const struct trust *trust, const char **why)
 	return SSL_CTX_use_PrivateKey_file(ctx, trust->key, SSL_FILETYPE_PEM) == 1 && SSL_CTX_check_private_key(ctx) == 1;
 }
 
+/* Not OpenSSL's defaults beside what is named: with a file alone they are the system's directory, with that the system's file. */
 static bool load_cas(SSL_CTX *ctx, const struct trust *trust, const char **why)
 {
-	*why = "the file of CAs cannot be read, or has none";
-	if (trust && is_set(trust->ca))
-		return SSL_CTX_load_verify_file(ctx, trust->ca) == 1;
-	SSL_CTX_set_default_verify_paths(ctx); /* SSL_CERT_FILE and SSL_CERT_DIR count */
-	return true;
+	const char *file = trust_file(trust), *directory = trust_directory(trust);
+
+	*why = "the file of CAs (the setting's, or SSL_CERT_FILE) cannot be read, or has none";
+	if (!file && !directory)
+		return SSL_CTX_set_default_verify_paths(ctx) == 1;
+	return (!file || SSL_CTX_load_verify_file(ctx, file) == 1) && (!directory || SSL_CTX_load_verify_dir(ctx, directory) == 1);
 }
 
+/* Whom a file names is believed, also one who is no root: an intermediate CA, or an SFU's own certificate. curl has it so. */
 static void harden(SSL_CTX *ctx)
 {
+	X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_security_level(ctx, SECURITY_LEVEL);
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_max_cert_list(ctx, CHAIN_BYTES_MAX);
 }
 
 /* A common name is no name: it is free text, and an address cannot be told from it. */
@@ -129,6 +135,26 @@ bool trust_harden(struct ssl_ctx_st *ctx, const char *host)
 {
 	harden(ctx);
 	return trust_name(SSL_CTX_get0_param(ctx), host);
+}
+
+struct ssl_st *trust_connect(struct ssl_ctx_st *ctx, int fd, const char *host)
+{
+	SSL *ssl = SSL_new(ctx);
+
+	if (ssl && SSL_set_fd(ssl, fd) == 1 && trust_name(SSL_get0_param(ssl), host) &&
+	    (!X509_VERIFY_PARAM_get0_host(SSL_get0_param(ssl), 0) || SSL_set_tlsext_host_name(ssl, host))) {
+		SSL_set_connect_state(ssl);
+		return ssl;
+	}
+	SSL_free(ssl);
+	return NULL;
+}
+
+const char *trust_fault(const struct ssl_st *ssl)
+{
+	long verified = SSL_get_verify_result(ssl);
+
+	return verified == X509_V_OK ? NULL : X509_verify_cert_error_string(verified);
 }
 
 struct ssl_ctx_st *trust_context(const struct trust *trust, const char **why)

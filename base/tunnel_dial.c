@@ -4,7 +4,6 @@
  * socket. Each address is asked whether it is allowed after it was resolved, so that no name leads elsewhere in between; they
  * share the time for connecting, so that a dead first one does not use it up.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -37,7 +36,7 @@ struct dial {
 	struct addresses addresses;
 	size_t next_address;
 	uint64_t connect_by_ms, answer_timeout_ms;
-	bool tls, numeric, sending;
+	bool tls, sending;
 	bool starved; /* we had no descriptor for it: not the far side's fault */
 	enum http_outcome verdict; /* found before anything was begun */
 	char host[256];
@@ -206,10 +205,11 @@ static void distrust(struct dial *d, const char *why)
 static void shake(struct dial *d)
 {
 	const char *why = NULL;
-	int outcome = link_tls_shake(&d->link, &why);
+	int outcome = link_shake(&d->link, &why);
 
 	if (outcome == LINK_BROKEN) {
-		distrust(d, why);
+		const char *fault = trust_fault(d->link.ssl);
+		distrust(d, fault ? fault : why);
 		return;
 	}
 	watch_set(d->watch, outcome == LINK_AGAIN_WRITE ? LOOP_WRITE : LOOP_READ);
@@ -237,10 +237,12 @@ static void tcp_connected(struct dial *d)
 	const char *why = "out of memory";
 	if (!d->set->tls)
 		d->set->tls = trust_context(d->set->conf.trust, &why);
-	if (!d->set->tls || !link_tls_start(&d->link, d->set->tls, d->host, d->numeric))
-		distrust(d, why);
-	else
+	if (d->set->tls)
+		d->link.ssl = trust_connect(d->set->tls, d->link.fd, d->host);
+	if (d->link.ssl)
 		shake(d);
+	else
+		distrust(d, why);
 }
 
 static void on_socket(void *arg, int events)
@@ -367,7 +369,6 @@ static void write_request(struct dial *d, const struct dial_plan *plan, const st
 static void read_plan(struct dial *d, const struct dial_plan *plan)
 {
 	struct url url;
-	char address[sizeof(struct in6_addr)];
 
 	d->verdict = HTTP_REFUSED;
 	if (!url_parse(plan->url, &url, NULL) || !url.websocket)
@@ -376,7 +377,6 @@ static void read_plan(struct dial *d, const struct dial_plan *plan)
 	memcpy(d->host, url.host.at, url.host.len); /* url_parse: shorter than 254 */
 	d->port = url.port;
 	d->tls = url.tls;
-	d->numeric = inet_pton(AF_INET, d->host, address) == 1 || inet_pton(AF_INET6, d->host, address) == 1;
 	write_request(d, plan, &url);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the tunnels: tunnel.c (the set, carrying), tunnel_close.c (polite ends, idleness), tunnel_dial.c (the far side),
- * tunnel_answer.c (its answer), tunnel_link.c (TLS of the far side).
+ * tunnel_answer.c (its answer).
  */
 #pragma once
 
@@ -14,12 +14,6 @@
 #include "base/tunnel.h"
 #include "base/ws.h"
 
-/* -- links --------------------------------------------------------------------------------------------------------- */
-/* The handshake, again and again until it is not LINK_AGAIN(_WRITE): 0 done, LINK_BROKEN with the reason. */
-bool link_tls_start(struct link *, SSL_CTX *, const char *host, bool numeric);
-int link_tls_shake(struct link *, const char **why);
-
-/* -- tunnels ------------------------------------------------------------------------------------------------------- */
 struct side {
 	struct link link;
 	struct ws_track track; /* of what goes towards it */

@@ -50,8 +50,8 @@ static void ended(void *arg, const struct tunnel_end *end)
 	if (end->fault)
 		metric_add(worker->sheet, M_TUNNEL_FAULTS, end->offender, end->fault, 1);
 	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "node",
-	         LOG_S(carried->node), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
-	         LOG_U(end->lived_ms));
+	         LOG_S(carried->node), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault),
+	         "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms", LOG_U(end->lived_ms));
 	worker_count_connection(worker, &carried->from, false);
 	free(carried);
 }

@@ -278,24 +278,15 @@ static bool write_targets(struct usher_join *join, const struct usher_join_optio
 }
 
 /* NULL: all is there. */
-static char *copied(const char *text)
-{
-	char *copy = text && *text ? strdup(text) : NULL;
-
-	if (text && *text && !copy)
-		abort();
-	return copy;
-}
-
 static const char *set_trust(struct usher_join *join, const struct usher_join_options *o)
 {
 	const char *why = NULL;
 
 	if (!trust_ca_valid(o->tls_ca ? o->tls_ca : "", &why) || !trust_pair_valid(o->tls_cert, o->tls_key, &why))
 		return why;
-	join->tls_ca = copied(o->tls_ca);
-	join->tls_cert = copied(o->tls_cert);
-	join->tls_key = copied(o->tls_key);
+	join->tls_ca = str_copy(o->tls_ca);
+	join->tls_cert = str_copy(o->tls_cert);
+	join->tls_key = str_copy(o->tls_key);
 	join->trust = (struct trust){ .ca = join->tls_ca, .cert = join->tls_cert, .key = join->tls_key };
 	return NULL;
 }
@@ -391,8 +382,7 @@ void usher_join_free(struct usher_join *join)
 		return;
 	wait_drop(&join->wait);
 	timer_clear(join->loop, &join->timer);
-	if (join->http)
-		http_free(join->http);
+	http_free_quietly(join->http);
 	for (size_t i = 0; i < join->ntargets; i++)
 		free(join->targets[i]);
 	free(join->targets);

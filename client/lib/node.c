@@ -450,8 +450,7 @@ void usher_node_free(struct usher_node *node)
 		return;
 	stop_all(node);
 	timer_clear(node->loop, &node->lease_timer);
-	if (node->http)
-		http_free(node->http);
+	http_free_quietly(node->http);
 	node_rooms_clear(&node->rooms);
 	arena_reset(&node->arena);
 	node_unmake(node);

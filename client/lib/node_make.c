@@ -103,21 +103,26 @@ void node_take_routers(struct usher_node *node, const struct json_list *list, bo
 }
 
 /* -- options ------------------------------------------------------------------------------------------------------------------ */
-static bool copy(char **to, const char *from)
+static void copy_texts(struct node_identity *self, const struct usher_node_options *o)
 {
-	*to = from && *from ? strdup(from) : NULL;
-	return *to || !from || !*from;
-}
-
-static bool copy_texts(struct node_identity *self, const struct usher_node_options *o)
-{
-	return copy(&self->node, o->node) && copy(&self->incarnation, o->incarnation) && copy(&self->replaces, o->replaces) &&
-	       copy(&self->token, o->token) && copy(&self->signal_url, o->signal_url) && copy(&self->http_url, o->http_url) &&
-	       copy(&self->public_signal_url, o->public_signal_url) && copy(&self->control_url, o->control_url) &&
-	       copy(&self->health_url, o->health_url) && copy(&self->region, o->region) && copy(&self->zone, o->zone) &&
-	       copy(&self->pool, o->pool) && copy(&self->adapter, o->adapter) && copy(&self->version, o->version) &&
-	       copy(&self->fences, o->fences) && copy(&self->tls_ca, o->tls_ca) && copy(&self->tls_cert, o->tls_cert) &&
-	       copy(&self->tls_key, o->tls_key);
+	self->node = str_copy(o->node);
+	self->incarnation = str_copy(o->incarnation);
+	self->replaces = str_copy(o->replaces);
+	self->token = str_copy(o->token);
+	self->signal_url = str_copy(o->signal_url);
+	self->http_url = str_copy(o->http_url);
+	self->public_signal_url = str_copy(o->public_signal_url);
+	self->control_url = str_copy(o->control_url);
+	self->health_url = str_copy(o->health_url);
+	self->region = str_copy(o->region);
+	self->zone = str_copy(o->zone);
+	self->pool = str_copy(o->pool);
+	self->adapter = str_copy(o->adapter);
+	self->version = str_copy(o->version);
+	self->fences = str_copy(o->fences);
+	self->tls_ca = str_copy(o->tls_ca);
+	self->tls_cert = str_copy(o->tls_cert);
+	self->tls_key = str_copy(o->tls_key);
 }
 
 static bool copy_labels(struct node_identity *self, const struct usher_node_options *o)
@@ -182,7 +187,8 @@ bool node_make(struct usher_node *node, const struct usher_node_options *o, cons
 	node->self.capacity_bandwidth_mbps = o->capacity_bandwidth_mbps;
 	node->self.capacity_rooms = o->capacity_rooms;
 	node->self.capacity_participants = o->capacity_participants;
-	if (!copy_texts(&node->self, o) || !copy_labels(&node->self, o))
+	copy_texts(&node->self, o);
+	if (!copy_labels(&node->self, o))
 		return false;
 	node->trust = (struct trust){ .ca = node->self.tls_ca, .cert = node->self.tls_cert, .key = node->self.tls_key };
 	for (size_t i = 0; i < o->nrouters; i++) {

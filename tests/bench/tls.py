@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 os.environ.setdefault("USHER_BUILD", str(ROOT / "build-release"))
-import certs  # noqa: E402
+from authority import Authority, write  # noqa: E402
 from harness import Stage, free_port, until  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -49,7 +49,7 @@ class HAProxy:
     def __init__(self, stage, ours, backend):
         self.port = free_port()
         pem, conf = stage.directory / "haproxy.pem", stage.directory / "haproxy.cfg"
-        certs.write(str(pem), b"".join(open(file, "rb").read() for file in (ours.cert, ours.key)))
+        write(pem, b"".join(open(file, "rb").read() for file in (ours.cert, ours.key)))
         text = (HERE / "haproxy.cfg").read_text()
         for word, value in (("PORT", self.port), ("PEM", pem), ("BACKEND", backend)):
             text = text.replace(word, str(value))
@@ -64,7 +64,7 @@ def house(directory, kind, backend):
     """A fresh server, so that neither's memory is the other's past."""
     stage = Stage(pathlib.Path(tempfile.mkdtemp(dir=directory)))
     try:
-        ca = certs.Authority(stage.directory)
+        ca = Authority(stage.directory, "ca", trusted=True)
         server = kind(stage, ca.issue("ours", ["127.0.0.1", "localhost"]), backend)
         subprocess.run(["taskset", "-a", "-p", "-c", "0", str(server.pid)], check=True, stdout=subprocess.DEVNULL)
         yield server

@@ -162,7 +162,7 @@ class Router(Process):
     token = None
 
     def __init__(self, directory, *sets, build=BUILD, env=None, token=None, tls=None):
-        """tls: a Certificate (certs.py) that the listeners speak TLS with."""
+        """tls: a Leaf (authority.py) that the listeners speak TLS with."""
         Router.count += 1
         self.token = token
         if tls:

@@ -62,6 +62,7 @@ def head(method, target, host, headers, length):
 
 
 TRUST = ssl.create_default_context()  # of https: what trust() was told of
+TRUST.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python has it from 3.13 on
 TRUST.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0x80)  # an end must be said, or it is an error
 
 

@@ -13,9 +13,8 @@ import time
 import pytest
 import websockets
 
-import certs
 import http1
-from certs import Authority
+from authority import CLIENT_AUTH, DAY, SERVER_AUTH, Authority, write
 from echo_sfu import EchoSfu, pattern
 from harness import BUILD, Client, bearer, call, fetch, until
 from test_access import House, ticket_of
@@ -25,7 +24,7 @@ from test_tunnel import memory_kb
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("ca"))
+    return Authority(tmp_path_factory.mktemp("ca"), "ca", trusted=True)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,7 @@ def test_a_tunnel_to_a_node_with_tls_and_one_without(stage, ca, ours, tls):
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(ours.cert, ours.key)
     sfu = EchoSfu(server if tls else None)
-    router = stage.router("limits.frame_bytes=4000000", "limits.message_bytes=4000000", tls=ours, env={"SSL_CERT_FILE": ca.cert})
+    router = stage.router("limits.frame_bytes=4000000", "limits.message_bytes=4000000", tls=ours, env={"SSL_CERT_FILE": str(ca.file)})
     stage.node("n1", router, signal_url=sfu.signal_url, control=False)
     router.wait_placeable("n1")
 
@@ -442,7 +441,7 @@ def test_old_versions_are_refused(pair, ca):
         with pytest.raises(ssl.SSLError, match="(?i)protocol.version|unsupported"):
             handshake(pair, old)
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        good = ssl.create_default_context(cafile=ca.cert)
+        good = ssl.create_default_context(cafile=ca.file)
         good.minimum_version = good.maximum_version = version
         with handshake(pair, good) as tls:
             ask(tls, GET)
@@ -497,6 +496,39 @@ def refused(router):
         return True
 
 
+def test_a_hello_that_is_too_long_or_none_costs_nothing(pair):
+    """What its first nine bytes say would be allocated at once, for all of ten seconds."""
+    for n, head in enumerate([b"\x16\x03\x01\x02\x00\x01\x02\x01\x44", b"\x16\x03\x01\x00\x01\x01\x16\x03\x01", b"\x16\x03\x01\x02\x00\x02\x00\x01\x44", b"\0" * 9]):
+        with socket.create_connection(address(pair), 5) as sock:
+            sock.sendall(head[:5])
+            sock.sendall(head[5:])
+            assert sock.recv(100) == b""
+        until("it is counted", lambda: pair.metric('usher_tls_handshakes_total{outcome="failed"}') == n + 1)
+
+
+def test_a_hello_in_small_pieces_is_taken(pair):
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = http1.TRUST.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with socket.create_connection(address(pair), 10) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def crumble():
+            for byte in outgoing.read():
+                sock.sendall(bytes([byte]))
+
+        def until_done(act):
+            while True:
+                try:
+                    return act()
+                except ssl.SSLWantReadError:
+                    crumble()
+                    incoming.write(sock.recv(65536))
+        until_done(tls.do_handshake)
+        tls.write(GET.encode())
+        crumble()
+        assert until_done(lambda: tls.read(100)).startswith(b"HTTP/1.1 200")
+
+
 def test_a_flood_of_handshakes_does_not_stop_the_others(stage, ours):
     """Clients that begin handshakes and break off, while one asks on a connection of its own."""
     router = stage.router("limits.connections_per_address=100000", tls=ours)  # all come from one address here
@@ -531,7 +563,7 @@ def serial_of(router):
 
 
 def test_a_reload_under_load_refuses_nobody(stage, sfu, ca, tmp_path):
-    mine = ca.issue("reloaded", ["127.0.0.1", "localhost"], days=30)
+    mine = ca.issue("reloaded", ["127.0.0.1", "localhost"], until=30 * DAY)
     router = stage.router(tls=mine)
     stage.node("n1", router, signal_url=sfu.signal_url, http_url=sfu.http_url, control=False)
     router.wait_placeable("n1")
@@ -553,7 +585,7 @@ def test_a_reload_under_load_refuses_nobody(stage, sfu, ca, tmp_path):
         async with connect(router) as ws:
             tasks = [asyncio.create_task(work(stop, results)) for work in (kept, anew) * 4]
             for i in range(8):
-                ca.issue("reloaded", ["127.0.0.1", "localhost"], days=60 + i)
+                ca.issue("reloaded", ["127.0.0.1", "localhost"], until=(60 + i) * DAY)
                 router.signal(signal.SIGHUP)
                 while len(router.events("reloaded")) <= i:
                     await asyncio.sleep(0.01)
@@ -574,11 +606,11 @@ def test_a_bad_new_file_keeps_the_old_in_force(stage, ca, tmp_path):
     before = serial_of(router)
     other = ca.issue("other", ["127.0.0.1", "localhost"])
     for n, (content, said) in enumerate([(b"no PEM", "BEGIN CERTIFICATE"), (open(other.cert, "rb").read(), "is not the key of the certificate")]):
-        certs.write(mine.cert, content)
+        write(mine.cert, content)
         router.signal(signal.SIGHUP)
         until("it is said", lambda: len(router.events("reload_failed")) == n + 1)
         why = router.events("reload_failed")[-1]["why"]
-        assert said in why and (mine.cert in why or mine.key in why), why
+        assert said in why and (str(mine.cert) in why or str(mine.key) in why), why
         assert serial_of(router) == before
     ca.issue("kept", ["127.0.0.1", "localhost"])
     router.signal(signal.SIGHUP)
@@ -602,26 +634,26 @@ def test_a_reload_with_another_fault_changes_no_certificate(stage, tmp_path, ca)
 
 
 def test_a_near_end_is_said_once_a_day(stage, ca):
-    router = stage.router("nodes.unfenced_ms=1500", "nodes.lease_ms=1000", "nodes.heartbeat_ms=300", tls=ca.issue("near", ["127.0.0.1"], days=10))
+    router = stage.router("nodes.unfenced_ms=1500", "nodes.lease_ms=1000", "nodes.heartbeat_ms=300", tls=ca.issue("near", ["127.0.0.1"], until=10 * DAY))
     said = router.event("tls_certificate_ends")
     assert said["days_left"] in (9, 10) and said["file"].endswith("near.pem") and said["level"] == "warn"
     stage.node("n1", router, control=False).stop_beating()
     until("some seconds have passed: the node is lost", lambda: [e for e in router.events("node_state") if e["to"] == "lost"])
     assert len(router.events("tls_certificate_ends")) == 1
-    far = stage.router(tls=ca.issue("far", ["127.0.0.1"], days=20))
+    far = stage.router(tls=ca.issue("far", ["127.0.0.1"], until=20 * DAY))
     assert far.get("/livez").status == 200 and not far.events("tls_certificate_ends")
 
 
 # -- client certificates ------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def nodes_ca(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("nodes-ca"), "nodes", trusted=False)
+    return Authority(tmp_path_factory.mktemp("nodes-ca"), "nodes")
 
 
 @pytest.fixture
 def house(stage, tmp_path, ours, nodes_ca):
     """Asks for credentials, and takes certificates of nodes."""
-    return House(stage, tmp_path, f"tls.client_ca={nodes_ca.cert}", tls=ours)
+    return House(stage, tmp_path, f"tls.client_ca={nodes_ca.file}", tls=ours)
 
 
 REGISTER = {"incarnation": "one", "signal_url": "ws://127.0.0.1:7000/"}
@@ -633,11 +665,11 @@ def as_node(house, context, name="n7", token=None):
 
 
 def test_a_node_shows_who_it_is_by_its_certificate(house, ca, nodes_ca, tmp_path):
-    foreign = Authority(tmp_path, "foreign", trusted=False)
-    ours = {name: authority.issue(f"c-{name}", **how).client(ca) for name, authority, how in [
-        ("right", nodes_ca, {"names": ["n7"]}), ("by-subject", nodes_ca, {"common": "n7"}), ("usage", nodes_ca, {"names": ["n7"], "usage": certs.CLIENT_AUTH}),
-        ("other", nodes_ca, {"names": ["n8"]}), ("expired", nodes_ca, {"names": ["n7"], "days": -1, "since_days": 3}),
-        ("foreign", foreign, {"names": ["n7"]}), ("server's", nodes_ca, {"names": ["n7"], "usage": certs.SERVER_AUTH}),
+    foreign = Authority(tmp_path, "foreign")
+    ours = {name: authority.issue(f"c-{name}", **how).context(ca) for name, authority, how in [
+        ("right", nodes_ca, {"names": ["n7"], "common": None}), ("by-subject", nodes_ca, {"names": [], "common": "n7"}), ("usage", nodes_ca, {"names": ["n7"], "usage": CLIENT_AUTH}),
+        ("other", nodes_ca, {"names": ["n8"]}), ("expired", nodes_ca, {"names": ["n7"], "until": -DAY, "since": -3 * DAY}),
+        ("foreign", foreign, {"names": ["n7"]}), ("server's", nodes_ca, {"names": ["n7"], "usage": SERVER_AUTH}),
         ("unnamed", nodes_ca, {"names": ["spiffe://x/n7"], "common": "n7"})]}
     for good in ("right", "by-subject", "usage"):
         assert as_node(house, ours[good])[0] in (200, 201), good
@@ -650,7 +682,7 @@ def test_a_node_shows_who_it_is_by_its_certificate(house, ca, nodes_ca, tmp_path
 
 
 def test_a_certificate_opens_nothing_but_its_node(house, ca, nodes_ca):
-    mine = nodes_ca.issue("c", ["n7"]).client(ca)
+    mine = nodes_ca.issue("c", ["n7"]).context(ca)
     url = house.router.url
 
     def ask(method, path, token=None, body=None):
@@ -667,26 +699,27 @@ def test_a_certificate_opens_nothing_but_its_node(house, ca, nodes_ca):
 
 
 def test_after_a_reload_another_ca_counts_on_open_connections_too(stage, tmp_path, ours, ca):
-    """The connection that was let in by the old one ends with its next answer; nobody is refused who need not be."""
-    old, new = Authority(tmp_path, "old", trusted=False), Authority(tmp_path, "new", trusted=False)
+    """At once, for their next request; who is believed still is served, and asked to come by a handshake of its own."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     file = str(tmp_path / "nodes.pem")
-    certs.write(file, open(old.cert, "rb").read())
+    write(file, open(old.file, "rb").read())
     house = House(stage, tmp_path, f"tls.client_ca={file}", tls=ours)
-    mine = old.issue("mine", ["n7"]).client(ca)
+    mine = old.issue("mine", ["n7"]).context(ca)
 
-    async def run():
+    async def run(believed):
         client = Client(house.router.url, mine)
-        assert (await client.request("PUT", "/v1/nodes/n7", REGISTER)).status == 201
-        certs.write(file, open(new.cert, "rb").read())
+        assert (await client.request("PUT", "/v1/nodes/n7", REGISTER)).status in (200, 201)
+        write(file, b"".join(open(one.file, "rb").read() for one in believed))
+        reloads = len(house.router.events("reloaded"))
         house.router.signal(signal.SIGHUP)
-        await asyncio.to_thread(house.router.event, "reloaded")
-        answer = await client.request("PUT", "/v1/nodes/n7", REGISTER)
-        assert answer.status == 200 and answer.headers["connection"].lower() == "close"
-        answer = await client.request("PUT", "/v1/nodes/n7", REGISTER)  # on a new one
+        await asyncio.to_thread(until, "it has reloaded", lambda: len(house.router.events("reloaded")) > reloads)
+        first = await client.request("PUT", "/v1/nodes/n7", REGISTER)
+        second = await client.request("PUT", "/v1/nodes/n7", REGISTER)  # on a new one
         client.close()
-        return answer.status
-    assert asyncio.run(run()) == 401
-    assert as_node(house, new.issue("mine", ["n7"]).client(ca))[0] in (200, 201)
+        return first.status, first.headers["connection"].lower(), second.status
+    assert asyncio.run(run((old, new))) == (200, "close", 200)
+    assert asyncio.run(run((new,))) == (401, "close", 401)
+    assert as_node(house, new.issue("mine", ["n7"]).context(ca))[0] in (200, 201)
 
 
 def test_the_session_cookie_is_for_tls_alone(stage, tmp_path, ours, sfu):
@@ -707,14 +740,14 @@ def check(*sets):
 
 def test_what_does_not_fit_is_refused_at_the_start_in_words(ca, tmp_path):
     good, other = ca.issue("good", ["127.0.0.1"]), ca.issue("other-key", ["127.0.0.1"])
-    expired = ca.issue("expired", ["127.0.0.1"], days=-1, since_days=3)
+    expired = ca.issue("expired", ["127.0.0.1"], until=-DAY, since=-3 * DAY)
     keys = (f"tls.cert={good.cert}", f"tls.key={good.key}")
     assert check(*keys)[0] == 0
     for sets, said in [
         ([keys[0]], "tls.key: required, as tls.cert is set"),
         ([keys[1]], "tls.cert: required, as tls.key is set"),
-        ([f"tls.client_ca={ca.cert}"], "tls.client_ca: has no effect without tls.cert"),
-        ([*keys, f"tls.client_ca={ca.cert}"], "tls.client_ca: has no effect with auth.mode none"),
+        ([f"tls.client_ca={ca.file}"], "tls.client_ca: has no effect without tls.cert"),
+        ([*keys, f"tls.client_ca={ca.file}"], "tls.client_ca: has no effect with auth.mode none"),
         ([keys[0], f"tls.key={other.key}"], f"tls.key: {other.key} is not the key of the certificate in tls.cert"),
         ([f"tls.cert={expired.cert}", f"tls.key={expired.key}"], f"tls.cert: {expired.cert} has expired: it was valid until 20"),
         ([keys[0], f"tls.key={tmp_path}/none"], f"tls.key: {tmp_path}/none cannot be opened"),
@@ -728,7 +761,7 @@ def test_what_does_not_fit_is_refused_at_the_start_in_words(ca, tmp_path):
 
 
 def test_the_checklist_knows_tls(ca):
-    good, near = ca.issue("long", ["127.0.0.1"]), ca.issue("short", ["127.0.0.1"], days=5)
+    good, near = ca.issue("long", ["127.0.0.1"]), ca.issue("short", ["127.0.0.1"], until=5 * DAY)
 
     def line(about, *sets):
         return next(row for row in check(*sets)[1].splitlines() if about in row)

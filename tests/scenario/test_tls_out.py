@@ -6,7 +6,6 @@ An SFU shows a certificate; each path (a control call, a probe, a proxied reques
 import asyncio
 import concurrent.futures
 import contextlib
-import datetime
 import json
 import os
 import select
@@ -17,14 +16,12 @@ import threading
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from authority import Authority
+from authority import CLIENT_AUTH, DAY, Authority
 from harness import BUILD, DEADLINE, free_port, until
 from scripted_sfu import CLOSE, RESET, STAY, ScriptedSFU, accept_key
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-DAY = datetime.timedelta(days=1)
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}
 
 
@@ -94,7 +91,7 @@ def leaf_of(ca, kind):
         "wrong name": lambda: ca.issue("elsewhere", names=("sfu.example", "127.0.0.2")),
         "name only in the CN": lambda: ca.issue("cn", names=(), common="127.0.0.1"),
         "self-signed": lambda: ca.self_signed("self"),
-        "for clients": lambda: ca.issue("usage", usage=ExtendedKeyUsageOID.CLIENT_AUTH),
+        "for clients": lambda: ca.issue("usage", usage=CLIENT_AUTH),
         "signed by SHA-1": lambda: ca.issue("sha1", hashed=hashes.SHA1()),
         "RSA of 512 bits": lambda: ca.issue("tiny", bits=512),
         "RSA of 1024 bits": lambda: ca.issue("small", bits=1024),
@@ -130,6 +127,7 @@ def test_certificate_on_each_path(stage, tmp_path, kind, why):
         taken, seen = getattr(play, path)()
         assert (taken, len(seen) > 0) == (why is None, why is None), path
     if why:
+        until("it is in the log", lambda: play.reasons("dial_tls_failed") and len(play.reasons("call_tls_failed")) >= 3)
         assert has_reason(play.reasons("dial_tls_failed"), why) and len(play.reasons("dial_tls_failed")) == 1
         assert has_reason(play.reasons("call_tls_failed"), why) and len(play.reasons("call_tls_failed")) >= 3
         assert play.sfu.requests == []
@@ -156,6 +154,7 @@ def test_own_ca_is_instead_of_the_systems(stage, tmp_path, path, monkeypatch):
     """Both paths know the system's by the same names, and forget them where a file is named."""
     ca, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
     monkeypatch.setenv("SSL_CERT_FILE", str(ca.file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     assert getattr(Play(stage, ca.server(ca.issue("leaf"))), path)()[0]
     assert not getattr(Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={other.file}"), path)()[0]
 
@@ -218,6 +217,19 @@ def test_ca_is_read_anew_by_sighup(stage, tmp_path):
     play.router.event("reloaded")
     until("requests pass", lambda: play.router.get("/v1/rooms/proxied/signal/x").status == 200)
     until("tunnels pass", lambda: play.router.get("/v1/rooms/tunnel/signal/t", headers=UPGRADE).status == 101)
+
+
+def test_calls_read_the_file_at_each_new_connection(stage, tmp_path):
+    """Nobody need tell: the file of an agent's CA is renewed under it."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    file = tmp_path / "believed.pem"
+    file.write_bytes(old.file.read_bytes())
+    play = Play(stage, old.server(new.issue("leaf")), f"sfu.tls_ca={file}", "breaker.failures=1000", "breaker.failure_rate=1", "breaker.min_calls=1000",
+                "server.workers=1")
+    play.placed("proxied")
+    assert play.router.get("/v1/rooms/proxied/signal/x").status == 502
+    file.write_bytes(new.file.read_bytes())
+    assert play.router.get("/v1/rooms/proxied/signal/x").status == 200
 
 
 # -- streams that end, drip or turn ---------------------------------------------------------------------------------------------

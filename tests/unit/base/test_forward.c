@@ -614,6 +614,25 @@ START_TEST(early_answer_waits_for_the_rest_of_the_request)
 END_TEST
 
 /* -- leaving ------------------------------------------------------------------------------------------------------- */
+/* It has answered and reads no more; our side of the client is stopped by that, so nobody else would notice. */
+START_TEST(who_answers_and_stops_reading_is_late)
+{
+	struct peer_conn *client = client_new();
+	char head[200];
+
+	snprintf(head, sizeof(head), "PUT / HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\n\r\n", 4 * BIG);
+	peer_says(client, head);
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	sfu.conns->paused = true;
+	peer_wait(sfu.conns);
+	peer_says(sfu.conns, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+	for (int i = 0; i < 4; i++)
+		peer_send(client, big.at, BIG);
+	UNTIL(loop, seen.ends == 1);
+	ck_assert_int_eq(seen.outcome, HTTP_TIMEOUT);
+}
+END_TEST
+
 START_TEST(client_vanishes)
 {
 	struct peer_conn *client = client_new();
@@ -700,6 +719,7 @@ int main(void)
 	tcase_add_loop_test(c, broken_download_is_seen_as_such, 0, 2);
 	tcase_add_test(c, early_refusal_reaches_the_client);
 	tcase_add_test(c, early_answer_waits_for_the_rest_of_the_request);
+	tcase_add_test(c, who_answers_and_stops_reading_is_late);
 	tcase_add_loop_test(c, client_vanishes, 0, 3);
 	tcase_add_test(c, caller_cancels_and_answers);
 	tcase_add_loop_test(c, client_of_http_is_freed_first, 0, 2);

@@ -2,6 +2,7 @@
 /* What is read from files, and what is said of those that do not fit; handshakes over a pair of sockets. */
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/link.h"
@@ -319,6 +320,79 @@ START_TEST(faults_of_others_are_not_a_links)
 }
 END_TEST
 
+/* A hello of some 10 KB. */
+static void speak_much(void)
+{
+	static unsigned char protocols[40 * 256];
+
+	for (size_t i = 0; i < sizeof(protocols); i += 256) {
+		memset(protocols + i, 'x', 256);
+		protocols[i] = 255;
+	}
+	memcpy(protocols, "\x08http/1.1\xf6", 10);
+	SSL_CTX_set_alpn_protos(client, protocols, sizeof(protocols));
+}
+
+static size_t unread(int fd)
+{
+	int n = 0;
+
+	ioctl(fd, FIONREAD, &n);
+	return (size_t)n;
+}
+
+/* Each byte of it in a record of its own. */
+static void send_in_crumbs(int fd)
+{
+	SSL *ssl = SSL_new(client);
+	BIO *from = BIO_new(BIO_s_mem());
+	unsigned char hello[16384 + 5], crumb[] = { 22, 3, 1, 0, 1, 0 };
+	int size = 1 << 24;
+
+	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), from);
+	SSL_connect(ssl);
+	int n = BIO_read(from, hello, sizeof(hello));
+	ck_assert_int_gt(n, 10000);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	for (int i = 5; i < n; i++) {
+		crumb[5] = hello[i];
+		if (send(fd, crumb, sizeof(crumb), MSG_DONTWAIT) < 0)
+			break; /* there is room for so many small ones */
+	}
+	SSL_free(ssl);
+}
+
+START_TEST(a_handshake_in_crumbs_holds_nobody_up)
+{
+	struct tls *tls = take();
+	const char *why = NULL;
+	int outcome = LINK_AGAIN;
+	size_t all = 0;
+
+	client = SSL_CTX_new(TLS_client_method());
+	speak_much();
+	ck_assert_ptr_null(shake(tls));
+	part();
+	speak_much();
+	meet(tls);
+	while (outcome == LINK_AGAIN) {
+		if (unread(ours.fd) < 8192)
+			send_in_crumbs(theirs.fd);
+		size_t before = unread(ours.fd);
+		outcome = link_shake(&ours, &why);
+		size_t taken = before - unread(ours.fd);
+		ck_assert_uint_gt(taken, 0);
+		ck_assert_uint_le(taken, 4096 + 8);
+		all += taken;
+	}
+	ck_assert_str_eq(why, "too long a handshake");
+	ck_assert_uint_le(all, 32768 + 4096);
+	part();
+	SSL_CTX_free(client);
+	tls_free(tls);
+}
+END_TEST
+
 /* -- who it is ---------------------------------------------------------------------------------------------------------- */
 static const struct shown {
 	const char *common, *names, *name, *why;
@@ -355,6 +429,8 @@ START_TEST(a_client_is_who_its_certificate_names)
 	ck_assert(row->why ? peer.why && !strcmp(peer.why, row->why) : !peer.why);
 	ck_assert_uint_ne(peer.ends_ms, 0);
 	ck_assert(tls_made(tls, ours.ssl));
+	if (row->foreign) /* the first fault was the last: nothing of it was computed */
+		ck_assert_int_eq(SSL_get_verify_result(ours.ssl), X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
 	part();
 	ck_assert_ptr_null(shake(tls));
 	ck_assert(!tls_peer_read(ours.ssl, &peer)); /* none is fine */
@@ -405,6 +481,7 @@ int main(void)
 	tcase_add_test(t, a_full_socket_stops_a_record_halfway);
 	tcase_add_test(t, an_end_waits_for_room_and_is_no_break);
 	tcase_add_test(t, faults_of_others_are_not_a_links);
+	tcase_add_test(t, a_handshake_in_crumbs_holds_nobody_up);
 	tcase_add_loop_test(t, a_client_is_who_its_certificate_names, 0, (int)(sizeof(shown) / sizeof(*shown)));
 	tcase_add_test(t, connections_outlive_what_they_were_made_with);
 	suite_add_tcase(s, t);
