@@ -464,12 +464,13 @@ static void hear_node(struct request *rq)
 	fleet_hear(rq->worker->router->fleet, &record, &body->node);
 }
 
-/* What is known gives way to a later epoch of the same node, or of any other when its own owner is gone. */
+/* What is known gives way to a later epoch: of several reports the highest counts; what the store once said, to one of the same node, or
+ * of any other when its own owner is gone. */
 static bool yields(const struct request *rq, const struct room *known, uint64_t epoch)
 {
 	if (known->state == ROOM_NONE)
 		return known->ended_epoch < epoch;
-	return known->epoch < epoch && (!strcmp(known->node, node_of(rq)) ||
+	return known->epoch < epoch && (known->source == FROM_REPORT || !strcmp(known->node, node_of(rq)) ||
 	                                !fleet_owns(rq->worker->router->fleet, known->node, known->incarnation));
 }
 

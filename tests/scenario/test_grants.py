@@ -266,7 +266,27 @@ def test_without_the_store_a_report_is_believed_with_a_right_grant_only(stage, k
     assert asked(fresh, [*owners, "invented"]) == {**owners, "invented": "store_unavailable"}
 
 
+def test_of_two_that_report_a_room_the_higher_epoch_has_it(stage, keys):
+    redis, _, holder = granted_fleet(stage, keys, ("n1", "n2"))
+    redis.kill()
+    fresh = stage.router(f"registry.url={redis.url}", *SETS)
+    for node, epoch in zip(holder.nodes, (5, 7)):
+        node.rooms, node.routers = {"r": epoch}, [fresh]
+        who = {"signal_url": node.signal_url, "control_url": node.control_url, "fences": "none"}
+        assert node.beat(node=who).json()["degraded"]
+    assert asked(fresh, ["r"]) == {"r": ("n2", 7)}
+
+
 # -- calls -------------------------------------------------------------------------------------------------------------------
+def test_nobody_is_answered_before_a_router_has_said_who_may_call(stage):
+    nowhere = types.SimpleNamespace(url=f"http://127.0.0.1:{free_port()}")
+    base = control_of(stage.agent("n1", [nowhere]))
+    until("it has an SFU, and asks to be registered", lambda: call("GET", f"{base}/health").status == 200)
+    for method, path, body in (("GET", "/rooms", None), ("PUT", "/rooms/r", {"epoch": 5}), ("DELETE", f"/rooms/r?epoch={2**53 - 1}", None)):
+        answer = call(method, base + path, body)
+        assert (answer.status, answer.code()) == (503, "owner_lost")
+
+
 def test_a_call_without_the_key_of_the_routers_is_refused(stage, keys):
     router = stage.router(keys.setting)
     agent = stage.agent("n1", [router])
@@ -568,4 +588,4 @@ def test_a_direct_ticket_is_good_while_keys_change(stage, tmp_path):
     epoch, gate = router.join("r").json()["epoch"], gate_of(router, "n1")
     said, tags = ticket[:-32], (ticket[-32:-16], ticket[-16:])
     assert tags == tuple(hmac.new(keys.of(router.node("n1"), "r", epoch, by).encode(), said, hashlib.sha256).digest()[:16] for by in range(2))
-    assert [handshake(f"{gate}?ticket={b64(said + tag)}")[0] for tag in (b"".join(tags), b"x" * 16 + tags[0], tags[1])] == [101, 101, 401]
+    assert [handshake(f"{gate}?ticket={b64(said + tag)}")[0] for tag in (b"".join(tags), b"x" * 16 + tags[0], tags[1], b"x" * 16)] == [101, 101, 101, 401]

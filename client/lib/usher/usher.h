@@ -89,12 +89,12 @@ bool usher_node_drains(const struct usher_node *);
  * A higher epoch replaces, a lower one is ignored. */
 int usher_node_room_set(struct usher_node *, const char *room, uint64_t epoch, uint64_t participants);
 /* What came as X-Usher-Grant with the room's open, or with a request for it (several, with commas: the first is kept): told with the
- * room, so that routers restore it should they lose all data. -1: not held at that epoch, or not a grant. */
+ * room, so that routers restore it should they lose all data. A gate of your own keeps all that the last open brought. -1: not held at that epoch, or not a grant. */
 int usher_node_room_grant(struct usher_node *, const char *room, uint64_t epoch, const char *grant);
 void usher_node_room_remove(struct usher_node *, const char *room, uint64_t epoch); /* that epoch and older */
 /* Do routers sign (auth.grant_keys)? As the last answer said; then participants are to show a grant, and calls a call key. */
 bool usher_node_demands_grants(const struct usher_node *);
-/* Of a call to the control_url: is X-Usher-Call-Key (NULL: absent) right, or is none demanded? */
+/* Of a call to the control_url: is X-Usher-Call-Key (NULL: absent) right, or is none demanded? No: not registered yet. */
 bool usher_node_call_allowed(const struct usher_node *, const char *call_key);
 size_t usher_node_rooms(const struct usher_node *);
 
