@@ -3,6 +3,8 @@
  * All that is shown is one by each key, the one that signs first: while keys change, the node may have heard only from a router that
  * signs by another, and nobody is to be refused for that. What an open and an answer bring replaces what the node had.
  */
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/json.h"
 #include "health/sfu.h"
@@ -16,6 +18,15 @@
 bool grants_on(const struct router *router)
 {
 	return access_grant_keys(router) != NULL;
+}
+
+void grants_name(const struct router *router, char out[static GRANTS_MAX])
+{
+	const struct secret_keys *keys = access_grant_keys(router);
+
+	memcpy(out, "none", sizeof("none"));
+	if (keys)
+		keys_name(keys, out);
 }
 
 bool grants_demanded(const struct router *router)

@@ -311,7 +311,8 @@ int restore_rooms(struct request *rq)
 	return rooms_restore(rq->worker->store, hb->lost, hb->nlost, request_store_due(rq), hb->restored, &rq->wait);
 }
 
-static void judge_restored(struct request *rq, const struct restoring *lost, const struct reported_room *reported, const struct restored *restored)
+static void judge_restored(struct request *rq, const struct restoring *lost, const struct reported_room *reported,
+                           const struct restored *restored)
 {
 	if (!restored->won) {
 		note_eviction(rq, reported, &restored->room);

@@ -98,6 +98,14 @@ int grant_signer(const struct secret_keys *keys, const struct granted_room *room
 	return -1;
 }
 
+void keys_name(const struct secret_keys *keys, char out[static GRANTS_MAX])
+{
+	struct signing s = { .len = 0 };
+
+	sign_piece(&s, STR("usher-keys"));
+	sign_by_all(keys, &s, out);
+}
+
 /* -- call keys ------------------------------------------------------------------------------------------------------------------ */
 static struct signing of_node(const char *node, const char *incarnation)
 {

@@ -28,6 +28,9 @@ bool grant_valid(struct str); /* is it written as one? */
 /* By which key: its index; -1: by none of them. */
 int grant_signer(const struct secret_keys *, const struct granted_room *, struct str grant);
 
+/* Which keys these are, to be compared in the open: makes nobody able to sign. */
+void keys_name(const struct secret_keys *, char out[static GRANTS_MAX]);
+
 void call_key_write(struct str key, const char *node, const char *incarnation, char out[static GRANT_MAX]);
 void call_key_write_all(const struct secret_keys *, const char *node, const char *incarnation, char out[static GRANTS_MAX]);
 

@@ -415,9 +415,9 @@ struct usher_node *node_new_on(struct loop *loop, const struct usher_node_option
 		return NULL;
 	node->loop = loop;
 	node->boot_ms = boot_now;
-	node->ops = *options;
+	node_options_read(options, &node->ops);
 	node->heartbeat_ms = HEARTBEAT_MS;
-	if (!node_make(node, options, why)) {
+	if (!node_make(node, &node->ops, why)) {
 		usher_node_free(node);
 		return NULL;
 	}

@@ -44,7 +44,7 @@ struct usher_load {
 	bool has_cpu, has_memory, has_stress, has_bandwidth_in, has_bandwidth_out, has_participants;
 };
 struct usher_node_options {
-	size_t size;             /* sizeof(struct usher_node_options): later versions add members at the end */
+	size_t size;             /* sizeof(struct usher_node_options): later versions add members at the end, and take this size */
 	const char *node;        /* [A-Za-z0-9._-]{1,64} */
 	const char *incarnation; /* of the SFU process: [A-Za-z0-9._:-]{1,128}; made anew for each process, found again by its agent */
 	const char *replaces;    /* the incarnation whose end was seen; NULL: none */
@@ -107,7 +107,7 @@ void usher_node_leave(struct usher_node *);
 /* -- a joiner: asks where a room is ------------------------------------------------------------------------------------- */
 struct usher_join;
 struct usher_join_options {
-	size_t size;
+	size_t size; /* as of a node */
 	const char *const *routers;
 	size_t nrouters;
 	const char *token;
