@@ -3,7 +3,7 @@
  * TLS in front of libmicrohttpd, whose own is no good for WebSockets. A front shakes hands on the accepted socket, then stands
  * between it and one end of a socketpair whose other end MHD takes for the client. What one side does not take at once is kept (at
  * most one read: READ_BLOCK) and its giver is not read until it is gone. When the exchange is upgraded the pair ends, and the link
- * with its TLS goes to the tunnel. (docs/decisions/0013-own-tls-front.md, docs/internals/tls-front.md)
+ * with its TLS goes to the tunnel. (docs/decisions/0014-own-tls-front.md, docs/internals/tls-front.md)
  *
  * All fronts of a loop share an epoll set; those that still shake hands have another, of which HANDSHAKES_PER_TURN events are served
  * in a turn, each with a bounded read (link_shake): a flood of handshakes leaves the loop to the others. Nothing runs MHD in here but conn_serve(), so that no front ends

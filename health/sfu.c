@@ -129,8 +129,8 @@ static void add_header(struct http_request *request, const char *name, const cha
 
 static void add_proof(struct http_request *request, enum call_kind kind, const struct sfu_proof *proof)
 {
-	if (kind == CALL_OPEN && *proof->grant)
-		add_header(request, "X-Usher-Grant", proof->grant);
+	if (kind == CALL_OPEN && *proof->grants)
+		add_header(request, "X-Usher-Grant", proof->grants);
 	if (*proof->call_key)
 		add_header(request, "X-Usher-Call-Key", proof->call_key);
 }
@@ -139,7 +139,7 @@ static int send_call(struct call *call, const struct node *node, enum call_kind 
 {
 	struct buf url = { 0 }, body = { 0 };
 	char epoch[24];
-	struct sfu_proof proof = { .grant = "" };
+	struct sfu_proof proof = { .grants = "" };
 	struct http_request request = { .method = kind == CALL_EVICT ? "DELETE" : "PUT", .timeout_ms = call->sfu->conf.call_timeout_ms,
 		                        .answer_max = ANSWER_MAX, .idempotent = true };
 

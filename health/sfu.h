@@ -46,7 +46,7 @@ struct sfu_room {
 	const char *request_id; /* passed as X-Request-Id; NULL: none */
 };
 struct sfu_proof { /* "": not sent */
-	char grant[GRANT_MAX];      /* of the room, for an open */
+	char grants[GRANTS_MAX];    /* of the room, for an open */
 	char call_key[GRANTS_MAX];
 };
 /* NEXT (nothing to call, or held back: out is set) or WAIT; the wake is 0 whatever the verdict. */

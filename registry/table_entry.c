@@ -40,6 +40,7 @@ struct table_entry *entry_new(struct str name, uint64_t hash, const struct room 
 	e->registration = room->registration;
 	e->created_ms = room->created_ms;
 	e->exclusive = room->exclusive;
+	e->reported = room->source == FROM_REPORT;
 	e->state = (unsigned char)room->state;
 	e->name_len = (uint16_t)name.len;
 	e->node_len = (uint16_t)node;
@@ -67,7 +68,7 @@ bool entry_named(const struct table_entry *e, uint64_t hash, struct str name)
 bool entry_same(const struct table_entry *a, const struct table_entry *b)
 {
 	return a->epoch == b->epoch && a->registration == b->registration && a->created_ms == b->created_ms &&
-	       a->exclusive == b->exclusive && a->state == b->state && a->name_len == b->name_len &&
+	       a->exclusive == b->exclusive && a->reported == b->reported && a->state == b->state && a->name_len == b->name_len &&
 	       a->node_len == b->node_len && a->incarnation_len == b->incarnation_len && a->by_len == b->by_len &&
 	       a->hints_len == b->hints_len && memcmp(a->text, b->text, text_len(a)) == 0;
 }
@@ -76,7 +77,7 @@ bool entry_same(const struct table_entry *a, const struct table_entry *b)
 bool entry_tells(const struct table_entry *e, const struct room *room)
 {
 	return e->epoch == room->epoch && e->state == room->state && e->hints_len == strlen(room->hints) &&
-	       e->registration == room->registration;
+	       e->registration == room->registration && e->reported == (room->source == FROM_REPORT);
 }
 
 void entry_read(const struct table_entry *e, struct room *out)
@@ -84,7 +85,7 @@ void entry_read(const struct table_entry *e, struct room *out)
 	const char *at = e->text + e->name_len;
 
 	out->state = (enum room_state)e->state;
-	out->source = FROM_TABLE;
+	out->source = e->reported ? FROM_REPORT : FROM_TABLE;
 	out->epoch = e->epoch;
 	out->registration = e->registration;
 	out->created_ms = e->created_ms;

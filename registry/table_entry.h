@@ -26,6 +26,7 @@ struct table_entry {
 	_Atomic uint64_t learned_ms, used_ms, touched_ms;
 	_Atomic uint64_t generation; /* the table's when it was learned; 0: unsure since */
 	bool exclusive;
+	bool reported; /* by a node, while the store was away: nothing else vouches for it */
 	unsigned char state; /* only `open` ones are published */
 	uint16_t name_len, node_len, incarnation_len, by_len, hints_len;
 	char text[]; /* the five, one after the other, without NUL */

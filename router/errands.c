@@ -12,6 +12,7 @@
 #include "base/wait.h"
 #include "health/fleet.h"
 #include "health/sfu.h"
+#include "registry/hash.h"
 #include "registry/nodes.h"
 #include "router/errands.h"
 #include "router/events.h"
@@ -19,6 +20,7 @@
 #include "router/worker.h"
 
 #define ERRANDS_MAX 1000
+#define GRANT_ERRANDS_MAX 500 /* of them: evictions must not wait for those */
 #define AGAIN_MS 100 /* and twice as long each time: a node that has just registered is soon in our view, and soon takes rooms */
 #define TRIES_MAX 5
 
@@ -29,7 +31,8 @@ struct errand {
 	struct arena arena;
 	bool evicts; /* else opens again */
 	bool grants; /* opens for the grant alone: nothing has happened to the room */
-	bool gate;
+	bool called, waits; /* for the grant: at the node now; not yet, as so many others are */
+	uint64_t node_hash;
 	unsigned tries;
 	struct timer timer;
 	struct sfu_room room;
@@ -62,11 +65,40 @@ static void done(struct errand *e)
 	if (e->next)
 		e->next->at = e->at;
 	e->worker->nerrands--;
+	e->worker->ngrant_errands -= e->grants;
 	arena_reset(&e->arena);
 	free(e);
 }
 
 static void find_and_open(struct timer *);
+
+/* -- so many at once at a node ------------------------------------------------------------------------------------------------ */
+static bool is_beside(const struct errand *e, const struct errand *other)
+{
+	return other->grants && other->node_hash == e->node_hash && other != e;
+}
+
+static bool may_call(const struct errand *e)
+{
+	uint64_t called = 0;
+
+	for (const struct errand *other = e->worker->errands; other; other = other->next)
+		called += other->called && is_beside(e, other);
+	return called < e->worker->router->conf.placement.opens_per_node;
+}
+
+static void let_next(struct errand *e)
+{
+	struct errand *other = e->grants ? e->worker->errands : NULL;
+
+	e->called = false;
+	while (other && !(other->waits && is_beside(e, other)))
+		other = other->next;
+	if (!other)
+		return;
+	other->waits = false;
+	timer_set(e->worker->loop, &other->timer, 0, find_and_open);
+}
 
 static void open_later(struct errand *e)
 {
@@ -81,6 +113,7 @@ static void woken(struct wait *w, int err)
 	struct errand *e = container_of(w, struct errand, wait);
 
 	(void)err;
+	let_next(e);
 	if (e->grants && e->answer.verdict == SFU_REFUSED)
 		open_later(e);
 	else
@@ -130,27 +163,53 @@ void reopen_room(struct worker *worker, const char *node, const char *incarnatio
 		done(e);
 }
 
+static void call_node(struct errand *e)
+{
+	e->called = true;
+	if (sfu_open(e->worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) == WAIT)
+		return;
+	let_next(e);
+	done(e);
+}
+
 static void find_and_open(struct timer *timer)
 {
 	struct errand *e = container_of(timer, struct errand, timer);
 	const struct node *node = fleet_find(e->worker->router->fleet, e->room.node);
 
-	if (!node || node->record.registration < e->room.registration)
+	e->waits = !may_call(e);
+	if (e->waits)
+		return;
+	if (node && node->record.registration >= e->room.registration) {
+		call_node(e);
+	} else {
+		let_next(e);
 		open_later(e);
-	else if ((e->gate && node->info.fences != FENCES_GATE) || sfu_open(e->worker->sfu, &e->room, &e->arena, &e->answer, &e->wait) != WAIT)
-		done(e);
+	}
 }
 
-void bring_grant(struct worker *worker, const char *node, const char *incarnation, uint64_t registration, bool gate, struct str room, uint64_t epoch)
+static bool is_under_way(const struct worker *worker, const struct sfu_room *room)
 {
-	struct errand *e = errand_new(worker, node, incarnation, room, epoch);
+	const struct errand *e = worker->errands;
+
+	while (e && !(e->grants && e->room.epoch == room->epoch && str_eq(e->room.room, room->room) && !strcmp(e->room.node, room->node)))
+		e = e->next;
+	return e;
+}
+
+bool bring_grant(struct worker *worker, const struct sfu_room *room)
+{
+	bool may = worker->ngrant_errands < GRANT_ERRANDS_MAX && !is_under_way(worker, room);
+	struct errand *e = may ? errand_new(worker, room->node, room->incarnation, room->room, room->epoch) : NULL;
 
 	if (!e)
-		return;
+		return false;
 	e->grants = true;
-	e->gate = gate;
-	e->room.registration = registration;
+	e->node_hash = hash_name((struct hash_key){ 0 }, str_of(room->node));
+	e->room.registration = room->registration;
+	worker->ngrant_errands++;
 	find_and_open(&e->timer);
+	return true;
 }
 
 void errands_drop(struct worker *worker)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An open brings the grant of the key that signs; a participant's request and a call bring one of each key: while keys change, the node
- * may have heard only from a router that signs by another, and nobody is to be refused for that.
+ * All that is shown is one by each key, the one that signs first: while keys change, the node may have heard only from a router that
+ * signs by another, and nobody is to be refused for that. What an open and an answer bring replaces what the node had.
  */
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/json.h"
 #include "health/sfu.h"
@@ -18,6 +20,15 @@ bool grants_on(const struct router *router)
 	return access_grant_keys(router) != NULL;
 }
 
+void grants_name(const struct router *router, char out[static GRANTS_MAX])
+{
+	const struct secret_keys *keys = access_grant_keys(router);
+
+	memcpy(out, "none", sizeof("none"));
+	if (keys)
+		keys_name(keys, out);
+}
+
 bool grants_demanded(const struct router *router)
 {
 	return router->conf.auth.demand_grants && grants_on(router);
@@ -30,7 +41,7 @@ void grants_prove(void *arg, const struct sfu_room *room, struct sfu_proof *out)
 
 	if (!keys)
 		return;
-	grant_write(secret_key_of(keys, 0), &granted, out->grant);
+	grant_write_all(keys, &granted, out->grants);
 	call_key_write_all(keys, room->node, room->incarnation, out->call_key);
 }
 
@@ -57,10 +68,10 @@ enum grant_worth grants_judge(const struct router *router, const struct granted_
 void grants_write_call_key(const struct router *router, const char *node, const char *incarnation, struct json_out *json)
 {
 	const struct secret_keys *keys = access_grant_keys(router);
-	char text[GRANT_MAX];
+	char text[GRANTS_MAX];
 
 	if (!keys || !grants_demanded(router))
 		return;
-	call_key_write(secret_key_of(keys, 0), node, incarnation, text);
+	call_key_write_all(keys, node, incarnation, text);
 	json_str(json, "call_key", text);
 }

@@ -17,6 +17,7 @@ struct sfu_proof;
 struct sfu_room;
 
 bool grants_on(const struct router *);       /* there are keys */
+void grants_name(const struct router *, char out[static GRANTS_MAX]); /* which keys, so that routers see whether theirs are the same */
 bool grants_demanded(const struct router *); /* … and whoever has no grant is refused */
 /* Of each call to a node; the arg is the router. Fits struct sfu_conf. */
 void grants_prove(void *router, const struct sfu_room *, struct sfu_proof *out);

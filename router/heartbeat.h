@@ -37,6 +37,7 @@ struct heartbeat {
 	struct reported_room **lost_as; /* … as reported */
 	struct restored *restored;
 	size_t nlost, nrenewed;
+	size_t foreign, ungranted;    /* that usher did not place; that nobody can show it did */
 	struct reported_room **conflicts; /* with records of others at lower epochs */
 	size_t nconflicts;
 	struct store_mark mark;

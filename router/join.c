@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/url.h"
 #include "base/wire/direct_ticket.h"
+#include "health/sfu.h"
 #include "registry/nodes.h"
 #include "router/access.h"
 #include "router/address.h"
@@ -25,12 +26,16 @@ struct join {
 	struct resolve resolve; /* first */
 	struct room colocated;
 	struct room_report count; /* of the participants in the room */
+	bool direct;              /* the participant is sent to the gate */
+	uint64_t bringing;        /* the room's grant to that gate, now */
+	struct sfu_answer brought;
 };
 
 static int read_wish(struct request *);
 static int find_colocated(struct request *), found_colocated(struct request *), no_colocated(struct request *, int err);
 static int check_node(struct request *);
 static int count_participants(struct request *), counted(struct request *), not_counted(struct request *, int err);
+static int bring_direct(struct request *), brought_direct(struct request *);
 static int answer(struct request *);
 
 static const struct step steps[] = {
@@ -39,6 +44,7 @@ static const struct step steps[] = {
 	RESOLVE_STEPS,
 	{ "check-node", check_node, NULL, NULL, false },
 	{ "count-participants", count_participants, counted, not_counted, true },
+	{ "bring-direct", bring_direct, brought_direct, NULL, false },
 	{ "answer", answer, NULL, NULL, false },
 	STEPS_END
 };
@@ -49,6 +55,8 @@ static void join_leave(struct request *rq)
 	const char *outcome = "left"; /* the client, before it had an answer */
 
 	resolve_leave(rq);
+	if (join->bringing)
+		renewals_end(&rq->worker->renewals, join->bringing, false);
 	if (rq->status == 200)
 		outcome = join->resolve.created ? "placed" : "known";
 	else if (rq->refused)
@@ -115,7 +123,7 @@ static int check_node(struct request *rq)
 	if (!node)
 		return resolve_anew(rq);
 	if (join->resolve.created)
-		return request_go(rq, answer);
+		return request_go(rq, bring_direct);
 	if (out_of_reach(rq, node))
 		return request_fail(rq, ERR_BREAKER_OPEN, "node %s cannot be reached from here at present", node->record.id);
 	const char *broken = wish_broken(join->resolve.wish, node);
@@ -134,7 +142,7 @@ static int count_participants(struct request *rq)
 	struct join *join = rq->state;
 
 	if (!rq->worker->router->conf.placement.max_participants_per_room)
-		return request_go(rq, answer);
+		return request_go(rq, bring_direct);
 	return nodes_room(rq->worker->store, join->resolve.room.node, join->resolve.name, request_store_due(rq), &join->count, &rq->wait);
 }
 
@@ -153,7 +161,7 @@ static int counted(struct request *rq)
 /* No count, no refusal: a limit on participants must not make known rooms depend on the store. */
 static int not_counted(struct request *rq, int err)
 {
-	return err == ERR_NO_CAPACITY ? -err : request_go(rq, answer);
+	return err == ERR_NO_CAPACITY ? -err : request_go(rq, bring_direct);
 }
 
 static void write_node(struct json_out *json, const struct node *node)
@@ -192,6 +200,43 @@ static bool goes_direct(const struct request *rq, const struct node *node)
 	       node->info.public_signal_url && url_parse(node->info.public_signal_url, &url, NULL) && url.websocket;
 }
 
+/* -- bring-direct: whoever goes to a gate itself has no router beside it to bring the grant that the gate may lack ---------------- */
+static int bring_direct(struct request *rq)
+{
+	struct join *join = rq->state;
+	const struct resolve *rs = &join->resolve;
+	struct renewals *renewals = &rq->worker->renewals;
+	const struct node *node = resolve_node(rq);
+
+	if (!node)
+		return resolve_anew(rq);
+	join->direct = false;
+	if (!goes_direct(rq, node))
+		return NEXT;
+	uint64_t mark = renewals_mark(rq, rs->name, &rs->room, node->record.registration);
+	if (rs->created)
+		renewals_end(renewals, mark, true);
+	join->direct = renewals_brought(renewals, mark);
+	if (join->direct || !renewals_begin(renewals, mark))
+		return NEXT; /* by the proxy, while another one brings it */
+	struct sfu_room room = { .node = rs->room.node, .incarnation = rs->room.incarnation, .room = rs->name, .epoch = rs->room.epoch,
+		                 .registration = rs->room.registration, .request_id = rq->id };
+	join->bringing = mark;
+	return sfu_open(rq->worker->sfu, &room, request_arena(rq), &join->brought, &rq->wait);
+}
+
+static int brought_direct(struct request *rq)
+{
+	struct join *join = rq->state;
+
+	if (!join->bringing)
+		return NEXT;
+	join->direct = join->brought.verdict == SFU_DONE;
+	renewals_end(&rq->worker->renewals, join->bringing, join->direct);
+	join->bringing = 0;
+	return NEXT;
+}
+
 static struct str direct_url(struct request *rq, const struct node *node)
 {
 	const struct resolve *rs = rq->state;
@@ -207,7 +252,7 @@ static struct str direct_url(struct request *rq, const struct node *node)
 
 static void write_signal(struct request *rq, const struct node *node, struct json_out *json)
 {
-	bool direct = goes_direct(rq, node);
+	bool direct = ((const struct join *)rq->state)->direct;
 
 	json_open(json, "signal", '{');
 	json_str(json, "mode", direct ? "direct" : "proxy");

@@ -20,6 +20,7 @@
 #include "registry/table.h"
 #include "router/agree.h"
 #include "router/events.h"
+#include "router/grants.h"
 #include "router/mover.h"
 #include "router/peers.h"
 #include "router/router.h"
@@ -51,7 +52,7 @@ struct peers {
 
 /* What a router says of itself: written and read by the shapes below. */
 struct said {
-	const char *url, *version;
+	const char *url, *version, *grant_keys;
 	uint64_t started_ms, rooms, tunnels, clock_ms;
 	struct json_list breakers, drains, settings;
 };
@@ -80,6 +81,7 @@ static const struct json_member said_members[] = {
 	{ "breakers", JSON_LIST, offsetof(struct said, breakers), JSON_NO_HAS, 0, 10000, .shape = &breaker_shape },
 	{ "drains", JSON_LIST, offsetof(struct said, drains), JSON_NO_HAS, 0, 10000, .shape = &drain_shape },
 	{ "settings", JSON_LIST, offsetof(struct said, settings), JSON_NO_HAS, 0, AGREE_MAX, .shape = &agree_shape },
+	{ "grant_keys", JSON_STRING, offsetof(struct said, grant_keys), JSON_NO_HAS, 0, GRANTS_MAX },
 };
 static const struct json_shape said_shape = { said_members, sizeof(said_members) / sizeof(*said_members), sizeof(struct said) };
 
@@ -101,6 +103,7 @@ static void write_said(const struct peers *peers, struct buf *text)
 	const struct router *router = peers->router;
 	struct json_out json = { .to = text };
 	uint64_t tunnels = 0;
+	char grants[GRANTS_MAX];
 
 	for (size_t i = 0; i < router->nworkers; i++)
 		tunnels += atomic_load(&router->workers[i]->open_tunnels);
@@ -116,6 +119,8 @@ static void write_said(const struct peers *peers, struct buf *text)
 	json_close(&json, ']');
 	mover_write(router->mover, &json);
 	agree_write(router_conf_keys, router_conf_count, &router->conf, &json);
+	grants_name(router, grants);
+	json_str(&json, "grant_keys", grants);
 	json_close(&json, '}');
 }
 
@@ -127,11 +132,25 @@ static void free_published(struct retired *retired)
 	free(p);
 }
 
-static void compare(const struct router *router, struct published *p, const struct json_list *settings, struct peer *peer)
+/* The keys themselves are told to nobody. */
+static void compare_grants(const struct router *router, struct published *p, const char *theirs, struct peer *peer)
 {
+	char ours[GRANTS_MAX];
+
+	grants_name(router, ours);
+	if (theirs && strcmp(ours, theirs))
+		peer->differences[peer->ndifferences++] = (struct agree_difference){
+			"auth.grant_keys", arena_copy(&p->arena, ours, strlen(ours)), theirs };
+}
+
+static void compare(const struct router *router, struct published *p, const struct said *said, struct peer *peer)
+{
+	const struct json_list *settings = &said->settings;
+
 	peer->differences = arena_alloc(&p->arena, (settings->count + 1) * sizeof(*peer->differences));
 	peer->ndifferences = agree_compare(router_conf_keys, router_conf_count, &router->conf, settings->items, settings->count,
 	                                   &p->arena, peer->differences);
+	compare_grants(router, p, said->grant_keys, peer);
 }
 
 /* False: silent, or of a version that says what we cannot read. */
@@ -151,7 +170,7 @@ static bool add_peer(const struct router *router, struct published *p, const str
 		.nbreakers = said.breakers.count, .breakers = said.breakers.items,
 		.ndrains = said.drains.count, .drains = said.drains.items,
 	};
-	compare(router, p, &said.settings, peer);
+	compare(router, p, &said, peer);
 	return true;
 }
 

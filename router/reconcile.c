@@ -13,7 +13,8 @@
  *
  * With auth.grant_keys nothing is restored or raised without a right grant: such rooms are as foreign ones. An agent that started anew
  * has none for the rooms that it finds, and one that was granted by an old key should have a new one: their rooms are opened again at
- * their epochs, GRANTS_RENEWED_MAX for each report; a participant's request brings the others theirs (signal.c).
+ * their epochs, GRANTS_RENEWED_MAX for each report, until the node has told none of UNECHOED_MAX; a participant's request brings the
+ * others theirs (signal.c).
  *
  * A node whose lease has lapsed since its rooms were confirmed may report what another one has by now. In a whole store that one's
  * record says so. Before that its rooms are restored all the same, so that they are not placed anew, but it is asked for its list
@@ -28,7 +29,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "health/fleet.h"
-#include "registry/hash.h"
+#include "health/sfu.h"
 #include "registry/table.h"
 #include "router/errands.h"
 #include "router/events.h"
@@ -41,6 +42,7 @@
 
 #define GHOSTS_PAGE 1000
 #define GRANTS_RENEWED_MAX 100 /* a node tells all of its rooms in 32 reports at the latest */
+#define UNECHOED_MAX 300       /* what a first report began may not have come when the second is here */
 
 static const char *node_of(const struct request *rq)
 {
@@ -150,30 +152,27 @@ static bool is_doubtful(struct request *rq, const struct reported_room *reported
 	return grants_demanded(rq->worker->router) && worth_of(rq, reported) == GRANT_WRONG;
 }
 
-/* Others than those with a gate may never tell any. */
-static bool never_tells(const struct request *rq)
+static struct node_told *told_by(struct request *rq)
 {
-	const struct node *node = fleet_find(rq->worker->router->fleet, node_of(rq));
-
-	return node && node->record.registration == ((const struct heartbeat_body *)rq->body)->registration && node->info.fences != FENCES_GATE;
+	return renewals_of(&rq->worker->renewals, node_of(rq), ((const struct heartbeat_body *)rq->body)->registration);
 }
 
+/* Some nodes never tell what they were brought: after so many of them nothing more is. */
 static void renew_grant(struct request *rq, const struct reported_room *reported)
 {
 	struct heartbeat *hb = rq->state;
 	const struct heartbeat_body *body = rq->body;
+	struct sfu_room room = { .node = node_of(rq), .incarnation = body->incarnation, .room = str_of(reported->room),
+		                 .epoch = reported->epoch, .registration = body->registration };
+	struct node_told *told = told_by(rq);
 	enum grant_worth worth = worth_of(rq, reported);
 
-	if (worth == GRANT_RIGHT || (worth == GRANT_WRONG && never_tells(rq)) || hb->nrenewed == GRANTS_RENEWED_MAX)
+	if (worth != GRANT_WRONG)
+		told->unechoed = 0;
+	if (worth == GRANT_RIGHT || told->unechoed >= UNECHOED_MAX || hb->nrenewed == GRANTS_RENEWED_MAX || !bring_grant(rq->worker, &room))
 		return;
 	hb->nrenewed++;
-	bring_grant(rq->worker, node_of(rq), body->incarnation, body->registration, worth == GRANT_WRONG, str_of(reported->room), reported->epoch);
-}
-
-/* Nobody can show that usher gave it the room: perhaps nobody did. */
-static void note_ungranted(struct request *rq)
-{
-	count(rq, "ungranted", 1);
+	told->unechoed++;
 }
 
 /* -- checked-rooms ------------------------------------------------------------------------------------------------------------ */
@@ -187,13 +186,13 @@ static void judge_held(struct request *rq, struct reported_room *reported, const
 		renew_grant(rq, reported);
 }
 
-static void judge_room(struct request *rq, struct reported_room *reported, const struct room *record, size_t *foreign)
+static void judge_room(struct request *rq, struct reported_room *reported, const struct room *record)
 {
 	struct heartbeat *hb = rq->state;
 	bool own = is_own(rq, record), known = record->state != ROOM_NONE;
 
 	if (!reported->epoch) {
-		++*foreign;
+		hb->foreign++;
 	} else if (own && record->epoch == reported->epoch) {
 		judge_held(rq, reported, record);
 	} else if (known && record->epoch < reported->epoch && !own) {
@@ -201,26 +200,34 @@ static void judge_room(struct request *rq, struct reported_room *reported, const
 	} else if (reported->epoch <= (known ? record->epoch : record->ended_epoch)) {
 		note_eviction(rq, reported, record);
 	} else if (is_doubtful(rq, reported)) {
-		++*foreign;
-		note_ungranted(rq);
+		hb->ungranted++; /* nobody can show that usher gave it the room: perhaps nobody did */
 	} else {
 		note_lost(rq, reported, false);
 	}
 }
 
-/* Of a node that always sends its full list: when their number changes. What else is told of has changed. */
-static void tell_foreign(struct request *rq, size_t n)
+/* When their number changes; of a list that has not all rooms, when it has more of them than were told of. */
+static void tell_foreign(struct request *rq, size_t n, uint64_t *told, const char *words)
 {
-	uint64_t node = hash_name((struct hash_key){ 0 }, str_of(node_of(rq))), now = (node & ~(uint64_t)UINT32_MAX) | n;
-	uint64_t *told = &rq->worker->foreign_told[node % FOREIGN_TOLD];
-	bool full = ((const struct heartbeat_body *)rq->body)->has_rooms, news = !full || *told != now;
+	const struct heartbeat_body *body = rq->body;
+	bool whole = body->has_rooms && !body->rooms_part.count, news = whole ? n != *told : n > *told;
 
-	count(rq, "foreign", n);
-	if (full)
-		*told = now;
+	if (whole || news)
+		*told = n;
 	if (n && news)
 		events_emit(rq->worker->router, &(struct event){ .type = EVENT_ROOMS_FOREIGN, .node = node_of(rq),
-		                                                 .detail = arena_printf(request_arena(rq), "%zu that usher did not place", n) });
+		                                                 .detail = arena_printf(request_arena(rq), "%zu %s", n, words) });
+}
+
+static void tell_not_ours(struct request *rq)
+{
+	const struct heartbeat *hb = rq->state;
+	struct node_told *told = told_by(rq);
+
+	count(rq, "foreign", hb->foreign);
+	count(rq, "ungranted", hb->ungranted);
+	tell_foreign(rq, hb->foreign, &told->foreign, "that usher did not place");
+	tell_foreign(rq, hb->ungranted, &told->ungranted, "that the store does not know, without a grant");
 }
 
 int checked_rooms(struct request *rq)
@@ -228,11 +235,9 @@ int checked_rooms(struct request *rq)
 	struct heartbeat *hb = rq->state;
 	const struct json_list *list = heartbeat_list(rq->body);
 	struct reported_room *rooms = list->items;
-	size_t foreign = 0;
 
 	for (size_t i = 0; i < list->count; i++)
-		judge_room(rq, &rooms[i], &hb->records[i], &foreign);
-	tell_foreign(rq, foreign);
+		judge_room(rq, &rooms[i], &hb->records[i]);
 	count(rq, "evicted", hb->nevict);
 	return NEXT;
 }
@@ -286,10 +291,12 @@ int confirmed_conflicts(struct request *rq)
 		if (whole)
 			refuse_conflict(rq, hb->conflicts[i]);
 		else if (is_doubtful(rq, hb->conflicts[i]))
-			note_ungranted(rq);
+			hb->ungranted++;
 		else
 			note_lost(rq, hb->conflicts[i], true);
 	}
+	if (!hb->unchecked)
+		tell_not_ours(rq);
 	return NEXT;
 }
 
@@ -304,7 +311,8 @@ int restore_rooms(struct request *rq)
 	return rooms_restore(rq->worker->store, hb->lost, hb->nlost, request_store_due(rq), hb->restored, &rq->wait);
 }
 
-static void judge_restored(struct request *rq, const struct restoring *lost, const struct reported_room *reported, const struct restored *restored)
+static void judge_restored(struct request *rq, const struct restoring *lost, const struct reported_room *reported,
+                           const struct restored *restored)
 {
 	if (!restored->won) {
 		note_eviction(rq, reported, &restored->room);
@@ -464,12 +472,13 @@ static void hear_node(struct request *rq)
 	fleet_hear(rq->worker->router->fleet, &record, &body->node);
 }
 
-/* What is known gives way to a later epoch of the same node, or of any other when its own owner is gone. */
+/* What is known gives way to a later epoch: of several reports the highest counts; what the store once said, to one of the same node, or
+ * of any other when its own owner is gone. */
 static bool yields(const struct request *rq, const struct room *known, uint64_t epoch)
 {
 	if (known->state == ROOM_NONE)
 		return known->ended_epoch < epoch;
-	return known->epoch < epoch && (!strcmp(known->node, node_of(rq)) ||
+	return known->epoch < epoch && (known->source == FROM_REPORT || !strcmp(known->node, node_of(rq)) ||
 	                                !fleet_owns(rq->worker->router->fleet, known->node, known->incarnation));
 }
 

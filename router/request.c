@@ -123,10 +123,11 @@ static void deadline_passed(struct timer *t)
 	finish(rq, on_store ? -ERR_STORE_UNAVAILABLE : -ERR_TIMEOUT);
 }
 
-/* A request may use its whole store budget, two calls to SFUs and its parking time; more is a fault of ours. */
+/* A request may use its whole store budget, three calls to SFUs (a dial, a grant that the gate lacked, a dial again) and its parking
+ * time; more is a fault of ours. */
 static uint64_t deadline_ms(const struct router_conf *conf)
 {
-	return conf->server.park_ms + conf->registry.timeout_ms + conf->registry.wait_ms + 2 * conf->sfu.call_timeout_ms + 500;
+	return conf->server.park_ms + conf->registry.timeout_ms + conf->registry.wait_ms + 3 * conf->sfu.call_timeout_ms + 500;
 }
 
 void request_start(struct request *rq, const struct route *route)
@@ -231,6 +232,11 @@ void request_body_here(struct request *rq)
 void request_stream(struct request *rq)
 {
 	timer_clear(rq->worker->loop, &rq->deadline);
+}
+
+void request_unstream(struct request *rq)
+{
+	timer_set(rq->worker->loop, &rq->deadline, deadline_ms(&rq->worker->router->conf), deadline_passed);
 }
 
 int request_fail(struct request *rq, int err, const char *fmt, ...)

@@ -86,6 +86,7 @@ int request_park(struct request *, int (*run)(struct request *), int err);
 int request_await_body(struct request *);  /* WAIT until the exchange is ready */
 void request_body_here(struct request *);  /* from `ready` */
 void request_stream(struct request *);     /* handed to a forward, which has deadlines of its own */
+void request_unstream(struct request *);   /* given back: a whole deadline begins */
 int request_fail(struct request *, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4))); /* -err, with detail */
 /* The answer. DONE. */
 int request_json(struct request *, int status, struct buf *json); /* takes the buffer's bytes into the arena, frees it */

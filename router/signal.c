@@ -36,11 +36,21 @@ static const struct step steps[] = {
 	STEPS_END
 };
 
+static void end_renewal(struct request *rq, bool brought)
+{
+	struct signaling *sg = rq->state;
+
+	if (sg->renewing)
+		renewals_end(&rq->worker->renewals, sg->renewing, brought);
+	sg->renewing = 0;
+}
+
 static void signal_leave(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 
 	resolve_leave(rq);
+	end_renewal(rq, false);
 	if (sg->guard.entered)
 		guard_leave(rq->worker->router->fleet, &sg->guard, HTTP_CANCELLED, 0, 0, (struct str){ 0 });
 	if (sg->dial.peer)
@@ -95,6 +105,13 @@ static int look_again(struct request *rq)
 	return request_park(rq, find_room, ERR_ROOM_MOVING);
 }
 
+/* As of the record's registration: a node that has registered again since may not have this room back. */
+static struct sfu_room room_of(const struct resolve *rs)
+{
+	return (struct sfu_room){ .node = rs->room.node, .incarnation = rs->room.incarnation, .room = rs->name, .epoch = rs->room.epoch,
+		                  .registration = rs->room.registration };
+}
+
 static bool lacks_grant(struct request *rq, struct str why)
 {
 	log_info("gate_refused", "request", LOG_S(rq->id), "why", LOG_B(why.at, why.len));
@@ -105,6 +122,8 @@ int signal_refused(struct request *rq, struct str why)
 {
 	struct signaling *sg = rq->state;
 
+	if (!sg->websocket)
+		request_unstream(rq);
 	return lacks_grant(rq, why) && !sg->renewed ? request_go(rq, renew_grant) : look_again(rq);
 }
 
@@ -112,21 +131,27 @@ int signal_lost(struct request *rq, struct str why)
 {
 	const struct resolve *rs = rq->state;
 
+	struct sfu_room room = room_of(rs);
+
 	if (lacks_grant(rq, why))
-		bring_grant(rq->worker, rs->room.node, rs->room.incarnation, rs->room.registration, false, rs->name, rs->room.epoch);
+		bring_grant(rq->worker, &room);
 	return request_fail(rq, ERR_ROOM_MOVING, "the room's node has just changed; send the request again");
 }
 
 /* -- renew-grant ------------------------------------------------------------------------------------------------------------ */
-/* As of the record's registration: a node that has registered again since may not have this room back. */
+/* Of many that come for one room at once, one brings it. */
 static int renew_grant(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 	const struct resolve *rs = &sg->resolve;
-	struct sfu_room room = { .node = rs->room.node, .incarnation = rs->room.incarnation, .room = rs->name, .epoch = rs->room.epoch,
-		                 .registration = rs->room.registration, .request_id = rq->id };
+	struct sfu_room room = room_of(rs);
+	uint64_t mark = renewals_mark(rq, rs->name, &rs->room, rs->room.registration);
 
+	if (!renewals_begin(&rq->worker->renewals, mark))
+		return request_park(rq, enter_node, ERR_ROOM_MOVING);
 	sg->renewed = true;
+	sg->renewing = mark;
+	room.request_id = rq->id;
 	return sfu_open(rq->worker->sfu, &room, request_arena(rq), &sg->renewal, &rq->wait);
 }
 
@@ -134,6 +159,7 @@ static int renewed_grant(struct request *rq)
 {
 	struct signaling *sg = rq->state;
 
+	end_renewal(rq, sg->renewal.verdict == SFU_DONE);
 	return sg->renewal.verdict == SFU_DONE ? request_go(rq, enter_node) : look_again(rq);
 }
 

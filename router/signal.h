@@ -14,6 +14,7 @@ struct signaling {
 	const char *url;
 	bool websocket;
 	bool renewed;           /* the node was brought the room's grant once */
+	uint64_t renewing;      /* by this request, now */
 	struct sfu_answer renewal;
 	/* tunnel.c */
 	struct dial_answer dial;

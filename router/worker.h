@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/metric.h"
 #include "router/overload.h"
+#include "router/renewals.h"
 #include "router/retries.h"
 
 struct access_memory;
@@ -30,7 +31,6 @@ struct store;
 struct str;
 struct tunnels;
 
-#define FOREIGN_TOLD 256
 struct worker {
 	struct router *router;
 	unsigned index;
@@ -50,9 +50,9 @@ struct worker {
 	struct access_memory *access; /* tokens verified lately */
 	struct sfu *sfu;
 	struct errand *errands; /* under way */
-	size_t nerrands;
+	size_t nerrands, ngrant_errands;
 	struct event_stream *event_streams;
-	uint64_t foreign_told[FOREIGN_TOLD]; /* by node: how many rooms that usher did not place; what collides is told again */
+	struct renewals renewals; /* of grants */
 	struct retries retries;   /* of calls to SFUs */
 	struct overload overload;
 	struct timer judging;

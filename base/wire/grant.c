@@ -98,6 +98,14 @@ int grant_signer(const struct secret_keys *keys, const struct granted_room *room
 	return -1;
 }
 
+void keys_name(const struct secret_keys *keys, char out[static GRANTS_MAX])
+{
+	struct signing s = { .len = 0 };
+
+	sign_piece(&s, STR("usher-keys"));
+	sign_by_all(keys, &s, out);
+}
+
 /* -- call keys ------------------------------------------------------------------------------------------------------------------ */
 static struct signing of_node(const char *node, const char *incarnation)
 {
@@ -125,13 +133,22 @@ void call_key_write_all(const struct secret_keys *keys, const char *node, const 
 }
 
 /* -- on the node ---------------------------------------------------------------------------------------------------------------- */
-bool known_grants_add(struct known_grants *known, struct str grant)
+/* All at once: what a key made that routers do not have any more is to open nothing. */
+bool known_grants_replace(struct known_grants *known, struct str given)
 {
-	if (!grant_valid(grant) || secret_eq(known->texts[0], grant.at, GRANT_LEN))
+	struct known_grants anew = { 0 };
+	struct str piece;
+	size_t n = 0;
+
+	while (str_cut(&given, ',', &piece)) {
+		piece = str_trim(piece);
+		if (n == SECRET_KEYS_MAX || !grant_valid(piece))
+			return false;
+		memcpy(anew.texts[n++], piece.at, GRANT_LEN);
+	}
+	if (!n || !memcmp(&anew, known, sizeof(anew)))
 		return false;
-	memcpy(known->texts[1], known->texts[0], GRANT_MAX);
-	memcpy(known->texts[0], grant.at, GRANT_LEN);
-	known->texts[0][GRANT_LEN] = '\0';
+	*known = anew;
 	return true;
 }
 
@@ -139,7 +156,7 @@ static bool is_known(const struct known_grants *known, struct str grant)
 {
 	bool found = false;
 
-	for (size_t i = 0; grant.len == GRANT_LEN && i < 2; i++)
+	for (size_t i = 0; grant.len == GRANT_LEN && i < SECRET_KEYS_MAX; i++)
 		found |= *known->texts[i] && secret_eq(known->texts[i], grant.at, GRANT_LEN);
 	return found;
 }

@@ -28,12 +28,15 @@ bool grant_valid(struct str); /* is it written as one? */
 /* By which key: its index; -1: by none of them. */
 int grant_signer(const struct secret_keys *, const struct granted_room *, struct str grant);
 
+/* Which keys these are, to be compared in the open: makes nobody able to sign. */
+void keys_name(const struct secret_keys *, char out[static GRANTS_MAX]);
+
 void call_key_write(struct str key, const char *node, const char *incarnation, char out[static GRANT_MAX]);
 void call_key_write_all(const struct secret_keys *, const char *node, const char *incarnation, char out[static GRANTS_MAX]);
 
-/* Those that a node was given lately, the last first; zeroed: none. Two, as two routers may sign by different keys while those change. */
+/* What a node was given last, one by each key of the router that gave it; zeroed: none. */
 struct known_grants {
-	char texts[2][GRANT_MAX];
+	char texts[SECRET_KEYS_MAX][GRANT_MAX];
 };
-bool known_grants_add(struct known_grants *, struct str grant); /* false: malformed, or the last one already */
+bool known_grants_replace(struct known_grants *, struct str given); /* false: one is malformed, too many, or what is known already */
 bool known_grants_match(const struct known_grants *, struct str said); /* is one of those that are said among them? In constant time */

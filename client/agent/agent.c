@@ -55,11 +55,18 @@ static const char *takes_no_rooms(void *arg, uint64_t registration, bool fresh)
 	return agent_shut(agent) ? "this node lets nobody in at present" : NULL;
 }
 
+static bool is_registered(void *arg)
+{
+	const struct agent *agent = arg;
+
+	return agent->node && agent->node->registered;
+}
+
 static bool call_allowed(void *arg, const char *call_key)
 {
 	const struct agent *agent = arg;
 
-	return !agent->node || usher_node_call_allowed(agent->node, call_key);
+	return usher_node_call_allowed(agent->node, call_key);
 }
 
 static bool sfu_is_well(void *arg)
@@ -118,7 +125,7 @@ static bool build(struct agent *agent)
 	if (!agent->loop || !build_adapter(agent))
 		return false;
 	agent->rooms = rooms_new(&(struct rooms_conf){ agent->loop, agent->adapter, room_ended, agent });
-	agent->control = (struct control_conf){ agent->rooms, takes_no_rooms, call_allowed, sfu_is_well, fenced, agent };
+	agent->control = (struct control_conf){ agent->rooms, takes_no_rooms, is_registered, call_allowed, sfu_is_well, fenced, agent };
 	agent->report = report_new(&(struct report_conf){ agent->loop, agent->adapter, agent->rooms, PROC, agent_polled, agent });
 	agent->sfu = sfu_new(&(struct sfu_conf){ agent->loop, agent->adapter, &agent->conf, PROC, sfu_changed, agent });
 	return build_gate(agent) && edge_build(agent);

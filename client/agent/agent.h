@@ -45,6 +45,7 @@ struct agent {
 	struct usher_node *node; /* NULL: not registered, or no more */
 	bool announced;          /* the present SFU process is what the node stands for */
 	bool node_leaves;
+	bool demands;            /* grants and call keys, as was told last */
 	struct later retire;     /* of a node that has left */
 	struct timer look_again, gone_timer;
 

@@ -76,12 +76,12 @@ static bool contradicts(const struct exchange *x, uint64_t epoch)
 	return said.at && (!parse_u64(said, &header) || header != epoch);
 }
 
-/* One that is not written as one is none. */
-static struct str grant_of(const struct exchange *x)
+/* Longer than routers write it, it is none. */
+static struct str grants_of(const struct exchange *x)
 {
-	struct str grant = exchange_header(x, "X-Usher-Grant");
+	struct str grants = exchange_header(x, "X-Usher-Grant");
 
-	return grant_valid(grant) ? grant : STR("");
+	return grants.len < GRANTS_MAX ? grants : STR("");
 }
 
 static void open_room(struct call *call)
@@ -105,7 +105,7 @@ static void open_room(struct call *call)
 	}
 	struct adapter_open open = { call->room, body.epoch, body.expected_participants, body.fresh };
 	call->wait.wake = opened;
-	int err = rooms_open(call->conf->rooms, &open, grant_of(call->x), arena, &call->opened, &call->wait);
+	int err = rooms_open(call->conf->rooms, &open, grants_of(call->x), arena, &call->opened, &call->wait);
 	if (err != WAIT)
 		answer_opened(call, err);
 }
@@ -239,7 +239,9 @@ static void ready(void *arg, struct exchange *x)
 	struct str path = exchange_path(x);
 
 	(void)arg;
-	if (is_of_rooms(path) && !allowed(call))
+	if (is_of_rooms(path) && !call->conf->registered(call->conf->arg))
+		answer_problem(x, ERR_OWNER_LOST, "this node is not registered yet");
+	else if (is_of_rooms(path) && !allowed(call))
 		answer_problem(x, ERR_FORBIDDEN, "X-Usher-Call-Key: not that of this node's routers");
 	else if (path.len > 7 && !memcmp(path.at, "/rooms/", 7))
 		serve_room(call, (struct str){ path.at + 7, path.len - 7 });

@@ -16,6 +16,7 @@ struct control_conf {
 	struct rooms *rooms;
 	/* Why no room is opened for that registration (0: not said) of the node; NULL: it is. fresh: it was not here before. */
 	const char *(*takes_none)(void *arg, uint64_t registration, bool fresh);
+	bool (*registered)(void *arg); /* before a router has answered nobody knows who is allowed: 503 */
 	bool (*allowed)(void *arg, const char *call_key); /* may who shows this (NULL: nothing) open, evict and list rooms? */
 	bool (*well)(void *arg);           /* the SFU's own check */
 	bool (*fenced)(void *arg);         /* the gate lets nobody in at present */

@@ -164,13 +164,16 @@ static bool admitted(const struct passage *p, struct refusal *out)
 }
 
 /* Whatever does not fit is one answer, so that nobody learns by guessing which rooms are here. */
+static bool refuse_ticket(struct refusal *out)
+{
+	if (out->err != ERR_OWNER_LOST)
+		*out = (struct refusal){ ERR_UNAUTHORIZED, NULL, "the ticket is over, not for this node, or its room has left: join again" };
+	return false;
+}
+
 static bool admitted_by_ticket(struct passage *p, struct str text, struct refusal *out)
 {
-	bool good = read_ticket(p, text) && vouched(p) && p->ticket.ends_ms > wall_ms() && admitted(p, out);
-
-	if (!good && out->err != ERR_OWNER_LOST)
-		*out = (struct refusal){ ERR_UNAUTHORIZED, NULL, "the ticket is over, not for this node, or its room has left: join again" };
-	return good;
+	return (read_ticket(p, text) && vouched(p) && p->ticket.ends_ms > wall_ms() && admitted(p, out)) || refuse_ticket(out);
 }
 
 static bool page_allowed(const struct passage *p)
@@ -306,8 +309,8 @@ static void tunnel_ended(void *arg, const struct tunnel_end *end)
 	struct carried *carried = arg;
 
 	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "epoch",
-	         LOG_U(carried->epoch), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault), "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms",
-	         LOG_U(end->lived_ms));
+	         LOG_U(carried->epoch), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault), "up",
+	         LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms", LOG_U(end->lived_ms));
 	free(carried);
 }
 
@@ -382,6 +385,14 @@ static void relay_refusal(struct passage *p)
 	exchange_answer(p->x, p->dial.status, p->dial.body);
 }
 
+/* Whoever came with a ticket hears the one answer. */
+static bool still_admitted(struct passage *p, struct refusal *out)
+{
+	bool good = admitted(p, out);
+
+	return good || !p->direct ? good : refuse_ticket(out);
+}
+
 static void dialed(struct wait *w, int err)
 {
 	struct passage *p = container_of(w, struct passage, wait);
@@ -391,7 +402,7 @@ static void dialed(struct wait *w, int err)
 		refuse(p, &refusal);
 	} else if (!p->dial.peer) {
 		relay_refusal(p);
-	} else if (!admitted(p, &refusal)) {
+	} else if (!still_admitted(p, &refusal)) {
 		dialed_free(p->dial.peer);
 		p->dial.peer = NULL;
 		refuse(p, &refusal);
@@ -529,6 +540,8 @@ static void end_passage(struct passage *p, const struct ending *ending)
 	if (p->forward)
 		forward_cancel(p->forward);
 	p->forward = NULL;
+	if (p->direct)
+		refuse_ticket(&gone);
 	if (p->passed)
 		exchange_more(p->x);
 	else

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The gate: the only way to the SFU's signaling. Each request (WebSocket or other) must name a room that the SFU holds, at the
- * very epoch at which it is held, with a grant of the room where those are demanded, while the gate is not shut; then it is passed on to the SFU, streamed or as a tunnel. Asked
- * at the request and again when the SFU has answered the handshake: nothing is announced when a lease ends.
+ * very epoch at which it is held, with a grant of the room where those are demanded, while the gate is not shut; then it is passed
+ * on to the SFU, streamed or as a tunnel. Asked at the request and again when the SFU has answered the handshake: nothing is
+ * announced when a lease ends.
  *
  * Who is inside stays inside until the room ends. Refusals that pass by looking again say so in X-Usher-Refused.
  * Bounds: settings' connections, tunnel_buffer_bytes each way, FORWARD_BUFFER each way.

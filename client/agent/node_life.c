@@ -39,10 +39,24 @@ const char *agent_shut(void *arg)
 }
 
 /* -- what the node asks and tells -------------------------------------------------------------------------------------------- */
+/* A router without auth.grant_keys among others with them is a fault that opens this node. */
+static void tell_demands(struct agent *agent)
+{
+	bool demands = usher_node_demands_grants(agent->node);
+
+	if (demands == agent->demands)
+		return;
+	agent->demands = demands;
+	log_line(demands ? LOG_INFO : LOG_WARN, "grants_demanded", "demanded", LOG_S(demands ? "yes" : "no"), "detail",
+	         LOG_S(demands ? "routers sign" : "the router that answered does not sign: gate and control side are open to whoever reaches them"),
+	         NULL);
+}
+
 static void sample(void *arg, struct usher_load *out)
 {
 	struct agent *agent = arg;
 
+	tell_demands(agent);
 	report_fill(agent->report, agent->node->heartbeat_ms, out);
 }
 

@@ -4,7 +4,7 @@
  * of that epoch is taken any more, then the SFU is asked to end the room; until it has, the room is still reported, so that
  * no router believes it gone. Given-up rooms are the exception: they count as evicted, as nobody gets in.
  *
- * The last two grants of a room are kept, as two routers may sign by different keys while those change; the last one is reported. A room
+ * The grants of a room are those that its last open brought, one by each key; the first, of the key that signs, is reported. A room
  * that was found has none until a router opens it again.
  *
  * What a poll says is of the past: rooms that changed since it was asked, or are being worked on, are left as they are.
@@ -28,7 +28,7 @@ struct job {
 	struct job *next;
 	bool evicts;
 	struct adapter_open open; /* of an eviction: epoch alone */
-	char grant[GRANT_MAX];
+	char grants[GRANTS_MAX];
 	struct arena arena;
 	struct adapter_opened opened, *out;
 	struct arena *out_arena;
@@ -224,7 +224,7 @@ static struct job *pop(struct room *room)
 static int conclude(struct room *room, struct job *job, int err)
 {
 	err = job->evicts ? evicted(room, job, err) : opened(room, job, err);
-	if (!err && !job->evicts && known_grants_add(&room->grants, str_of(job->grant)))
+	if (!err && !job->evicts && known_grants_replace(&room->grants, str_of(job->grants)))
 		tell(room);
 	if (!err && job->out && job->opened.hints.len) {
 		struct str hints = job->opened.hints;
@@ -301,7 +301,7 @@ static int begin(struct room *room, struct job *job, struct wait *w)
 	return err;
 }
 
-int rooms_open(struct rooms *rooms, const struct adapter_open *open, struct str grant, struct arena *arena, struct adapter_opened *out,
+int rooms_open(struct rooms *rooms, const struct adapter_open *open, struct str grants, struct arena *arena, struct adapter_opened *out,
                struct wait *w)
 {
 	struct room *room = find_or_add(rooms, open->room);
@@ -310,7 +310,7 @@ int rooms_open(struct rooms *rooms, const struct adapter_open *open, struct str 
 		return -ERR_CONTENTION;
 	struct job *job = append_job(room);
 	job->open = *open;
-	snprintf(job->grant, sizeof(job->grant), "%.*s", STR_ARG(grant));
+	snprintf(job->grants, sizeof(job->grants), "%.*s", STR_ARG(grants));
 	job->out = out;
 	job->out_arena = arena;
 	return begin(room, job, w);

@@ -42,9 +42,10 @@ enum room_verdict { ROOM_HELD, ROOM_UNKNOWN, ROOM_OTHER_EPOCH };
 enum room_verdict rooms_admit(const struct rooms *, struct str room, uint64_t epoch);
 const struct known_grants *rooms_grants(const struct rooms *, struct str room); /* of a held room; NULL: it is not */
 
-/* grant: X-Usher-Grant, "" for none; of the room once it is open. Hints land in the arena. -ERR_STALE_EPOCH: this or a higher epoch was evicted, or a higher one is held; others are the
- * adapter's, or -ERR_CONTENTION. An asker that leaves changes nothing: the operation goes on. */
-int rooms_open(struct rooms *, const struct adapter_open *, struct str grant, struct arena *, struct adapter_opened *out, struct wait *);
+/* grants: X-Usher-Grant, "" for none; of the room once it is open. Hints land in the arena. -ERR_STALE_EPOCH: this or a higher epoch
+ * was evicted, or a higher one is held; others are the adapter's, or -ERR_CONTENTION. An asker that leaves changes nothing: the
+ * operation goes on. */
+int rooms_open(struct rooms *, const struct adapter_open *, struct str grants, struct arena *, struct adapter_opened *out, struct wait *);
 /* That epoch and older ones: nobody is admitted from now on; 0 when the SFU has ended it. w NULL: tried again at each poll. */
 int rooms_evict(struct rooms *, struct str room, uint64_t epoch, enum room_end, struct wait *w);
 

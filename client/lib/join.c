@@ -293,8 +293,8 @@ static const char *set_trust(struct usher_join *join, const struct usher_join_op
 
 static const char *make(struct usher_join *join, const struct usher_join_options *o)
 {
-	if (o->size != sizeof(*o))
-		return "size: must be sizeof(struct usher_join_options) of this version";
+	if (!o->size)
+		return "size: must be sizeof(struct usher_join_options), of this version or an older one";
 	if (!o->room || !room_valid(o->room, strlen(o->room)))
 		return "room: must be 1 to 256 bytes of UTF-8 without control characters";
 	if (o->token && strpbrk(o->token, "\r\n"))
@@ -311,22 +311,33 @@ static const char *make(struct usher_join *join, const struct usher_join_options
 	return set_trust(join, o);
 }
 
-struct usher_join *join_new_on(struct loop *loop, const struct usher_join_options *options,
+/* What an older version has not is zero; of a newer one nothing is read. */
+static struct usher_join_options options_read(const struct usher_join_options *given)
+{
+	struct usher_join_options out = { 0 };
+
+	if (given->size >= offsetof(struct usher_join_options, tls_ca) && given->size <= sizeof(out))
+		memcpy(&out, given, given->size);
+	return out;
+}
+
+struct usher_join *join_new_on(struct loop *loop, const struct usher_join_options *given,
                                void (*done)(void *arg, const struct usher_joined *), const char **why)
 {
 	struct http_conf http = { .connect_timeout_ms = CONNECT_MS, .connections_per_host = 1, .idle_connections = 1, .idle_ms = 60000, .quiet = true };
 	struct usher_join *join = calloc(1, sizeof(*join));
+	struct usher_join_options options = options_read(given);
 	const char *fault = "out of memory or descriptors";
 
 	if (join) {
 		join->loop = loop;
 		join->done = done;
 		join->last = refused_with(0, "", "");
-		fault = make(join, options);
+		fault = make(join, &options);
 	}
 	if (join && !fault) {
-		join->arg = options->arg;
-		join->due_ms = loop_now_ms(loop) + (options->timeout_ms ? options->timeout_ms : TIMEOUT_MS);
+		join->arg = options.arg;
+		join->due_ms = loop_now_ms(loop) + (options.timeout_ms ? options.timeout_ms : TIMEOUT_MS);
 		http.trust = &join->trust;
 		join->http = http_new(loop, &http);
 		fault = join->http ? NULL : "out of memory or descriptors";

@@ -169,7 +169,7 @@ static void register_elsewhere(struct usher_node *node, uint64_t cap_ms)
 void node_take_call_key(struct usher_node *node, const char *call_key)
 {
 	if (call_key)
-		known_grants_add(&node->call_keys, str_of(call_key));
+		known_grants_replace(&node->call_keys, str_of(call_key));
 	else
 		node->call_keys = (struct known_grants){ 0 };
 }
@@ -329,6 +329,8 @@ bool usher_node_demands_grants(const struct usher_node *node)
 
 bool usher_node_call_allowed(const struct usher_node *node, const char *call_key)
 {
+	if (!node->registered)
+		return false; /* nobody knows yet what is demanded */
 	return !usher_node_demands_grants(node) || known_grants_match(&node->call_keys, str_of(call_key ? call_key : ""));
 }
 
@@ -413,9 +415,9 @@ struct usher_node *node_new_on(struct loop *loop, const struct usher_node_option
 		return NULL;
 	node->loop = loop;
 	node->boot_ms = boot_now;
-	node->ops = *options;
+	node_options_read(options, &node->ops);
 	node->heartbeat_ms = HEARTBEAT_MS;
-	if (!node_make(node, options, why)) {
+	if (!node_make(node, &node->ops, why)) {
 		usher_node_free(node);
 		return NULL;
 	}

@@ -145,12 +145,19 @@ static bool labels_valid(const struct usher_node_options *o)
 	return o->nlabels <= LABELS_MAX;
 }
 
+void node_options_read(const struct usher_node_options *given, struct usher_node_options *out)
+{
+	*out = (struct usher_node_options){ 0 };
+	if (given->size >= offsetof(struct usher_node_options, tls_ca) && given->size <= sizeof(*out))
+		memcpy(out, given, given->size);
+}
+
 static const char *first_fault(const struct usher_node_options *o)
 {
 	struct url url;
 
-	if (o->size != sizeof(*o))
-		return "size: must be sizeof(struct usher_node_options) of this version";
+	if (!o->size)
+		return "size: must be sizeof(struct usher_node_options), of this version or an older one";
 	if (!o->node || !node_valid(o->node, strlen(o->node)))
 		return "node: must be 1 to 64 letters, digits, '.', '_' or '-'";
 	if (!o->incarnation || !incarnation_valid(o->incarnation, strlen(o->incarnation)))

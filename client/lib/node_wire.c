@@ -243,7 +243,7 @@ static const struct json_member beat_members[] = {
 	{ "evict", JSON_LIST, BEAT_AT(evict), JSON_NO_HAS, 0, LIST_MAX, .shape = &evicted_shape },
 	{ "want_rooms", JSON_BOOL, BEAT_AT(want_rooms), JSON_NO_HAS },
 	{ "degraded", JSON_BOOL, BEAT_AT(degraded), JSON_NO_HAS },
-	{ "call_key", JSON_STRING, BEAT_AT(call_key), JSON_NO_HAS, 0, 64 },
+	{ "call_key", JSON_STRING, BEAT_AT(call_key), JSON_NO_HAS, 0, GRANTS_MAX },
 	{ "routers", JSON_STRINGS, BEAT_AT(routers), JSON_NO_HAS, 0, LIST_MAX },
 };
 static const struct json_shape beat_shape = { beat_members, sizeof(beat_members) / sizeof(*beat_members), sizeof(struct beat_answer) };
@@ -253,7 +253,7 @@ static const struct json_member register_members[] = {
 	{ "registration", JSON_U64, REGISTER_AT(registration), JSON_NO_HAS, 1, (double)EPOCH_MAX, .required = true },
 	{ "lease_ms", JSON_U64, REGISTER_AT(lease_ms), JSON_NO_HAS, 1, 86400000, .required = true },
 	{ "heartbeat_ms", JSON_U64, REGISTER_AT(heartbeat_ms), JSON_NO_HAS, 1, 86400000, .required = true },
-	{ "call_key", JSON_STRING, REGISTER_AT(call_key), JSON_NO_HAS, 0, 64 },
+	{ "call_key", JSON_STRING, REGISTER_AT(call_key), JSON_NO_HAS, 0, GRANTS_MAX },
 	{ "routers", JSON_STRINGS, REGISTER_AT(routers), JSON_NO_HAS, 0, LIST_MAX },
 };
 static const struct json_shape register_shape = { register_members, 5, sizeof(struct register_answer) };

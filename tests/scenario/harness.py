@@ -304,7 +304,7 @@ class FakeNode:
                 return 409, {}
             self.rooms[room] = epoch
             if "x-usher-grant" in headers:
-                self.grants[room] = headers["x-usher-grant"]
+                self.grants[room] = headers["x-usher-grant"].split(",")[0]
             return 200, {"hints": {"opened_by": self.name}}
         self.evicted.append((room, int(query.split("=")[1])))
         self.rooms.pop(room, None)

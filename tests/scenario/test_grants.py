@@ -3,6 +3,7 @@
 What is signed is computed here once more, by another library."""
 import asyncio
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import json
@@ -216,7 +217,6 @@ def test_without_keys_all_is_as_before(stage):
 
 
 def test_a_report_with_an_old_grant_or_none_brings_the_right_one(stage, tmp_path):
-    """Of a node with a gate, that is: others may never tell any."""
     old, new = os.urandom(32), os.urandom(32)
     keys = Keys(tmp_path)
     keys.write(old)
@@ -247,8 +247,113 @@ def test_a_report_with_an_old_grant_or_none_brings_the_right_one(stage, tmp_path
     for node in nodes:
         node.grants.clear(), node.opens.clear()
         node.beat(), node.beat()
-    until("a hundred at a time", lambda: len(gate.opens) >= min(100, held["n1"]))
-    assert not other.opens
+    until("a hundred at a time", lambda: all(len(node.opens) >= min(100, held[node.name]) for node in nodes))
+
+
+class Silent(FakeNode):
+    """Holds its opens back until it is released, and tells no grant that came with one."""
+
+    def __init__(self, *args, **how):
+        self.under_way, self.most, self.released = 0, 0, True
+        super().__init__(*args, **how)
+
+    async def _answer(self, method, target, headers, body, writer):
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        while not self.released:
+            await asyncio.sleep(0.001)
+        self.under_way -= 1
+        return await super()._answer(method, target, headers, body, writer)
+
+    def _control(self, method, target, headers, body):
+        return super()._control(method, target, {name: value for name, value in headers.items() if name != "x-usher-grant"}, body)
+
+
+def silent_node(stage, keys, rooms, *sets):
+    router = stage.router(keys.setting, "server.workers=1", *sets)
+    node = stage.add(Silent("n1", [router], heartbeat=False, fences="gate"))
+    node.report_rooms = True
+    node.beat()
+    router.wait_placeable("n1")
+    for i in range(rooms):
+        owner(router.join(f"r{i}"))
+    node.opens = []
+    return router, node
+
+
+def test_a_node_that_tells_no_grant_is_brought_no_more_in_the_end(stage, keys):
+    router, node = silent_node(stage, keys, 50)
+    for beats in range(1, 10):
+        node.beat()
+        until("what this began has come", lambda: len(node.opens) == min(50 * beats, 300))
+    assert reconciled(router, "renewed") == 300
+    node.register()
+    node.beat()
+    until("another agent may be another", lambda: len(node.opens) == 350)
+
+
+def test_a_node_is_brought_so_many_grants_at_once_and_the_rest_after_them(stage, keys):
+    router, node = silent_node(stage, keys, 12, "placement.opens_per_node=4")
+    node.released, node.most = False, 0
+    node.beat()
+    until("four have come", lambda: node.under_way >= 4)
+    assert node.beat().status == 200 and reconciled(router, "renewed") == 12, "what is under way is not begun again"
+    assert node.most == 4
+    node.released = True
+    until("all have come", lambda: len(node.opens) == 12)
+    assert node.most == 4
+
+
+def test_what_cannot_be_shown_is_told_once_and_again_when_it_is_more(stage, keys):
+    router, node = silent_node(stage, keys, 0)
+
+    def tell(**lists):
+        node.report_rooms = not lists
+        assert node.beat(**lists).json()["evict"] == []
+
+    def told():
+        return [row["detail"].split(" ", 1) for row in router.events("rooms_foreign")]
+    words = "that the store does not know, without a grant"
+    node.rooms.update({f"x{i}": 5 for i in range(3)})
+    tell(), tell()
+    tell(changed=[{"room": "x0", "epoch": 5}])
+    tell(changed=[{"room": f"x{i}", "epoch": 5} for i in range(4)])
+    node.rooms.pop("x0")
+    tell()
+    until("the last one is told", lambda: ["2", words] in told())
+    assert told() == [["3", words], ["4", words], ["2", words]]
+
+
+def test_of_many_that_come_for_one_room_one_brings_its_grant(stage, keys):
+    router = stage.router(keys.setting, "server.workers=1")
+    node = stage.add(Guarded("n1", [router]))
+    router.wait_placeable("n1")
+    _, epoch = owner(router.join("r"))
+    node.opens = []
+    node.grants.clear()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert [answer.status for answer in pool.map(lambda _: router.get("/v1/rooms/r/signal"), range(8))] == [200] * 8
+    assert node.opens == [("r", epoch)]
+
+
+def test_a_direct_join_brings_a_new_agent_the_grant_before_the_answer(stage, keys):
+    router = stage.router(keys.setting, "server.workers=1")
+    node = stage.add(Guarded("n1", [router], fences="gate", public_signal_url="wss://sfu.example.com/signal"))
+    router.wait_placeable("n1")
+    assert wish_direct(router, "r")[0] == "direct"
+    _, epoch = owner(router.join("r"))
+    assert wish_direct(router, "r")[0] == "direct" and node.opens == [("r", epoch)], "its open brought it"
+    before = node.registration
+    node.stop_beating()
+    node.grants.clear(), node.opens.clear()
+    node.report_rooms = True
+    node.register()
+    node.beat()
+    until("the router has read of it, and its report has brought it", lambda: router.node("n1")["registration"] > before and node.opens)
+    node.opens = []
+    node.grants.clear()
+    assert wish_direct(router, "r")[0] == "direct" and node.opens == [("r", epoch)] and "r" in node.grants
+    assert wish_direct(router, "r")[0] == "direct" and node.opens == [("r", epoch)], "once"
 
 
 def test_without_the_store_a_report_is_believed_with_a_right_grant_only(stage, keys):
@@ -266,7 +371,27 @@ def test_without_the_store_a_report_is_believed_with_a_right_grant_only(stage, k
     assert asked(fresh, [*owners, "invented"]) == {**owners, "invented": "store_unavailable"}
 
 
+def test_of_two_that_report_a_room_the_higher_epoch_has_it(stage, keys):
+    redis, _, holder = granted_fleet(stage, keys, ("n1", "n2"))
+    redis.kill()
+    fresh = stage.router(f"registry.url={redis.url}", *SETS)
+    for node, epoch in zip(holder.nodes, (5, 7)):
+        node.rooms, node.routers = {"r": epoch}, [fresh]
+        who = {"signal_url": node.signal_url, "control_url": node.control_url, "fences": "none"}
+        assert node.beat(node=who).json()["degraded"]
+    assert asked(fresh, ["r"]) == {"r": ("n2", 7)}
+
+
 # -- calls -------------------------------------------------------------------------------------------------------------------
+def test_nobody_is_answered_before_a_router_has_said_who_may_call(stage):
+    nowhere = types.SimpleNamespace(url=f"http://127.0.0.1:{free_port()}")
+    base = control_of(stage.agent("n1", [nowhere]))
+    until("it has an SFU, and asks to be registered", lambda: call("GET", f"{base}/health").status == 200)
+    for method, path, body in (("GET", "/rooms", None), ("PUT", "/rooms/r", {"epoch": 5}), ("DELETE", f"/rooms/r?epoch={2**53 - 1}", None)):
+        answer = call(method, base + path, body)
+        assert (answer.status, answer.code()) == (503, "owner_lost")
+
+
 def test_a_call_without_the_key_of_the_routers_is_refused(stage, keys):
     router = stage.router(keys.setting)
     agent = stage.agent("n1", [router])
@@ -413,6 +538,14 @@ def test_routers_get_their_keys_one_after_another(stage, keys):
         assert knock(gate, room, epoch, keys.of(node, room, epoch)) == (200, None)
         assert demands.post(f"/v1/rooms/{room}/signal", {"a": "body"}).status == 200
     assert not demands.events("gate_refused")
+    assert agent.event("grants_demanded")["demanded"] == "yes"
+    again = stage.router(f"registry.url={redis.url}")
+    until("it is told", lambda: any(row["detail"].startswith("auth.grant_keys") for row in demands.events("config_differs")))
+
+    def differs():
+        rows = [row for router in again.get("/v1/routers").json()["routers"] for row in router["config_differs"]]
+        return [(row["here"], len(row["there"])) for row in rows if row["setting"] == "auth.grant_keys"]
+    until("both see it", lambda: ("none", 22) in differs())
 
 
 def test_a_file_that_does_not_fit_leaves_the_old_keys_in_force(stage, keys):
@@ -568,4 +701,4 @@ def test_a_direct_ticket_is_good_while_keys_change(stage, tmp_path):
     epoch, gate = router.join("r").json()["epoch"], gate_of(router, "n1")
     said, tags = ticket[:-32], (ticket[-32:-16], ticket[-16:])
     assert tags == tuple(hmac.new(keys.of(router.node("n1"), "r", epoch, by).encode(), said, hashlib.sha256).digest()[:16] for by in range(2))
-    assert [handshake(f"{gate}?ticket={b64(said + tag)}")[0] for tag in (b"".join(tags), b"x" * 16 + tags[0], tags[1])] == [101, 101, 401]
+    assert [handshake(f"{gate}?ticket={b64(said + tag)}")[0] for tag in (b"".join(tags), b"x" * 16 + tags[0], tags[1], b"x" * 16)] == [101, 101, 101, 401]

@@ -44,7 +44,7 @@ struct usher_load {
 	bool has_cpu, has_memory, has_stress, has_bandwidth_in, has_bandwidth_out, has_participants;
 };
 struct usher_node_options {
-	size_t size;             /* sizeof(struct usher_node_options): later versions add members at the end */
+	size_t size;             /* sizeof(struct usher_node_options): later versions add members at the end, and take this size */
 	const char *node;        /* [A-Za-z0-9._-]{1,64} */
 	const char *incarnation; /* of the SFU process: [A-Za-z0-9._:-]{1,128}; made anew for each process, found again by its agent */
 	const char *replaces;    /* the incarnation whose end was seen; NULL: none */
@@ -89,12 +89,12 @@ bool usher_node_drains(const struct usher_node *);
  * A higher epoch replaces, a lower one is ignored. */
 int usher_node_room_set(struct usher_node *, const char *room, uint64_t epoch, uint64_t participants);
 /* What came as X-Usher-Grant with the room's open, or with a request for it (several, with commas: the first is kept): told with the
- * room, so that routers restore it should they lose all data. -1: not held at that epoch, or not a grant. */
+ * room, so that routers restore it should they lose all data. A gate of your own keeps all that the last open brought. -1: not held at that epoch, or not a grant. */
 int usher_node_room_grant(struct usher_node *, const char *room, uint64_t epoch, const char *grant);
 void usher_node_room_remove(struct usher_node *, const char *room, uint64_t epoch); /* that epoch and older */
 /* Do routers sign (auth.grant_keys)? As the last answer said; then participants are to show a grant, and calls a call key. */
 bool usher_node_demands_grants(const struct usher_node *);
-/* Of a call to the control_url: is X-Usher-Call-Key (NULL: absent) right, or is none demanded? */
+/* Of a call to the control_url: is X-Usher-Call-Key (NULL: absent) right, or is none demanded? No: not registered yet. */
 bool usher_node_call_allowed(const struct usher_node *, const char *call_key);
 size_t usher_node_rooms(const struct usher_node *);
 
@@ -107,7 +107,7 @@ void usher_node_leave(struct usher_node *);
 /* -- a joiner: asks where a room is ------------------------------------------------------------------------------------- */
 struct usher_join;
 struct usher_join_options {
-	size_t size;
+	size_t size; /* as of a node */
 	const char *const *routers;
 	size_t nrouters;
 	const char *token;

@@ -71,7 +71,7 @@ START_TEST(a_changed_character_is_refused)
 	char text[GRANT_MAX + 1] = "";
 
 	grant_write(secret_key_of(&keys, 0), &room, text);
-	ck_assert(known_grants_add(&known, str_of(text)));
+	ck_assert(known_grants_replace(&known, str_of(text)));
 	for (size_t i = 0; i < GRANT_LEN; i++)
 		for (int c = 1; c < 256; c++) {
 			char was = text[i];
@@ -90,30 +90,43 @@ START_TEST(a_changed_character_is_refused)
 }
 END_TEST
 
-START_TEST(the_last_two_are_known)
+START_TEST(what_is_given_replaces_what_was_known)
 {
 	struct known_grants known = { 0 };
-	char texts[3][GRANT_MAX];
+	char texts[3][GRANT_MAX], said[(SECRET_KEYS_MAX + 1) * GRANT_MAX + 8];
 
 	ck_assert(!known_grants_match(&known, STR("")));
 	ck_assert(!known_grants_match(&known, (struct str){ "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", GRANT_LEN }));
 	for (size_t i = 0; i < 3; i++) {
 		struct granted_room other = { room.room, room.node, room.incarnation, i + 1 };
 		grant_write(secret_key_of(&keys, 0), &other, texts[i]);
-		ck_assert(known_grants_add(&known, str_of(texts[i])));
-		ck_assert(!known_grants_add(&known, str_of(texts[i])));
 	}
-	ck_assert(!known_grants_add(&known, STR("short")) && !known_grants_add(&known, STR("AAECAwQFBgcICQoLDA0OD,")));
-	ck_assert(!known_grants_add(&known, STR("AAECAwQFBgcICQoLDA0ODx"))); /* no text of any bytes */
-	ck_assert_str_eq(known.texts[0], texts[2]);
-	ck_assert(!known_grants_match(&known, str_of(texts[0])));
-	ck_assert(known_grants_match(&known, str_of(texts[1])) && known_grants_match(&known, str_of(texts[2])));
-	char said[3 * GRANT_MAX];
 	snprintf(said, sizeof(said), "%s, %s", texts[0], texts[1]);
+	ck_assert(known_grants_replace(&known, str_of(said)) && !known_grants_replace(&known, str_of(said)));
+	ck_assert_str_eq(known.texts[0], texts[0]);
+	ck_assert(known_grants_match(&known, str_of(texts[0])) && known_grants_match(&known, str_of(texts[1])));
+	ck_assert(!known_grants_match(&known, str_of(texts[2])));
+	ck_assert(known_grants_replace(&known, str_of(texts[2]))); /* of a key that routers have no more nothing stays */
+	ck_assert(!known_grants_match(&known, str_of(said)));
+	snprintf(said, sizeof(said), "%s,%s", texts[1], texts[2]);
 	ck_assert(known_grants_match(&known, str_of(said)));
-	ck_assert(known_grants_add(&known, str_of(texts[1]))); /* comes to the front; the other stays */
-	ck_assert_str_eq(known.texts[0], texts[1]);
-	ck_assert(known_grants_match(&known, str_of(texts[2])));
+}
+END_TEST
+
+START_TEST(what_is_not_written_as_grants_changes_nothing)
+{
+	struct known_grants known = { 0 };
+	char text[GRANT_MAX], many[(SECRET_KEYS_MAX + 1) * GRANT_MAX + 1] = "";
+
+	grant_write(secret_key_of(&keys, 0), &room, text);
+	ck_assert(known_grants_replace(&known, str_of(text)));
+	for (size_t i = 0; i <= SECRET_KEYS_MAX; i++)
+		snprintf(many + strlen(many), sizeof(many) - strlen(many), "%s%s", i ? "," : "", "AAECAwQFBgcICQoLDA0ODw");
+	const char *const wrong[] = { "", "short", "AAECAwQFBgcICQoLDA0OD,", "AAECAwQFBgcICQoLDA0ODx", "AAECAwQFBgcICQoLDA0ODw,short", many };
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		ck_assert(!known_grants_replace(&known, str_of(wrong[i])) && known_grants_match(&known, str_of(text)));
+	many[SECRET_KEYS_MAX * (GRANT_LEN + 1) - 1] = '\0';
+	ck_assert(known_grants_replace(&known, str_of(many)));
 }
 END_TEST
 
@@ -127,7 +140,8 @@ int main(void)
 	tcase_add_test(tc, each_key_signs_and_is_recognised);
 	tcase_add_test(tc, it_is_for_one_room_node_process_and_epoch);
 	tcase_add_test(tc, a_changed_character_is_refused);
-	tcase_add_test(tc, the_last_two_are_known);
+	tcase_add_test(tc, what_is_given_replaces_what_was_known);
+	tcase_add_test(tc, what_is_not_written_as_grants_changes_nothing);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

@@ -270,7 +270,7 @@ START_TEST(with_a_grant_of_the_room_where_those_are_demanded)
 	answered(asks("GET", GATE_PATH, ROOM HANDSHAKE "X-Usher-Grant: " OTHER "\r\n", NULL), 403, "stale_grant");
 	grant = OTHER;
 	open_room("a room", 5);
-	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " GRANT "\r\n", NULL), 200, NULL); /* the last two */
+	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " GRANT "\r\n", NULL), 403, "stale_grant"); /* the last open did not bring it */
 	answered(asks("GET", GATE_PATH, ROOM "X-Usher-Grant: " OTHER "\r\n", NULL), 200, NULL);
 	ck_assert(!has(sfu.conns, "Grant"));
 	open_room("a room", 6);
@@ -307,6 +307,18 @@ START_TEST(a_ticket_by_the_grant_opens_a_websocket)
 	ck_assert(!has(seen, "forged") && !has(seen, "1.2.3.4") && !has(seen, "Bearer") && !has(seen, "icket") && !has(seen, GRANT));
 	gate_close_room(gate, STR("a room"), 5, 1012, "room_moved");
 	UNTIL(loop, has(client, "room_moved"));
+}
+END_TEST
+
+START_TEST(a_room_that_leaves_while_a_ticket_is_at_the_sfu_is_the_one_answer)
+{
+	grant = GRANT;
+	open_room("a room", 5);
+	sfu_says = NULL;
+	struct peer_conn *client = asks("GET", ticket_target(GRANT, wall_ms() + 1000), HANDSHAKE, NULL);
+	UNTIL(loop, sfu.conns && has(sfu.conns, "\r\n\r\n"));
+	rooms_evict(rooms, STR("a room"), 5, END_MOVED, NULL);
+	answered(client, 401, NULL);
 }
 END_TEST
 
@@ -505,6 +517,7 @@ int main(void)
 	tcase_add_test(all, a_handshake_goes_on_and_bytes_pass);
 	tcase_add_test(all, with_a_grant_of_the_room_where_those_are_demanded);
 	tcase_add_test(all, a_ticket_by_the_grant_opens_a_websocket);
+	tcase_add_test(all, a_room_that_leaves_while_a_ticket_is_at_the_sfu_is_the_one_answer);
 	tcase_add_test(all, no_other_ticket_opens_anything);
 	tcase_add_test(all, an_sfu_that_is_not_there_is_502);
 	tcase_add_test(all, an_sfu_that_refuses_a_handshake_says_so_itself);

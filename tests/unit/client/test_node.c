@@ -328,6 +328,28 @@ static const char *refusal(void)
 	return why;
 }
 
+START_TEST(options_of_an_older_version_are_taken)
+{
+	size_t sizes[] = { offsetof(struct usher_node_options, tls_ca), sizeof(options) + 8, offsetof(struct usher_node_options, tls_ca) - 1 };
+	const char *why = NULL;
+
+	options.routers = urls;
+	options.nrouters = 1;
+	for (size_t i = 0; i < 3; i++) {
+		struct usher_node_options *given = calloc(1, sizes[i]); /* nothing is read beyond */
+		memcpy(given, &options, sizes[i] < sizeof(options) ? sizes[i] : sizeof(options));
+		given->size = sizes[i];
+		node = node_new_on(loop, given, &why);
+		free(given);
+		ck_assert_msg(!node == !!i, "%s", why);
+		if (i)
+			CK_HAS(why, "size:");
+		usher_node_free(node);
+	}
+	node = NULL;
+}
+END_TEST
+
 START_TEST(options_are_checked_in_words)
 {
 	static const struct usher_label unnamed[] = { { "", "x" } };
@@ -436,6 +458,7 @@ int main(void)
 	tcase_add_test(all, leaves_though_nobody_answers);
 	tcase_add_test(all, leaves_unregistered);
 	tcase_add_test(all, options_are_checked_in_words);
+	tcase_add_test(all, options_of_an_older_version_are_taken);
 	tcase_add_test(all, a_lease_goes_on_while_the_machine_sleeps);
 	suite_add_tcase(suite, all);
 	srunner_run_all(runner, CK_NORMAL);

@@ -48,7 +48,7 @@ static const char *proof; /* what calls show; "": nothing */
 static void prove(void *arg, const struct sfu_room *room, struct sfu_proof *out)
 {
 	(void)arg;
-	snprintf(out->grant, sizeof(out->grant), *proof ? "%s of %.*s" : "", proof, STR_ARG(room->room));
+	snprintf(out->grants, sizeof(out->grants), *proof ? "%s of %.*s" : "", proof, STR_ARG(room->room));
 	snprintf(out->call_key, sizeof(out->call_key), *proof ? "%s of %s" : "", proof, room->node);
 }
 
