@@ -34,13 +34,15 @@ static _Atomic int least = LOG_INFO;
 static _Atomic uint64_t dropped;
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	pthread_cond_t wake, told;
 	pthread_t thread;
 	char *ring;
 	size_t head, used; /* head: the oldest byte */
 	int fd;
 	bool json, open, closing, stuck; /* stuck: the writer never came back from its descriptor */
-} out = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .fd = STDERR_FILENO, .json = true };
+	bool telling, last_told; /* the writer says what was held back; it does so no more */
+} out = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .told = PTHREAD_COND_INITIALIZER, .fd = STDERR_FILENO,
+	  .json = true };
 
 struct line {
 	char text[LINE_MAX_BYTES];
@@ -276,12 +278,26 @@ static void tell_if_due(void)
 {
 	static uint64_t told_ms;
 
-	if (out.closing || !log_limit_holds() || steady_ms() < told_ms + TELL_MS)
+	if (out.last_told || !log_limit_holds() || steady_ms() < told_ms + TELL_MS)
 		return;
 	told_ms = steady_ms();
+	out.telling = true;
 	pthread_mutex_unlock(&out.lock);
 	log_limit_tell(tell_suppressed);
 	pthread_mutex_lock(&out.lock);
+	out.telling = false;
+	pthread_cond_signal(&out.told);
+}
+
+/* What is held back at the end; after the writer, which may be about to tell and must not find the log closed. */
+static void tell_the_rest(void)
+{
+	pthread_mutex_lock(&out.lock);
+	out.last_told = true;
+	while (out.telling)
+		pthread_cond_wait(&out.told, &out.lock);
+	pthread_mutex_unlock(&out.lock);
+	log_limit_tell(tell_suppressed);
 }
 
 static void await_lines(void)
@@ -335,7 +351,7 @@ int log_open(int fd, enum log_level level, enum log_format format)
 	}
 	out.fd = fd;
 	out.json = format == LOG_JSON || (format == LOG_AUTO && !isatty(fd));
-	out.closing = false;
+	out.closing = out.last_told = false;
 	out.head = out.used = 0;
 	atomic_store(&least, level);
 	out.open = pthread_create(&out.thread, NULL, write_lines, chunk) == 0;
@@ -358,7 +374,7 @@ bool log_wants(enum log_level level)
 
 void log_close(void)
 {
-	log_limit_tell(tell_suppressed);
+	tell_the_rest();
 	pthread_mutex_lock(&out.lock);
 	bool was_open = out.open;
 	out.open = false;
