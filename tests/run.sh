@@ -4,7 +4,7 @@
 #   tests/run.sh             everything but what follows: checks of the tree, the model in short, unit tests, scenarios, the fault
 #                            bench in short; unit tests and scenarios again under ASan+UBSan+LSan, and under TSan where threads meet;
 #                            each fuzz target for 10 s
-#   tests/run.sh quick       one build: checks, unit tests and the short scenarios (under 2 minutes on 2 cores)
+#   tests/run.sh quick       one build: checks, unit tests and the short scenarios (a few minutes on 2 cores)
 #   tests/run.sh scenario X  only the scenarios whose name matches X (pytest -k)
 #   tests/run.sh guards      takes each guard out and sees exactly its test fail
 #   tests/run.sh chaos       the fault bench at the size of its figures (about half an hour; USHER_CHAOS_RUNS=3 for three runs of
