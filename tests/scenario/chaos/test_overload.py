@@ -16,11 +16,10 @@ from bench_load import build_generator, half_a_core, on_core_1
 # In requests. In the first one, new rooms are most of the work, and to refuse them leaves time for the others; the second is what a
 # fleet that runs has, where most requests cost hardly more than their refusal (docs/operate/overload.md has the sums).
 MIXES = {"opening": "new=40,join=20,route=20,signal=20", "running": "new=4,join=40,route=36,signal=20"}
-# The aim is 0.8 and not reached: a refusal costs 22 to 25 µs here, where a third of what a request costs at the peak is 18 and 9. So what
-# is possible is about the share of `route`, which is never refused (0.6 and 0.45); reached were 0.58 and 0.44. That is held here.
+# Not reached yet, so this test fails: reached were 0.58 and 0.44, and 2.4 and 1.2 times the peak were sent, as a refusal costs 22 to 25 µs
+# here, where a third of what a request costs at the peak is 18 and 9 (docs/operate/overload.md).
 AIM = 0.8
-GOODPUT_MIN = {"opening": 0.5, "running": 0.35}
-SENT_MIN = {"opening": 2, "running": 1}  # times the peak; the rest found all connections busy
+SENT_MIN = 2.7  # times the peak; the rest found all connections busy
 CLIENTS, DEADLINE_MS = 1024, 200  # connections, as a balancer has; served one after the other, the last would be too late
 SENT = ("good", "shed", "late", "error")  # and none: all connections were busy, nobody asked the router
 
@@ -62,9 +61,8 @@ def test_chaos_overloaded_threefold(stage, size, say, generator, mix):
         levels=" ".join(f"{level}: {n}" for level, n in result["levels"].items()), sent_times=result["times"],
         good_of=" ".join(f"{kind}: {over[kind]['good']}" for kind in ("new", "join", "route", "signal")))
     assert result["own_faults"] <= 0.05, "the generator could not make three times the peak"
-    assert result["times"] >= SENT_MIN[mix], "all connections were busy all the time: hardly anybody asked"
+    assert result["times"] >= SENT_MIN, "all connections were busy all the time: hardly anybody asked"
     assert result["lost"] == 0 and beats["other"] == 0 and beats["worst_ms"] < 2000
     assert over["error"] == 0
-    assert result["share"] >= GOODPUT_MIN[mix]
-    if mix == "opening":  # in the other one it is more without: docs/operate/overload.md
-        assert without["share"] < GOODPUT_MIN[mix], "it proves nothing"
+    assert result["share"] >= AIM
+    assert without["share"] < AIM, "it proves nothing"
