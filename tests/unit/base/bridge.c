@@ -151,6 +151,8 @@ int bridge_new(struct loop *loop, int server_fd)
 	}
 	b->raw.fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	close(lfd);
+	fix_sizes(b->raw.fd);
+	fix_sizes(ours);
 	for (int on = 1, i = 0; i < 3; i++)
 		setsockopt((int[]){ b->raw.fd, ours, server_fd }[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	b->tls = (struct link){ .fd = server_fd, .ssl = SSL_new(client) };

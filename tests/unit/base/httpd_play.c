@@ -172,6 +172,8 @@ struct peer_conn *client_new(void)
 	accepted.peer_len = sizeof(accepted.peer);
 	getpeername(accepted.fd, (struct sockaddr *)&accepted.peer, &accepted.peer_len);
 	close(lfd);
+	fix_sizes(accepted.fd);
+	fix_sizes(fd);
 	httpd_add(httpd, &accepted);
 	return peer_adopt(&clients, bridge_wanted() ? bridge_new(loop, fd) : fd);
 }
