@@ -272,6 +272,24 @@ START_TEST(long_targets_are_refused)
 }
 END_TEST
 
+/* libmicrohttpd would make a record of each, in memory that is bounded. */
+START_TEST(queries_may_have_many_parameters)
+{
+	struct buf head = { 0 };
+
+	buf_adds(&head, "GET /?a=1");
+	while (head.len < 4000)
+		buf_adds(&head, "&b");
+	buf_adds(&head, " HTTP/1.1\r\n" H "\r\n");
+	struct peer_conn *c = client_new();
+	peer_send(c, head.at, head.len);
+	UNTIL(loop, has(c, "&b&b] "));
+	ck_assert(has(c, "GET / [a=1&b&b"));
+	ck_assert_uint_ge(c->in.len, head.len - 30);
+	buf_free(&head);
+}
+END_TEST
+
 static const struct {
 	const char *request;
 	bool asks;
@@ -500,6 +518,7 @@ int main(void)
 	tcase_add_loop_test(t, malformed_heads_are_refused, 0, (int)(sizeof(malformed) / sizeof(*malformed)));
 	tcase_add_loop_test(t, large_heads_are_refused, 0, 2);
 	tcase_add_test(t, long_targets_are_refused);
+	tcase_add_test(t, queries_may_have_many_parameters);
 	tcase_add_loop_test(t, websocket_is_asked_for_by_both_headers, 0, (int)(sizeof(upgrades) / sizeof(*upgrades)));
 	tcase_add_test(t, chunked_bodies_over_the_limit_are_read_and_refused);
 	tcase_add_test(t, endless_bodies_are_cut);
