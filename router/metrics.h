@@ -7,7 +7,7 @@
 /* clang-format off */
 #define METRIC_TABLE(X) \
 	X(REQUESTS, "usher_requests_total", COUNTER, "route", "code", "requests answered, by route pattern and HTTP status") \
-	X(REQUEST_SECONDS, "usher_request_seconds", HISTOGRAM, "route", NULL, "time from the whole head to the answer") \
+	X(REQUEST_SECONDS, "usher_request_seconds", HISTOGRAM, "route", NULL, "time from a whole request to its answer, of those that were let in") \
 	X(STEP_SECONDS, "usher_step_seconds", HISTOGRAM, "step", NULL, "time a request spent in a step that waited") \
 	X(JOINS, "usher_joins_total", COUNTER, "outcome", NULL, "joins: known, placed, left (the client did), or the code of the refusal") \
 	X(PLACEMENTS, "usher_placements_total", COUNTER, "reason", NULL, "choices of a node: chosen, or the code of the refusal") \

@@ -163,7 +163,8 @@ void request_gone(struct request *rq)
 
 		snprintf(code, sizeof(code), "%d", rq->status);
 		metric_add(rq->worker->sheet, M_REQUESTS, rq->route->name, code, 1);
-		metric_time(rq->worker->sheet, M_REQUEST_SECONDS, rq->route->name, NULL, clock_ns() - rq->started_ns);
+		if (rq->steps) /* who was refused before had nothing done that could take time */
+			metric_time(rq->worker->sheet, M_REQUEST_SECONDS, rq->route->name, NULL, clock_ns() - rq->started_ns);
 	}
 }
 
@@ -293,6 +294,18 @@ void request_refuse(struct request *rq, int err)
 		log_info("request_refused", "request", LOG_S(rq->id), "route", LOG_S(rq->route ? rq->route->name : NULL), "step",
 		         LOG_S(rq->at ? rq->at->name : NULL), "code", LOG_S(info->slug), "detail", LOG_S(rq->detail));
 	problem_answer(rq->x, err, rq->detail, rq->retry_ms);
+}
+
+static void hold_over(struct timer *t)
+{
+	struct request *rq = container_of(t, struct request, pause_timer);
+
+	request_refuse(rq, rq->refusal);
+}
+
+void request_hold(struct request *rq)
+{
+	timer_set(rq->worker->loop, &rq->pause_timer, rq->hold_ms, hold_over);
 }
 
 bool request_param(struct request *rq, const char *name, struct str *value)

@@ -31,6 +31,14 @@ def test_a_join_that_is_not_well_said(router, body, named):
     assert router.get("/v1/rooms/bad/route").code() == "not_found"
 
 
+def test_what_is_refused_before_it_begins_has_taken_no_time(router):
+    assert router.call("POST", "/v1/rooms/timed/join", [1]).status == 400
+    assert router.join("timed").status == 200
+    assert router.metric('usher_requests_total{route="join",code="400"}') >= 1
+    assert router.metric('usher_request_seconds_count{route="join"}') >= 1
+    assert router.metric('usher_request_seconds_sum{route="join"}') < 60
+
+
 def test_unknown_members_pass(router):
     assert router.join("fine", {"colour": "red", "nested": {"a": [1, 2]}}).status == 200
 
