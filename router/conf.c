@@ -168,8 +168,9 @@ const struct conf_key router_conf_keys[] = {
 	{ "limits.credential_rate", CONF_REAL, AT(limits.credential_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same with one credential (a token's name, or sub)" },
 	{ "limits.room_rate", CONF_REAL, AT(limits.room_rate), 0, 1e6, .def = "0", .def_words = "none", .help = "the same for one room" },
 
-	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "20", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, operators and nodes last, those only where it is a tenth of nodes.lease_ms, too (WeChat's DAGOR takes 20 ms, too); 0: never" },
+	{ "overload.target_ms", CONF_INT, AT(overload.target_ms), 0, 10000, .def = "10", .help = "work that is ready may wait so long for its turn; where even the least wait of an interval is longer, new rooms are refused, then joins, then signaling, operators and nodes last, those only where it is a tenth of nodes.lease_ms, too (CoDel takes 5 ms for packets, WeChat's DAGOR 20 for calls to many services); 0: never" },
 	{ "overload.interval_ms", CONF_INT, AT(overload.interval_ms), 10, 10000, .def = "100", .help = "how often that is judged: long enough for a burst to pass (CoDel's 100 ms: a round trip of the internet)" },
+	{ "overload.hold_ms", CONF_INT, AT(overload.hold_ms), 0, 10000, .def = "500", .help = "what participants ask and is refused as overloaded gets its answer so much later, and up to half as much again: who asks again at once over the same connection must not keep a router busy with refusals, and balancers are not to prefer it because it is quick at that; 0: at once" },
 
 	{ "log.level", CONF_WORD, AT(log.level), .words = level_words, .def = "info", .help = "least level that is written", .reloadable = true },
 	{ "log.format", CONF_WORD, AT(log.format), .words = format_words, .def = "auto", .help = "auto: logfmt on a terminal, else JSON" },

@@ -56,7 +56,7 @@ struct router_conf {
 		double address_rate, credential_rate, room_rate;
 	} limits;
 	struct {
-		uint64_t target_ms, interval_ms;
+		uint64_t target_ms, interval_ms, hold_ms;
 	} overload;
 	struct {
 		int level, format;

@@ -377,12 +377,15 @@ static void ready(void *arg, struct exchange *x)
 	if (!rq->refusal)
 		rq->refusal = -read_body(rq);
 	rq->body_here = true;
-	if (rq->refusal) {
-		rq->route = rq->matched;
-		request_refuse(rq, rq->refusal);
+	if (!rq->refusal) {
+		request_start(rq, rq->matched);
 		return;
 	}
-	request_start(rq, rq->matched);
+	rq->route = rq->matched;
+	if (rq->hold_ms)
+		request_hold(rq);
+	else
+		request_refuse(rq, rq->refusal);
 }
 
 static void end(void *arg, struct exchange *x, enum exchange_end how)

@@ -56,6 +56,7 @@ struct request {
 	int let_in_by;       /* enum ticket_kind; 0: no ticket */
 	const char *detail;  /* of an error: names the fault */
 	uint64_t retry_ms;   /* of an error: when trying again can help */
+	uint64_t hold_ms;    /* of `refusal`: for how long the answer is held back */
 	uint64_t started_ms, waited_from_ms, store_left_ms, park_until_ms;
 	uint64_t started_ns;
 	unsigned jumps;
@@ -92,5 +93,6 @@ int request_fail(struct request *, int err, const char *fmt, ...) __attribute__(
 int request_json(struct request *, int status, struct buf *json); /* takes the buffer's bytes into the arena, frees it */
 int request_empty(struct request *, int status);
 void request_refuse(struct request *, int err); /* problem+json */
+void request_hold(struct request *); /* the same with `refusal`, when `hold_ms` is over */
 /* The decoded value of a query parameter, NUL-terminated; NULL: absent. False: malformed. */
 bool request_param(struct request *, const char *name, struct str *value);

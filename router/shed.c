@@ -25,6 +25,7 @@
 #define HARM_OF_LEASE 10 /* a wait of a tenth of a lease is a good part of what a node has */
 #define RETRY_MS 1000
 #define RETRY_SPREAD_MS 3000 /* or they would all be back at once */
+#define HOLD_SPREAD 0.5      /* of overload.hold_ms, on top */
 
 /* -- judging ---------------------------------------------------------------------------------------------------------------- */
 static void judge(struct overload *o, struct loop *loop, struct sheet *sheet, const char *thread)
@@ -111,6 +112,19 @@ static enum load_class class_of(const struct request *rq, const struct route *ro
 	return joins ? LOAD_JOINS : LOAD_SIGNAL;
 }
 
+/*
+ * A refusal costs hardly less than what is refused, and who gets it at once asks for the next one at once: over a connection that is
+ * kept, a balancer would have a router do nothing but refuse, and one that prefers servers with few open requests would prefer it.
+ * Nodes and operators ask for themselves, and may know another router.
+ */
+static void hold(struct request *rq, enum load_class class)
+{
+	double least = (double)rq->worker->router->conf.overload.hold_ms;
+
+	if (class < LOAD_ADMIN)
+		rq->hold_ms = (uint64_t)(least * (1 + HOLD_SPREAD * random_unit()));
+}
+
 int shed_request(struct request *rq, const struct route *route)
 {
 	struct overload *o = &rq->worker->overload;
@@ -122,6 +136,7 @@ int shed_request(struct request *rq, const struct route *route)
 	if (!overload_stale(o, class, waited_us) && !overload_sheds(o, class))
 		return 0;
 	metric_add(rq->worker->sheet, M_SHED, load_class_words[class], NULL, 1);
+	hold(rq, class);
 	rq->retry_ms = RETRY_MS + (uint64_t)(random_unit() * RETRY_SPREAD_MS);
 	return -ERR_OVERLOADED;
 }

@@ -10,5 +10,5 @@ struct worker;
 void shed_start_keeper(struct router *); /* each begins to judge its loop, every overload.interval_ms */
 void shed_start_worker(struct worker *);
 void shed_stop_worker(struct worker *);
-/* 0, or -ERR_OVERLOADED with rq->retry_ms. Before anything is worked on but the route and its names. */
+/* 0, or -ERR_OVERLOADED with rq->retry_ms and hold_ms. Before anything is worked on but the route and its names. */
 int shed_request(struct request *, const struct route *);

@@ -28,15 +28,24 @@ def generator(tmp_path_factory):
     return build_generator(tmp_path_factory.mktemp("load"))
 
 
+def leaves_at_once(router):
+    """While its refusal is held back, if it gets one."""
+    with connect_from("127.0.0.1", router) as link:
+        link.sendall(b"POST /v1/rooms/left/join HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
 @pytest.mark.undisturbed
 def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(stage, generator):
     """Three times the peak of half a core, over 500 connections, with a target of 5 ms."""
-    router = stage.router("server.workers=1", "overload.target_ms=5", "overload.interval_ms=20")
-    refused = []
+    router = stage.router("server.workers=1", "overload.target_ms=5", "overload.interval_ms=20", "overload.hold_ms=100")
+    refused, held = [], []
 
     def twenty():
+        begun = time.monotonic()
+        leaves_at_once(router)
         answer = router.join(f"mine-{time.monotonic_ns()}")
         refused.extend([answer] if answer.code() == "overloaded" else [])
+        held.extend([time.monotonic() - begun] if answer.code() == "overloaded" else [])
         return len(refused) >= 20
     with half_a_core(router), preferred():
         run = stage.process("load", [generator, "-t", router.url[7:], "-n", "20", "-k", "200", "-p", "1", "-s", "8", "-x", "3", "-c", "500",
@@ -51,6 +60,7 @@ def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(sta
     waits = [answer.json()["retry_after_ms"] for answer in refused]
     assert statuses == {200}, "who looks must see"
     assert {answer.status for answer in refused} == {503} and all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in refused)
+    assert min(held) >= 0.1, "or they are asked again at once"
     assert len(set(waits)) > 10 and min(waits) >= 1000 and max(waits) - min(waits) > 500, "they do not come back together"
     assert (first["from"], first["to"], first["level"]) == ("nothing", "rooms", "warn")
     assert result["over"]["new"]["shed"] > 0 and result["over"]["error"] == 0
