@@ -126,6 +126,27 @@ class Guarded(FakeNode):
         return answer
 
 
+class Slow(Guarded):
+    """Needs most of sfu.call_timeout_ms for each answer at its gate, and for each room it is brought."""
+    pause = 0
+
+    async def _answer(self, *request):
+        await asyncio.sleep(self.pause)
+        return await super()._answer(*request)
+
+
+def test_three_slow_answers_are_no_deadline(stage, keys):
+    """No; the grant; yes: each of them in time."""
+    router = stage.router(keys.setting, "server.park_ms=0", "registry.timeout_ms=50", "registry.wait_ms=1", "sfu.call_timeout_ms=1000")
+    node = stage.add(Slow("n1", [router]))
+    router.wait_placeable("n1")
+    assert router.join("r").status == 200
+    node.grants.clear()
+    node.knocks, node.pause = 0, 0.85
+    assert router.get("/v1/rooms/r/signal", headers=UPGRADE).status == 200
+    assert node.knocks == 2 and not router.events("request_deadline")
+
+
 @pytest.mark.parametrize("headers", [{}, UPGRADE])
 def test_a_gate_without_a_grant_is_brought_it_once(stage, keys, headers):
     router = stage.router(keys.setting, "server.park_ms=200")

@@ -37,8 +37,10 @@ def leaves_at_once(router):
 @pytest.mark.undisturbed
 def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(stage, generator):
     """Three times the peak of half a core, over 500 connections, with a target of 5 ms."""
-    router = stage.router("server.workers=1", "overload.target_ms=5", "overload.interval_ms=20", "overload.hold_ms=100")
+    router = stage.router("server.workers=1", "overload.target_ms=5", "overload.interval_ms=20", "overload.hold_ms=100",
+                          "server.origins=https://app.example")
     refused, held = [], []
+    asks_first = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
 
     def twenty():
         begun = time.monotonic()
@@ -54,11 +56,13 @@ def test_who_is_refused_is_told_when_to_come_back_and_nodes_are_refused_last(sta
         prefer(run.child.pid)
         until("new rooms are refused", twenty)
         statuses = {router.get(path).status for path in ("/livez", "/readyz", "/metrics") for _ in range(10)}
+        preflights = {call("OPTIONS", f"{router.url}/v1/rooms/mine/join", headers=asks_first).status for _ in range(10)}
         assert run.child.wait(30) == 0
     first = router.events("overload_level")[0]
     result = json.loads(run.log.read_text().splitlines()[-1])
     waits = [answer.json()["retry_after_ms"] for answer in refused]
     assert statuses == {200}, "who looks must see"
+    assert preflights == {204}, "a browser takes a refused one for a no, and does not come back"
     assert {answer.status for answer in refused} == {503} and all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in refused)
     assert min(held) >= 0.1, "or they are asked again at once"
     assert len(set(waits)) > 10 and min(waits) >= 1000 and max(waits) - min(waits) > 500, "they do not come back together"

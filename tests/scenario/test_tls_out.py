@@ -149,12 +149,18 @@ def test_without_own_ca_the_systems_decide(stage, tmp_path, path):
     assert not getattr(Play(stage, ca.server(ca.issue("leaf"))), path)()[0]
 
 
+@pytest.mark.parametrize("named", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 @pytest.mark.parametrize("path", PATHS)
-def test_own_ca_is_instead_of_the_systems(stage, tmp_path, path, monkeypatch):
+def test_own_ca_is_instead_of_the_systems(stage, tmp_path, path, named, monkeypatch):
     """Both paths know the system's by the same names, and forget them where a file is named."""
     ca, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
-    monkeypatch.setenv("SSL_CERT_FILE", str(ca.file))
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    hashed = tmp_path / "hashed"
+    hashed.mkdir()
+    (hashed / ca.file.name).write_bytes(ca.file.read_bytes())
+    subprocess.run(["openssl", "rehash", hashed], check=True)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(named, str(ca.file if named == "SSL_CERT_FILE" else hashed))
     assert getattr(Play(stage, ca.server(ca.issue("leaf"))), path)()[0]
     assert not getattr(Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={other.file}"), path)()[0]
 
