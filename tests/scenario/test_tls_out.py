@@ -81,6 +81,13 @@ class Play:
 PATHS = ["control", "probe", "proxied", "tunnel"]
 
 
+@pytest.fixture(autouse=True)
+def the_systems_own(monkeypatch):
+    """Whatever the machine has in its environment."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def leaf_of(ca, kind):
     other = Authority(ca.directory, "other")
     return {
@@ -159,8 +166,6 @@ def test_own_ca_is_instead_of_the_systems(stage, tmp_path, path, named, monkeypa
     hashed.mkdir()
     (hashed / ca.file.name).write_bytes(ca.file.read_bytes())
     subprocess.run(["openssl", "rehash", hashed], check=True)
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(named, str(ca.file if named == "SSL_CERT_FILE" else hashed))
     assert getattr(Play(stage, ca.server(ca.issue("leaf"))), path)()[0]
     assert not getattr(Play(stage, ca.server(ca.issue("leaf")), f"sfu.tls_ca={other.file}"), path)()[0]
