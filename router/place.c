@@ -14,7 +14,8 @@
 #define SLOW_PART 2.0     /* times a fair share: what a new node may have at most (livekit#4591) */
 #define OTHERS_MS 2000    /* another router's charge so young: others are placing now */
 #define NODES_PER_BEST 8  /* one of so many nodes is among "the few best" … */
-#define BEST_MAX 12       /* … of which there are at most so many */
+#define FEW_MAX 12        /* … of which there are at most so many */
+_Static_assert(FEW_MAX <= BEST_MAX, "they are found together");
 
 /* -- refusing ------------------------------------------------------------------------------------------------------------- */
 /* The reasons fall in stages; the refusal is of the first stage that leaves nobody. */
@@ -66,15 +67,6 @@ static int refuse(const struct field *field, bool *wait_helps, uint64_t *retry_m
 }
 
 /* -- choosing ------------------------------------------------------------------------------------------------------------- */
-static bool is_better(const struct candidate *a, const struct candidate *b)
-{
-	if (a->wishes != b->wishes)
-		return a->wishes > b->wishes;
-	if (a->turn != b->turn)
-		return a->turn < b->turn;
-	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
-}
-
 static size_t how_many_best(const struct place *place, const struct field *field, uint64_t now_ms)
 {
 	uint64_t others_ms = fleet_others_ms(place->fleet);
@@ -82,38 +74,29 @@ static size_t how_many_best(const struct place *place, const struct field *field
 
 	if (!others_ms || now_ms > others_ms + OTHERS_MS || few < 1)
 		return 1;
-	return few < BEST_MAX ? few : BEST_MAX;
+	return few < FEW_MAX ? few : FEW_MAX;
 }
 
-/* The best few, best first; how many there are. */
-static size_t find_best(const struct field *field, size_t few, const struct candidate **best)
+static struct best find_best(struct place *place, struct field *field, uint64_t now_ms)
 {
-	size_t n = 0;
+	struct best best = { 0 };
 
-	for (size_t i = 0; i < field->n; i++) {
-		const struct candidate *c = &field->at[i];
-		size_t at = n;
-		if (c->why_not)
-			continue;
-		while (at && is_better(c, best[at - 1]))
-			at--;
-		if (at == few)
-			continue;
-		n += n < few;
-		memmove(best + at + 1, best + at, (n - at - 1) * sizeof(*best));
-		best[at] = c;
-	}
-	return n;
+	if (field->order)
+		order_best(place, field, now_ms, &best);
+	else
+		for (size_t i = 0; i < field->n; i++)
+			if (!field->at[i].why_not)
+				best_take(&best, &field->at[i]);
+	return best;
 }
 
-static const struct candidate *pick(const struct place *place, const struct field *field, uint64_t now_ms)
+static const struct candidate *pick(const struct place *place, const struct field *field, const struct best *best, uint64_t now_ms)
 {
-	const struct candidate *best[BEST_MAX];
-	size_t n = find_best(field, how_many_best(place, field, now_ms), best);
+	size_t few = how_many_best(place, field, now_ms), n = best->n < few ? best->n : few;
 
-	while (n && (best[n - 1]->wishes < best[0]->wishes || best[n - 1]->turn > best[0]->turn))
+	while (n && (best->at[n - 1]->wishes < best->at[0]->wishes || best->at[n - 1]->turn > best->at[0]->turn))
 		n--;
-	return n ? best[random_u64() % n] : NULL;
+	return n ? best->at[random_u64() % n] : NULL;
 }
 
 static bool competes(const struct candidate *c, const struct candidate *chosen)
@@ -126,6 +109,8 @@ static void count_choice(const struct field *field, const struct candidate *chos
 {
 	double sizes = 0;
 
+	if (!field->pool.fresh)
+		return;
 	for (size_t i = 0; i < field->n; i++)
 		sizes += competes(&field->at[i], chosen) ? field->at[i].size : 0;
 	for (size_t i = 0; i < field->n; i++)
@@ -136,22 +121,29 @@ static void count_choice(const struct field *field, const struct candidate *chos
 int place_choose(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct placed *out, bool *wait_helps,
                  uint64_t *retry_ms)
 {
-	struct field field;
+	struct field whole = { 0 }, *field = order_of(place, wish, now_ms);
+	struct best best = { 0 };
 
 	*wait_helps = false;
 	*retry_ms = 0;
-	field_read(place, wish, now_ms, &field);
-	place_learn(place, &field, now_ms);
-	const struct candidate *chosen = pick(place, &field, now_ms);
+	if (field)
+		best = find_best(place, field, now_ms);
+	if (!best.n) { /* what a kept order has against its nodes may be over */
+		field = &whole;
+		field_read(place, wish, now_ms, field);
+		best = find_best(place, field, now_ms);
+	}
+	place_learn(place, field, now_ms);
+	const struct candidate *chosen = pick(place, field, &best, now_ms);
 	if (!chosen)
-		return refuse(&field, wait_helps, retry_ms);
-	place_keep(place, &field, chosen);
+		return refuse(field, wait_helps, retry_ms);
+	place_keep(place, field, &best, chosen);
 	*out = (struct placed){ .registration = chosen->node->record.registration,
 		                .rooms_max = (uint64_t)chosen->node->info.capacity.rooms };
 	memcpy(out->node, chosen->node->record.id, sizeof(out->node));
 	memcpy(out->incarnation, chosen->node->record.incarnation, sizeof(out->incarnation));
 	out->cost = meter_pend(chosen->node->meter, chosen->cost, now_ms);
-	count_choice(&field, chosen);
+	count_choice(field, chosen);
 	return 0;
 }
 
@@ -165,13 +157,14 @@ void place_opened(struct place *place, const char *node, uint64_t now_ms)
 
 int place_simulate(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct buf *json)
 {
-	struct field field;
+	struct field field = { 0 };
 	bool wait_helps;
 	uint64_t retry_ms = 0;
 
 	field_read(place, wish, now_ms, &field);
-	const struct candidate *chosen = pick(place, &field, now_ms);
-	field_write(&field, chosen, chosen ? 0 : refuse(&field, &wait_helps, &retry_ms), json);
+	struct best best = find_best(place, &field, now_ms);
+	const struct candidate *chosen = pick(place, &field, &best, now_ms);
+	field_write(&field, &best, chosen, chosen ? 0 : refuse(&field, &wait_helps, &retry_ms), json);
 	return 0;
 }
 
@@ -195,6 +188,7 @@ void place_free(struct place *place)
 	if (!place)
 		return;
 	place_forget_all(place);
+	orders_free(place->orders);
 	free(place->scratch);
 	free(place);
 }

@@ -13,7 +13,9 @@ struct place_conf {
 	double max_load, room_cost; /* room_cost < 0: learned, starts at 0.01 */
 	uint64_t ramp_ms, slow_start_ms, opens_per_node, explained;
 	double max_ejected;
+	size_t ordered_from; /* the order of a fleet of so many nodes is kept from one choice to the next (place_order.c) */
 };
+#define PLACE_ORDERED_FROM 64 /* with fewer, to look at all costs hardly more, and finds the best */
 #define TRIED_MAX 8 /* more would only wait longer for the same refusal */
 struct place_wish {
 	struct str room;

@@ -19,33 +19,16 @@ struct kept {
 };
 
 /* -- writing -------------------------------------------------------------------------------------------------------------- */
-static bool stands_before(const struct candidate *a, const struct candidate *b, const struct candidate *chosen)
-{
-	if (a == chosen || b == chosen)
-		return a == chosen;
-	if (a->wishes != b->wishes)
-		return a->wishes > b->wishes;
-	return a->turn != b->turn ? a->turn < b->turn : a->effective < b->effective;
-}
-
-/* The chosen one first, then by what would have been chosen next. */
-static size_t best_shown(const struct field *field, const struct candidate *chosen, const struct candidate **shown)
+/* The chosen one first, then what would have been chosen next. */
+static size_t best_shown(const struct best *best, const struct candidate *chosen, const struct candidate **shown)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < field->n; i++) {
-		const struct candidate *c = &field->at[i];
-		size_t at = n;
-		if (c->why_not)
-			continue;
-		while (at && stands_before(c, shown[at - 1], chosen))
-			at--;
-		if (at == CANDIDATES_SHOWN)
-			continue;
-		n += n < CANDIDATES_SHOWN;
-		memmove(shown + at + 1, shown + at, (n - at - 1) * sizeof(*shown));
-		shown[at] = c;
-	}
+	if (chosen)
+		shown[n++] = chosen;
+	for (size_t i = 0; i < best->n && n < CANDIDATES_SHOWN; i++)
+		if (best->at[i] != chosen)
+			shown[n++] = best->at[i];
 	return n;
 }
 
@@ -73,21 +56,17 @@ static void write_candidate(struct json_out *json, const struct candidate *c)
 static void write_reasons(struct json_out *json, const struct field *field)
 {
 	json_open(json, "excluded", '{');
-	for (int reason = 0; reason < WHY_NOT_BITS; reason++) {
-		uint64_t n = 0;
-		for (size_t i = 0; i < field->n; i++)
-			n += field->at[i].why_not >> reason & 1;
-		if (n)
-			json_u64(json, why_not_words[reason], n);
-	}
+	for (int reason = 0; reason < WHY_NOT_BITS; reason++)
+		if (field->excluded[reason])
+			json_u64(json, why_not_words[reason], field->excluded[reason]);
 	json_close(json, '}');
 }
 
-void field_write(const struct field *field, const struct candidate *chosen, int err, struct buf *out)
+void field_write(const struct field *field, const struct best *best, const struct candidate *chosen, int err, struct buf *out)
 {
-	const struct candidate *shown[CANDIDATES_SHOWN + 1];
+	const struct candidate *shown[CANDIDATES_SHOWN];
 	struct json_out json = { .to = out };
-	size_t n = best_shown(field, chosen, shown);
+	size_t n = best_shown(best, chosen, shown);
 	char at[25];
 
 	time_rfc3339(wall_ms(), at);
@@ -129,14 +108,14 @@ static void unlink_kept(struct place *place, struct kept *kept)
 	free(kept);
 }
 
-void place_keep(struct place *place, const struct field *field, const struct candidate *chosen)
+void place_keep(struct place *place, const struct field *field, const struct best *best, const struct candidate *chosen)
 {
 	struct str room = field->wish->room;
 	struct buf json = { 0 };
 
 	if (!make_tables(place))
 		return;
-	field_write(field, chosen, 0, &json);
+	field_write(field, best, chosen, 0, &json);
 	struct kept *kept = calloc(1, sizeof(*kept) + room.len + json.len);
 	if (!kept)
 		abort();

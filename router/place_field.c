@@ -16,16 +16,7 @@
 #define WISH_COLOCATE 10000u /* outweighs a region, which outweighs any number of labels */
 #define WISH_REGION 1000u
 
-enum { CAP_BANDWIDTH, CAP_ROOMS, CAP_PARTICIPANTS, CAPS };
-struct pool { /* what the nodes of the wish's pool have in common */
-	const char *name;
-	size_t members, scored, fresh;
-	double score_sum;
-	double cap_sum[CAPS];
-	bool cap_stated[CAPS]; /* by every member */
-};
-
-static const char *pool_of(const struct place_wish *wish)
+const char *field_pool(const struct place_wish *wish)
 {
 	if (wish->require_pool && *wish->require_pool)
 		return wish->require_pool;
@@ -129,8 +120,7 @@ static bool too_many_people(const struct place_wish *wish, const struct node *no
 }
 
 /* The view is up to half a heartbeat old: what this process knows better by now is asked anew. */
-static unsigned why_not_now(const struct place *place, const struct field *field, const struct pool *pool, struct candidate *c,
-                            uint64_t now_ms)
+static unsigned why_not_now(const struct place *place, const struct field *field, struct candidate *c, uint64_t now_ms)
 {
 	const struct node *node = c->node;
 	const struct place_wish *wish = field->wish;
@@ -140,7 +130,7 @@ static unsigned why_not_now(const struct place *place, const struct field *field
 	if (now_ms < node->full_until_ms && node->full_until_ms - now_ms > c->retry_ms)
 		c->retry_ms = node->full_until_ms - now_ms;
 	return (node->why_not & ~WHY_NOT(BREAKER)) | bit(held && field->steered, WHY_NOT(BREAKER)) |
-	       bit(strcmp(node->info.pool, pool->name), WHY_NOT(POOL)) | broken_condition(wish, node) |
+	       bit(strcmp(node->info.pool, field->pool.name), WHY_NOT(POOL)) | broken_condition(wish, node) |
 	       bit(wish->exclusive && (node->record.rooms || opens), WHY_NOT(EXCLUSIVE)) |
 	       bit(too_many_people(wish, node), WHY_NOT(PARTICIPANTS)) | bit(opens >= place->conf.opens_per_node, WHY_NOT(OPENS)) |
 	       bit(was_tried(wish, node), WHY_NOT(TRIED));
@@ -181,13 +171,13 @@ static unsigned wishes_met(const struct place_wish *wish, const struct node *nod
 }
 
 /* -- the whole field ------------------------------------------------------------------------------------------------------ */
-static void candidate_read(struct place *place, const struct field *field, const struct pool *pool, double cost, uint64_t now_ms,
-                           struct candidate *c)
+void candidate_read(struct place *place, const struct field *field, uint64_t now_ms, struct candidate *c)
 {
 	const struct node *node = c->node;
+	const struct pool *pool = &field->pool;
 
-	c->size = size_in(pool, node);
-	c->cost = cost / c->size;
+	*c = (struct candidate){ .node = node, .lot = c->lot, .size = size_in(pool, node) };
+	c->cost = field->cost / c->size;
 	c->charges = fleet_charges(place->fleet, node, now_ms);
 	if (starts_slowly(place, pool, node, now_ms)) {
 		c->starts_slowly = true;
@@ -196,37 +186,71 @@ static void candidate_read(struct place *place, const struct field *field, const
 	c->effective = node->score.value + c->charges + c->slow_start;
 	c->turn = turn_of(place, c);
 	c->rank = (int64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
-	c->lot = random_u64();
-	c->why_not = why_not_now(place, field, pool, c, now_ms);
+	c->why_not = why_not_now(place, field, c, now_ms);
 	c->why_not |= bit(over_max_load(place, c), WHY_NOT(MAX_LOAD));
 	c->wishes = wishes_met(field->wish, node);
 }
 
-static void make_room(struct place *place, size_t n)
+bool candidate_better(const struct candidate *a, const struct candidate *b)
 {
-	if (n <= place->nscratch)
+	if (a->wishes != b->wishes)
+		return a->wishes > b->wishes;
+	if (a->turn != b->turn)
+		return a->turn < b->turn;
+	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
+}
+
+void best_take(struct best *best, const struct candidate *c)
+{
+	size_t at = best->n;
+
+	while (at && candidate_better(c, best->at[at - 1]))
+		at--;
+	if (at == BEST_MAX)
 		return;
-	free(place->scratch);
-	place->nscratch = 2 * n;
-	place->scratch = calloc(place->nscratch, sizeof(*place->scratch));
-	if (!place->scratch)
-		abort();
+	best->n += best->n < BEST_MAX;
+	memmove(best->at + at + 1, best->at + at, (best->n - at - 1) * sizeof(*best->at));
+	best->at[at] = c;
+}
+
+static struct candidate *scratch(struct place *place, size_t n)
+{
+	if (n > place->nscratch) {
+		free(place->scratch);
+		place->nscratch = 2 * n;
+		place->scratch = calloc(place->nscratch, sizeof(*place->scratch));
+		if (!place->scratch)
+			abort();
+	}
+	return place->scratch;
+}
+
+static void count_reasons(struct field *field, unsigned why_not)
+{
+	field->left += !why_not;
+	for (; why_not; why_not &= why_not - 1)
+		field->excluded[__builtin_ctz(why_not)]++;
 }
 
 void field_read(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct field *out)
 {
 	const struct fleet_view *view = fleet_view(place->fleet);
-	struct pool pool = { .name = pool_of(wish) };
-	double cost = place_cost(place, wish);
 
-	make_room(place, view->count);
-	*out = (struct field){ .view = view, .wish = wish, .at = place->scratch, .n = view->count };
-	pool_read(&pool, place, view, now_ms);
-	out->steered = breakers_steer(view, pool.name, place->conf.max_ejected, now_ms);
+	out->view = view;
+	out->wish = wish;
+	out->n = view->count;
+	out->left = 0;
+	memset(out->excluded, 0, sizeof(out->excluded));
+	out->at = out->at ? out->at : scratch(place, view->count);
+	out->cost = place_cost(place, wish);
+	out->pool = (struct pool){ .name = field_pool(wish) };
+	pool_read(&out->pool, place, view, now_ms);
+	out->steered = breakers_steer(view, out->pool.name, place->conf.max_ejected, now_ms);
 	for (size_t i = 0; i < view->count; i++) {
 		struct candidate *c = &out->at[i];
-		*c = (struct candidate){ .node = &view->nodes[i] };
-		candidate_read(place, out, &pool, cost, now_ms, c);
-		out->left += !c->why_not;
+		c->node = &view->nodes[i];
+		c->lot = random_u64();
+		candidate_read(place, out, now_ms, c);
+		count_reasons(out, c->why_not);
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to place*.c. One choice looks at every node of the fleet once: the field has a candidate for each, with all reasons
- * against it and the terms of its effective load, so that choosing, refusing and explaining read the same numbers.
+ * Private to place*.c. A field has a candidate for each node of the fleet, with all reasons against it and the terms of its effective
+ * load, so that choosing, refusing and explaining read the same numbers. It is read for each choice; where the fleet is large, once
+ * for a view, and its order is kept from one choice to the next (place_order.c).
  */
 #pragma once
 
@@ -32,20 +33,40 @@ struct candidate {
 	uint64_t lot;      /* … and between equals */
 	uint64_t retry_ms; /* held back by a breaker, or full: for so long */
 };
+enum { CAP_BANDWIDTH, CAP_ROOMS, CAP_PARTICIPANTS, CAPS };
+struct pool { /* what the nodes of the wish's pool have in common */
+	const char *name;
+	size_t members, scored, fresh;
+	double score_sum;
+	double cap_sum[CAPS];
+	bool cap_stated[CAPS]; /* by every member */
+};
 struct field {
 	const struct fleet_view *view;
 	const struct place_wish *wish;
-	struct candidate *at; /* one for each node of the view, in its order */
-	size_t n, left;       /* left: those without a reason against them */
+	struct pool pool;
+	double cost;          /* of this room on an average node */
+	struct candidate *at; /* one for each node of the view, in its order; as last read */
+	size_t n, left;       /* left: those without a reason against them, when all were read */
+	size_t excluded[WHY_NOT_BITS]; /* how many had it */
 	bool steered;         /* breakers steer this pool */
+	uint32_t *order, *slow; /* NULL: not kept. A heap of candidates, the best first; those that start slowly stand beside it */
+	size_t norder, nslow;
 };
+#define BEST_MAX 12
+struct best {
+	const struct candidate *at[BEST_MAX]; /* the best first; nothing stands against them */
+	size_t n;
+};
+struct orders; /* fields that are kept */
 
 struct kept; /* one explanation */
 struct place {
 	struct fleet *fleet;
 	struct place_conf conf;
-	struct candidate *scratch; /* of the field */
+	struct candidate *scratch; /* of a field that is read for one choice */
 	size_t nscratch;
+	struct orders *orders;
 	/* Learned from reports, by the keeper; other threads read room_cost. */
 	_Atomic double room_cost;
 	double people;
@@ -57,12 +78,20 @@ struct place {
 };
 
 /* place_field.c */
-void field_read(struct place *, const struct place_wish *, uint64_t now_ms, struct field *out);
+const char *field_pool(const struct place_wish *);
+void field_read(struct place *, const struct place_wish *, uint64_t now_ms, struct field *out); /* into out->at, or scratch where that is NULL */
+void candidate_read(struct place *, const struct field *, uint64_t now_ms, struct candidate *); /* `node` and `lot` are there */
+bool candidate_better(const struct candidate *, const struct candidate *);
+void best_take(struct best *, const struct candidate *); /* where it stands among them, if at all */
+/* place_order.c: a field whose order is kept, read anew if it has to be; NULL: for this wish, or in this fleet, none is. */
+struct field *order_of(struct place *, const struct place_wish *, uint64_t now_ms);
+void order_best(struct place *, struct field *, uint64_t now_ms, struct best *);
+void orders_free(struct orders *);
 /* place_learn.c: what a room costs, from the reports of the pool that was looked at. */
 void place_learn(struct place *, const struct field *, uint64_t now_ms);
 double place_cost(const struct place *, const struct place_wish *); /* of this room, on an average node */
 double within(double value, double min, double max);
 /* place_explain.c */
-void field_write(const struct field *, const struct candidate *chosen, int err, struct buf *json);
-void place_keep(struct place *, const struct field *, const struct candidate *chosen);
+void field_write(const struct field *, const struct best *, const struct candidate *chosen, int err, struct buf *json);
+void place_keep(struct place *, const struct field *, const struct best *, const struct candidate *chosen);
 void place_forget_all(struct place *);

@@ -158,7 +158,7 @@ static void build_health(struct router *router)
 	struct place_conf place = {
 		.max_load = conf->placement.max_load, .room_cost = router_conf_room_cost(conf), .ramp_ms = conf->placement.ramp_ms,
 		.slow_start_ms = conf->placement.slow_start_ms, .opens_per_node = conf->placement.opens_per_node,
-		.explained = conf->placement.explained, .max_ejected = conf->breaker.max_ejected,
+		.explained = conf->placement.explained, .max_ejected = conf->breaker.max_ejected, .ordered_from = PLACE_ORDERED_FROM,
 	};
 	struct probes_conf probes = { .interval_ms = conf->probe.interval_ms, .timeout_ms = conf->probe.timeout_ms,
 		                      .allow_cidr = conf->nodes.allow_cidr };

@@ -14,12 +14,24 @@ static struct placed placed;
 static void setup(void)
 {
 	bed_conf = (struct place_conf){ .max_load = 0.9, .room_cost = -1, .ramp_ms = 20000, .slow_start_ms = 0, .opens_per_node = 1000,
-		                        .explained = 100, .max_ejected = 0.5 };
+		                        .explained = 100, .max_ejected = 0.5, .ordered_from = SIZE_MAX };
+}
+
+static void setup_kept(void)
+{
+	setup();
+	bed_conf.ordered_from = 1;
 }
 
 static void open_one(void)
 {
 	setup();
+	bed_open(1);
+}
+
+static void open_kept(void)
+{
+	setup_kept();
 	bed_open(1);
 }
 
@@ -703,6 +715,17 @@ START_TEST(simulation_changes_nothing_and_says_why_not)
 }
 END_TEST
 
+static void add_tests(Suite *suite, const char *name, void (*set_up)(void), void (*tear_down)(void), const TTest *const *tests, size_t n)
+{
+	TCase *t = tcase_create(name);
+
+	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_set_timeout(t, 30);
+	for (size_t i = 0; i < n; i++)
+		tcase_add_test(t, tests[i]);
+	suite_add_tcase(suite, t);
+}
+
 int main(void)
 {
 	const TTest *const open[] = {
@@ -719,18 +742,13 @@ int main(void)
 		new_node_is_not_full_of_what_it_counts_as, wishes_go_before_turns, ties_are_broken_at_random, new_fleet_has_no_slow_start, set_cost_is_not_learned_and_refuses,
 	};
 	Suite *suite = suite_create("router/place");
-	TCase *with_router = tcase_create("one router"), *own_bed = tcase_create("own bed");
 	SRunner *runner = srunner_create(suite);
 
-	tcase_add_checked_fixture(with_router, open_one, bed_close);
-	tcase_add_checked_fixture(own_bed, setup, NULL);
-	tcase_set_timeout(own_bed, 30);
-	for (size_t i = 0; i < sizeof(open) / sizeof(*open); i++)
-		tcase_add_test(with_router, open[i]);
-	for (size_t i = 0; i < sizeof(bare) / sizeof(*bare); i++)
-		tcase_add_test(own_bed, bare[i]);
-	suite_add_tcase(suite, with_router);
-	suite_add_tcase(suite, own_bed);
+	/* All of it holds whether the order of the fleet is kept between choices or not. */
+	add_tests(suite, "one router", open_one, bed_close, open, sizeof(open) / sizeof(*open));
+	add_tests(suite, "one router, order kept", open_kept, bed_close, open, sizeof(open) / sizeof(*open));
+	add_tests(suite, "own bed", setup, NULL, bare, sizeof(bare) / sizeof(*bare));
+	add_tests(suite, "own bed, order kept", setup_kept, NULL, bare, sizeof(bare) / sizeof(*bare));
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

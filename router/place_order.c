@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of a large fleet, kept from one choice to the next. All nodes are read once for a view (twice in a heartbeat), or when
+ * that was ORDER_MS ago; in between a choice looks only at the few that stand first. What was placed meanwhile makes a node come
+ * later than it stands, so whoever stands first is read anew, and goes back to where it belongs unless it still is the first. What
+ * makes a node come earlier (charges that fade, an open that ended, a breaker that closed) is seen with the next view: the choice is
+ * then not the very best of a large fleet. Where nobody is left, all are read again before anybody is refused.
+ *
+ * One order serves all wishes for the same pool and regions. Wishes that know more of single nodes (labels, colocation, nodes that
+ * were tried) are rare, and read all.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/wire/limits.h"
+#include "router/place_private.h"
+
+#define ORDER_MS 500
+#define ORDERS 8        /* pools and regions that are asked for in turns; the one that was not for longest goes */
+
+struct order {
+	struct field field;
+	char pool[LABEL_MAX + 1], region[LABEL_MAX + 1], require_region[LABEL_MAX + 1];
+	uint64_t version, read_ms, used_ms;
+	size_t size; /* of the field's tables */
+};
+struct orders {
+	struct order at[ORDERS];
+};
+
+/* -- the heap ------------------------------------------------------------------------------------------------------------ */
+static bool comes_first(const struct field *field, uint32_t a, uint32_t b)
+{
+	const struct candidate *one = &field->at[a], *other = &field->at[b];
+
+	if (!one->why_not != !other->why_not)
+		return !one->why_not;
+	return candidate_better(one, other);
+}
+
+static void swap(struct field *field, size_t a, size_t b)
+{
+	uint32_t held = field->order[a];
+
+	field->order[a] = field->order[b];
+	field->order[b] = held;
+}
+
+/* True: it stays where it is. */
+static bool sift_down(struct field *field, size_t at)
+{
+	size_t from = at;
+
+	for (size_t child; (child = 2 * at + 1) < field->norder; at = child) {
+		if (child + 1 < field->norder && comes_first(field, field->order[child + 1], field->order[child]))
+			child++;
+		if (!comes_first(field, field->order[child], field->order[at]))
+			break;
+		swap(field, at, child);
+	}
+	return at == from;
+}
+
+static void sift_up(struct field *field, size_t at)
+{
+	for (; at && comes_first(field, field->order[at], field->order[(at - 1) / 2]); at = (at - 1) / 2)
+		swap(field, at, (at - 1) / 2);
+}
+
+static void set_up(struct field *field)
+{
+	field->norder = field->nslow = 0;
+	for (uint32_t i = 0; i < field->n; i++)
+		if (field->at[i].starts_slowly)
+			field->slow[field->nslow++] = i;
+		else
+			field->order[field->norder++] = i;
+	for (size_t i = field->norder / 2; i-- > 0;)
+		sift_down(field, i);
+}
+
+/* -- choosing ------------------------------------------------------------------------------------------------------------- */
+/* The first of the order as of now; NULL: nobody is left. */
+static const struct candidate *first(struct place *place, struct field *field, uint64_t now_ms)
+{
+	while (field->norder) {
+		struct candidate *c = &field->at[field->order[0]];
+		if (c->why_not)
+			return NULL; /* and all that stand behind it */
+		candidate_read(place, field, now_ms, c);
+		if (sift_down(field, 0) && !c->why_not)
+			return c;
+	}
+	return NULL;
+}
+
+void order_best(struct place *place, struct field *field, uint64_t now_ms, struct best *best)
+{
+	const size_t all = field->norder;
+
+	for (const struct candidate *c; best->n < BEST_MAX && (c = first(place, field, now_ms));) {
+		best->at[best->n++] = c;
+		swap(field, 0, --field->norder);
+		sift_down(field, 0);
+	}
+	while (field->norder < all)
+		sift_up(field, field->norder++);
+	for (size_t i = 0; i < field->nslow; i++) {
+		struct candidate *c = &field->at[field->slow[i]];
+		candidate_read(place, field, now_ms, c);
+		if (!c->why_not)
+			best_take(best, c);
+	}
+}
+
+/* -- keeping -------------------------------------------------------------------------------------------------------------- */
+static const char *word(const char *said)
+{
+	return said ? said : "";
+}
+
+static bool is_short(const char *said)
+{
+	return strlen(said) <= LABEL_MAX;
+}
+
+static bool is_plain(const struct place_wish *wish)
+{
+	return !wish->nrequire && !wish->nprefer && !wish->colocate_node && !wish->exclusive && !wish->ntried &&
+	       is_short(field_pool(wish)) && is_short(word(wish->region)) && is_short(word(wish->require_region));
+}
+
+static bool is_for(const struct order *order, const struct place_wish *wish)
+{
+	return order->field.order && !strcmp(order->pool, field_pool(wish)) && !strcmp(order->region, word(wish->region)) &&
+	       !strcmp(order->require_region, word(wish->require_region));
+}
+
+static struct order *find(struct orders *orders, const struct place_wish *wish)
+{
+	struct order *oldest = &orders->at[0];
+
+	for (struct order *order = orders->at; order < orders->at + ORDERS; order++) {
+		if (is_for(order, wish))
+			return order;
+		if (order->used_ms < oldest->used_ms)
+			oldest = order;
+	}
+	oldest->read_ms = 0;
+	return oldest;
+}
+
+static void make_room(struct order *order, size_t n)
+{
+	struct field *field = &order->field;
+
+	if (n <= order->size)
+		return;
+	order->size = n + n / 8;
+	field->at = realloc(field->at, order->size * sizeof(*field->at));
+	field->order = realloc(field->order, order->size * sizeof(*field->order));
+	field->slow = realloc(field->slow, order->size * sizeof(*field->slow));
+	if (!field->at || !field->order || !field->slow)
+		abort();
+}
+
+static void read_all(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct order *order)
+{
+	make_room(order, fleet_view(place->fleet)->count);
+	strcpy(order->pool, field_pool(wish));
+	strcpy(order->region, word(wish->region));
+	strcpy(order->require_region, word(wish->require_region));
+	field_read(place, wish, now_ms, &order->field);
+	order->field.pool.name = order->pool;
+	set_up(&order->field);
+	order->version = order->field.view->version;
+	order->read_ms = now_ms;
+}
+
+static bool is_old(const struct order *order, const struct fleet_view *view, uint64_t now_ms)
+{
+	return !order->read_ms || order->field.view != view || order->version != view->version || now_ms >= order->read_ms + ORDER_MS;
+}
+
+struct field *order_of(struct place *place, const struct place_wish *wish, uint64_t now_ms)
+{
+	const struct fleet_view *view = fleet_view(place->fleet);
+
+	if (view->count < place->conf.ordered_from || !is_plain(wish))
+		return NULL;
+	if (!place->orders && !(place->orders = calloc(1, sizeof(*place->orders))))
+		abort();
+	struct order *order = find(place->orders, wish);
+	if (is_old(order, view, now_ms))
+		read_all(place, wish, now_ms, order);
+	order->used_ms = now_ms;
+	order->field.wish = wish;
+	order->field.cost = place_cost(place, wish);
+	return &order->field;
+}
+
+void orders_free(struct orders *orders)
+{
+	for (size_t i = 0; orders && i < ORDERS; i++) {
+		free(orders->at[i].field.at);
+		free(orders->at[i].field.order);
+		free(orders->at[i].field.slow);
+	}
+	free(orders);
+}
