@@ -15,22 +15,64 @@
 
 #define BLOCK 4096
 
+/* Sanitizers shall see what is freed as free. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SPARES_KEPT 0
+#else
+#define SPARES_KEPT ARENA_SPARES_MAX
+#endif
+
 struct arena_block {
 	struct arena_block *next;
+	size_t room;
 	max_align_t bytes[];
 };
 
-static void *grow(struct arena *arena, size_t size)
+#define ROOM (BLOCK - sizeof(struct arena_block))
+
+static struct arena_block *new_block(size_t size)
 {
-	size_t room = size > BLOCK - sizeof(struct arena_block) ? size : BLOCK - sizeof(struct arena_block);
+	size_t room = size > ROOM ? size : ROOM;
 	struct arena_block *block = malloc(sizeof(*block) + room);
 
 	if (!block)
 		abort();
+	block->room = room;
+	return block;
+}
+
+static struct arena_block *spare_block(struct arena_spares *spares)
+{
+	struct arena_block *block = spares ? spares->blocks : NULL;
+
+	if (block) {
+		spares->blocks = block->next;
+		spares->count--;
+	}
+	return block;
+}
+
+static void end_block(struct arena_spares *spares, struct arena_block *block)
+{
+	if (!spares || block->room != ROOM || spares->count + 1 > SPARES_KEPT) {
+		free(block);
+		return;
+	}
+	block->next = spares->blocks;
+	spares->blocks = block;
+	spares->count++;
+}
+
+static void *grow(struct arena *arena, size_t size)
+{
+	struct arena_block *block = size <= ROOM ? spare_block(arena->spares) : NULL;
+
+	if (!block)
+		block = new_block(size);
 	block->next = arena->blocks;
 	arena->blocks = block;
 	arena->at = (char *)block->bytes;
-	arena->end = arena->at + room;
+	arena->end = arena->at + block->room;
 	return arena->at;
 }
 
@@ -84,7 +126,13 @@ void arena_reset(struct arena *arena)
 {
 	for (struct arena_block *block = arena->blocks, *next; block; block = next) {
 		next = block->next;
-		free(block);
+		end_block(arena->spares, block);
 	}
-	*arena = (struct arena){ 0 };
+	*arena = (struct arena){ .spares = arena->spares };
+}
+
+void arena_spares_free(struct arena_spares *spares)
+{
+	for (struct arena_block *block; (block = spare_block(spares));)
+		free(block);
 }

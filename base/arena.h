@@ -11,7 +11,15 @@
 struct arena {
 	struct arena_block *blocks;
 	char *at, *end;
+	struct arena_spares *spares; /* NULL: blocks come from malloc and go back there */
 };
+/* Blocks between two requests of one thread, ARENA_SPARES_MAX at most (4 KiB each): malloc does not keep any of that size at hand. */
+struct arena_spares {
+	struct arena_block *blocks;
+	size_t count;
+};
+#define ARENA_SPARES_MAX 64
+void arena_spares_free(struct arena_spares *);
 void *arena_alloc(struct arena *, size_t size); /* zeroed, aligned for any type */
 char *arena_copy(struct arena *, const void *bytes, size_t len); /* adds a NUL */
 char *arena_printf(struct arena *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -327,6 +327,7 @@ void httpd_free(struct httpd *h)
 	watch_free(h->gone_watch);
 	if (h->gone_set >= 0)
 		close(h->gone_set);
+	arena_spares_free(&h->spares);
 	free(h->by_fd);
 	free(h);
 }

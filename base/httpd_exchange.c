@@ -24,12 +24,11 @@ static const char too_large[] = "HTTP/1.1 413 Content Too Large\r\nConnection: c
 /* -- the request --------------------------------------------------------------------------------------------------- */
 struct exchange *exchange_new(struct conn *conn, struct MHD_Connection *mhd, const char *target)
 {
-	struct exchange *x = calloc(1, sizeof(*x));
+	struct exchange *x = malloc(sizeof(*x)); /* calloc has none at hand */
 
 	if (!x)
 		abort();
-	x->conn = conn;
-	x->mhd = mhd;
+	*x = (struct exchange){ .conn = conn, .mhd = mhd, .last_out = &x->out, .arena.spares = &conn->httpd->spares };
 	conn->x = x;
 	x->target.len = strlen(target);
 	x->target.at = arena_copy(&x->arena, target, x->target.len);
@@ -253,8 +252,8 @@ static struct MHD_Response *make_response(struct exchange *x)
 
 static void add_headers(struct exchange *x, struct MHD_Response *response)
 {
-	for (size_t i = 0; i < x->nout; i++)
-		MHD_add_response_header(response, x->out[i].name.at, x->out[i].value.at);
+	for (const struct header_out *out = x->out; out; out = out->next)
+		MHD_add_response_header(response, out->name, out->value);
 	if (x->kind != ANSWER_UPGRADE && (x->close_after || x->conn->httpd->closing))
 		MHD_add_response_header(response, "Connection", "close");
 }
@@ -441,8 +440,12 @@ void exchange_add(struct exchange *x, const char *name, struct str value)
 {
 	if (x->nout == HEADERS_OUT_MAX)
 		return;
-	x->out[x->nout++] = (struct header){ { arena_copy(&x->arena, name, strlen(name)), strlen(name) },
-		                             { arena_copy(&x->arena, value.at, value.len), value.len } };
+	struct header_out *out = arena_alloc(&x->arena, sizeof(*out));
+	out->name = arena_copy(&x->arena, name, strlen(name));
+	out->value = arena_copy(&x->arena, value.at, value.len);
+	*x->last_out = out;
+	x->last_out = &out->next;
+	x->nout++;
 }
 
 static void answer(struct exchange *x, enum answer_kind kind, int status)

@@ -33,7 +33,11 @@ struct conn { /* one accepted socket; MHD's socket context */
 };
 
 enum answer_kind { ANSWER_NONE, ANSWER_BYTES, ANSWER_STREAM, ANSWER_UPGRADE, ANSWER_CUT };
-struct exchange {
+struct header_out {
+	struct header_out *next;
+	const char *name, *value;
+};
+struct exchange { /* small enough for malloc to have one at hand (see arena.c) */
 	struct conn *conn;
 	struct MHD_Connection *mhd;
 	struct arena arena;
@@ -53,7 +57,7 @@ struct exchange {
 	uint64_t body_left_ms, body_since_ms; /* its time, and since when it runs; 0: it does not */
 	/* the answer */
 	enum answer_kind kind;
-	struct header out[HEADERS_OUT_MAX];
+	struct header_out *out, **last_out; /* at most HEADERS_OUT_MAX */
 	size_t nout;
 	int status;
 	struct str bytes;
@@ -76,6 +80,7 @@ struct httpd {
 	struct conn *conns, **by_fd;
 	size_t nconns, fds;
 	bool closing, freeing;
+	struct arena_spares spares;
 	struct fronts *fronts; /* NULL: plain HTTP */
 	struct lingering *lingering;
 	size_t nlingering;

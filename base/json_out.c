@@ -9,13 +9,15 @@
 
 static void put_string(struct buf *to, struct str s)
 {
-	bool clean = utf8_valid(s.at, s.len);
+	enum { UNKNOWN, CLEAN, BROKEN } utf8 = UNKNOWN;
 	size_t from = 0;
 
 	buf_add(to, "\"", 1);
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.at[i];
-		if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || clean))
+		if (c >= 0x80 && utf8 == UNKNOWN)
+			utf8 = utf8_valid(s.at, s.len) ? CLEAN : BROKEN;
+		if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || utf8 == CLEAN))
 			continue;
 		buf_add(to, s.at + from, i - from);
 		from = i + 1;
@@ -70,8 +72,10 @@ void json_str(struct json_out *json, const char *name, const char *value)
 
 void json_u64(struct json_out *json, const char *name, uint64_t value)
 {
+	char text[U64_TEXT_MAX];
+
 	begin(json, name);
-	buf_printf(json->to, "%llu", (unsigned long long)value);
+	buf_adds(json->to, u64_text(text, value).at);
 }
 
 void json_real(struct json_out *json, const char *name, double value)

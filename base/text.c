@@ -77,6 +77,30 @@ void percent_encode(struct buf *out, struct str in)
 	}
 }
 
+static struct str digits_of(char *out, uint64_t value, unsigned base, size_t least)
+{
+	char digits[U64_TEXT_MAX];
+	size_t n = 0;
+
+	do
+		digits[n++] = "0123456789abcdef"[value % base];
+	while ((value /= base) || n < least);
+	for (size_t i = 0; i < n; i++)
+		out[i] = digits[n - 1 - i];
+	out[n] = '\0';
+	return (struct str){ out, n };
+}
+
+struct str u64_text(char out[static U64_TEXT_MAX], uint64_t value)
+{
+	return digits_of(out, value, 10, 1);
+}
+
+struct str u64_hex(char out[static U64_TEXT_MAX], uint64_t value)
+{
+	return digits_of(out, value, 16, 16);
+}
+
 bool parse_u64(struct str text, uint64_t *out)
 {
 	uint64_t value = 0;

@@ -209,12 +209,12 @@ static int check_host(struct request *rq)
 /* -- from an exchange to a request --------------------------------------------------------------------------------------------- */
 static void name_request(struct request *rq)
 {
-	struct str given = exchange_header(rq->x, "X-Request-Id");
+	struct str id = exchange_header(rq->x, "X-Request-Id");
+	char made[U64_TEXT_MAX];
 
-	if (given.len && given.len <= REQUEST_ID_MAX && glob_free_token(given))
-		rq->id = arena_copy(request_arena(rq), given.at, given.len);
-	else
-		rq->id = arena_printf(request_arena(rq), "%016llx", (unsigned long long)random_u64());
+	if (!id.len || id.len > REQUEST_ID_MAX || !glob_free_token(id))
+		id = u64_hex(made, random_u64());
+	rq->id = arena_copy(request_arena(rq), id.at, id.len);
 }
 
 /* With an admin listener of its own, each listener serves its scopes and knows nothing of the others' paths. */

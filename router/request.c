@@ -159,9 +159,9 @@ void request_gone(struct request *rq)
 	if (rq->leave)
 		rq->leave(rq);
 	if (rq->route) {
-		char code[8];
+		char code[U64_TEXT_MAX];
 
-		snprintf(code, sizeof(code), "%d", rq->status);
+		u64_text(code, (uint64_t)rq->status);
 		metric_add(rq->worker->sheet, M_REQUESTS, rq->route->name, code, 1);
 		if (rq->steps) /* who was refused before had nothing done that could take time */
 			metric_time(rq->worker->sheet, M_REQUEST_SECONDS, rq->route->name, NULL, clock_ns() - rq->started_ns);

@@ -3,7 +3,6 @@
  * GET and POST /v1/rooms/{room}/route: the decision and nothing else, for load balancers. The hot path: a known room is
  * answered from the process's table without leaving this call.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -44,13 +43,12 @@ static int answer(struct request *rq)
 	const struct node *node = resolve_node(rq);
 	struct buf text = { 0 };
 	struct json_out json = { .to = &text };
-	char epoch[24];
+	char epoch[U64_TEXT_MAX];
 
 	if (!node)
 		return resolve_anew(rq);
-	int n = snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)rs->room.epoch);
 	exchange_add(rq->x, "X-Usher-Node", str_of(rs->room.node));
-	exchange_add(rq->x, "X-Usher-Epoch", (struct str){ epoch, (size_t)n });
+	exchange_add(rq->x, "X-Usher-Epoch", u64_text(epoch, rs->room.epoch));
 	exchange_add(rq->x, "X-Usher-Signal-Url", str_of(node->info.signal_url));
 	json_open(&json, NULL, '{');
 	json_view(&json, "room", rs->name);

@@ -65,6 +65,28 @@ START_TEST(a_reset_arena_can_be_used_again)
 END_TEST
 
 /* Sums that would wrap must not become small blocks. */
+/* What was in a block before is not seen; no more are kept than the bound, and none that is larger than usual. */
+START_TEST(blocks_are_used_again)
+{
+	struct arena_spares spares = { 0 };
+	struct arena arena = { .spares = &spares };
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 3 * ARENA_SPARES_MAX; i++) {
+			const char *at = arena_alloc(&arena, 3000);
+			ck_assert(!at[0] && !memcmp(at, at + 1, 2999));
+			memset(arena_alloc(&arena, 1000), 'x', 1000);
+		}
+		memset(arena_alloc(&arena, 100000), 'x', 100000);
+		arena_reset(&arena);
+		ck_assert_ptr_eq(arena.spares, &spares);
+		ck_assert_uint_le(spares.count, ARENA_SPARES_MAX);
+	}
+	arena_spares_free(&spares);
+	ck_assert(!spares.blocks && !spares.count);
+}
+END_TEST
+
 START_TEST(absurd_sizes_end_the_process)
 {
 	struct arena arena = { 0 };
@@ -86,6 +108,7 @@ int main(void)
 	tcase_add_test(t, allocations_are_zeroed_aligned_and_apart);
 	tcase_add_test(t, copies_end_with_nul);
 	tcase_add_test(t, a_reset_arena_can_be_used_again);
+	tcase_add_test(t, blocks_are_used_again);
 	tcase_add_loop_test_raise_signal(t, absurd_sizes_end_the_process, SIGABRT, 0, 4);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);

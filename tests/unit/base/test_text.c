@@ -102,6 +102,15 @@ START_TEST(numbers_are_digits_and_fit)
 	ck_assert(!parse_u64(STR("1\0"), &n));
 	ck_assert(parse_u64(STR("18446744073709551615"), &n) && n == UINT64_MAX);
 	ck_assert(parse_u64(STR("0"), &n) && n == 0);
+	char text[U64_TEXT_MAX];
+	const uint64_t numbers[] = { 0, 7, 10, 12345678901234567890u, UINT64_MAX };
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		struct str decimal = u64_text(text, numbers[i]);
+		ck_assert(parse_u64(decimal, &n) && n == numbers[i] && !text[decimal.len]);
+		ck_assert_uint_eq(u64_hex(text, numbers[i]).len, 16);
+		ck_assert_uint_eq(strtoull(text, NULL, 16), numbers[i]);
+	}
+	ck_assert_str_eq(u64_text(text, UINT64_MAX).at, "18446744073709551615");
 	ck_assert(parse_u64(STR("007"), &n) && n == 7);
 	ck_assert(parse_u64((struct str){ "123", 2 }, &n) && n == 12);
 }
