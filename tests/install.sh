@@ -5,7 +5,7 @@ set -eu
 packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmicrohttpd-dev libhiredis-dev libcurl4-openssl-dev
 	libcjson-dev libinih-dev libssl-dev check redis-server python3 python3-pytest python3-pytest-xdist python3-websockets python3-redis python3-jwt python3-cryptography
 	clang libclang-rt-dev afl++
-	iproute2 iptables faketime spin devscripts slowhttptest strace systemd haproxy nginx-light"
+	iproute2 iptables faketime spin devscripts slowhttptest strace valgrind systemd haproxy nginx-light"
 # Debian 13 has no janus: its scenarios are skipped there.
 if apt-cache policy janus 2>/dev/null | grep -q 'Candidate: [0-9]' || grep -q 'VERSION_ID="12"' /etc/os-release; then
 	packages="$packages janus"
