@@ -113,11 +113,13 @@ char *arena_printf(struct arena *arena, const char *fmt, ...)
 	assert(fmt); /* also what keeps gcc from warning about a NULL that UBSan asks it to think of */
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int len = vsnprintf(NULL, 0, fmt, ap);
+	size_t room = arena->at ? (size_t)(arena->end - arena->at) : 0;
+	int len = vsnprintf(arena->at, room, fmt, ap);
 	assert(len >= 0);
 	va_end(ap);
 	char *text = take(arena, (size_t)len + 1, 1);
-	vsnprintf(text, (size_t)len + 1, fmt, again);
+	if ((size_t)len >= room) /* else it is there already */
+		vsnprintf(text, (size_t)len + 1, fmt, again);
 	va_end(again);
 	return text;
 }

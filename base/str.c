@@ -100,11 +100,15 @@ void buf_printf(struct buf *buf, const char *fmt, ...)
 	assert(fmt); /* also what keeps gcc from warning about a NULL that UBSan asks it to think of */
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	int len = vsnprintf(NULL, 0, fmt, ap);
+	reserve(buf, 0);
+	size_t room = buf->size - buf->len;
+	int len = vsnprintf(buf->at + buf->len, room, fmt, ap);
 	assert(len >= 0);
 	va_end(ap);
-	reserve(buf, (size_t)len);
-	vsnprintf(buf->at + buf->len, (size_t)len + 1, fmt, again);
+	if ((size_t)len >= room) { /* else it is there already */
+		reserve(buf, (size_t)len);
+		vsnprintf(buf->at + buf->len, (size_t)len + 1, fmt, again);
+	}
 	va_end(again);
 	buf->len += (size_t)len;
 }
