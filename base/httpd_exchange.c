@@ -441,7 +441,7 @@ void exchange_add(struct exchange *x, const char *name, struct str value)
 	if (x->nout == HEADERS_OUT_MAX)
 		return;
 	struct header_out *out = arena_alloc(&x->arena, sizeof(*out));
-	out->name = arena_copy(&x->arena, name, strlen(name));
+	out->name = name;
 	out->value = arena_copy(&x->arena, value.at, value.len);
 	*x->last_out = out;
 	x->last_out = &out->next;
