@@ -93,7 +93,7 @@ class Counted:
         return read_profile(self.directory / f"out.{self.dumps}")
 
 
-# -- operations: each makes them one after another on a connection of its own ----------------------------------------------------------------
+# -- operations: each makes them one after another on a connection of its own ------------------------------------------------------
 class Connection:
     def __init__(self, router):
         host, port = router.url[7:].split(":")
@@ -199,8 +199,8 @@ def relay(router):
     """A message there and its echo back: two relayed messages."""
     link = Connection(router)
     link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    link.ask(head("GET", "/v1/rooms/known/signal", "localhost", {
-        "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}, None), b"101")
+    link.ask(request("GET", "/v1/rooms/known/signal", **{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+                                                         "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}), b"101")
     message = bytes([0x82, 0x80 | 126, 0, MESSAGE, 0, 0, 0, 0]) + b"m" * MESSAGE
 
     def run(count):
@@ -225,7 +225,8 @@ def per_operation(counted, node, run):
 
 def settle(stage, counted, name, echo):
     """A node whose incarnation has always the same length, as the answers have then."""
-    node = stage.node(name, counted.router, control=False, heartbeat=False, signal_url=echo.url, incarnation="one", token=counted.router.token)
+    node = stage.node(name, counted.router, control=False, heartbeat=False, signal_url=echo.url, incarnation="one",
+                      token=counted.router.token)
     node.incarnation, node.seq = "one", 10000
     node.beat()
     counted.router.wait_placeable(name)
@@ -259,7 +260,8 @@ def with_token(stage, directory, echo):
     for path, text in ((keys, json.dumps({"tokens": [line]})), (tickets, "0" * 43 + "\n")):
         path.write_text(text)
         path.chmod(0o600)
-    counted = Counted(stage, directory, "server.workers=1", "auth.mode=token", f"auth.keys={keys}", f"auth.ticket_keys={tickets}", token=TOKEN)
+    counted = Counted(stage, directory, "server.workers=1", "auth.mode=token", f"auth.keys={keys}", f"auth.ticket_keys={tickets}",
+                      token=TOKEN)
     node = settle(stage, counted, "full", echo)
     assert counted.router.join("known").status == 200
     yield "join, static token", per_operation(counted, node, join(counted.router, Authorization=f"Bearer {TOKEN}"))
@@ -293,8 +295,9 @@ def versions():
     decides = {"system": f"{words['ID']} {words['VERSION_ID']}", "machine": os.uname().machine,
                "compiler": subprocess.run(["cc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]}
     libraries = ["libc6", "libmicrohttpd12", "libuv1", "libcjson1", "libcurl4", "libssl3", "valgrind"]
-    rows = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *libraries], capture_output=True, text=True).stdout.split("\n")
-    return decides, dict(row.split(" ") for row in rows if row)
+    query = ["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *libraries]
+    rows = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+    return decides, dict(row.split(" ") for row in rows)
 
 
 def totals(profiles):
