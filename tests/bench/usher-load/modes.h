@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was asked for on the command line, and the kinds of load. Each prints "go" when it begins to measure, and one JSON object. */
+#pragma once
+
+#include "load.h"
+
+struct options {
+	const char *method, *path, *header, *body, *words;
+	int status, far_port;
+	double rate, seconds, warm_s; /* rate 0: closed loop */
+	uint64_t first, numbers, size, nodes, rooms, interval_ms;
+};
+extern struct options options;
+
+void http_main(void);
+void tunnels_main(void);
