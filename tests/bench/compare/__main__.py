@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the works that are named, or all, and writes the page."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[2]
+BUILD = ROOT / "build-release"
+sys.path.insert(0, str(ROOT / "tests" / "scenario"))
+os.environ.setdefault("USHER_BUILD", str(BUILD))
+
+from . import http, measure, page  # noqa: E402
+
+WORKS = {"route": http.route, "join": http.join}
+
+
+def build_load():
+    program = BUILD / "usher-load"
+    sources = sorted((HERE.parent / "usher-load").glob("*.c"))
+    subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-o", program, *sources, "-lcrypto"], check=True)
+    return program
+
+
+def main():
+    words = sys.argv[1:]
+    rounds, seconds = (int(words[i]) if len(words) > i else standard for i, standard in enumerate((5, 3)))
+    chosen = words[2:] or list(WORKS)
+    if unknown := set(chosen) - set(WORKS):
+        raise SystemExit(f"no such work: {', '.join(unknown)}; there are {', '.join(WORKS)}")
+    measure.PROGRAM = build_load()
+    kept = BUILD / "bench.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name in chosen:
+            result = WORKS[name](directory, rounds, seconds)
+            results[name] = {**result, "rounds": rounds, "seconds": seconds, "when": time.strftime("%Y-%m-%d")}
+            kept.write_text(json.dumps(results, indent=1))
+            print(page.section(results[name]), flush=True)
+    page.write(ROOT / "docs", {name: results[name] for name in WORKS if name in results})
+
+
+if __name__ == "__main__":
+    main()
