@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,9 @@ BUILD = ROOT / "build-release"
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 os.environ.setdefault("USHER_BUILD", str(BUILD))
 
-from . import http, measure, page  # noqa: E402
+from . import http, measure, page, relay  # noqa: E402
 
-WORKS = {"route": http.route, "join": http.join}
+WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle}
 
 
 def build_load():
@@ -32,6 +33,8 @@ def main():
     chosen = words[2:] or list(WORKS)
     if unknown := set(chosen) - set(WORKS):
         raise SystemExit(f"no such work: {', '.join(unknown)}; there are {', '.join(WORKS)}")
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # for all that is started here, alike
     measure.PROGRAM = build_load()
     kept = BUILD / "bench.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}

@@ -27,7 +27,7 @@ def route(directory, rounds, seconds):
         return {"title": "`route` of a known room", "samples": samples, "rate": rate,
                 "memory": {s.name: measure.memory_bytes(s.pids) for s in all_of_them},
                 "what": "`GET /v1/rooms/known/route`, keep-alive, 64 connections, one worker. Most: wrk, closed loop.",
-                "aims": {"nginx + Lua + Redis": 3.5, "Node.js + ioredis": 5, "HAProxy, map file": 0.9, "bare libmicrohttpd": 0.85}}
+                "table": turns.table({"nginx + Lua + Redis": 3.5, "Node.js + ioredis": 5, "HAProxy, map file": 0.9, "bare libmicrohttpd": 0.85})}
 
 
 def secret():
@@ -69,4 +69,4 @@ def join(directory, rounds, seconds):
         return {"title": "`join` of a known room", "samples": samples, "rate": rate, "memory": {s.name: measure.memory_bytes(s.pids) for s in (ours, peer)},
                 "what": "`POST …/join` with a small JSON body and a static token, beside nginx doing the bare look-up (`GET`, no body, no token). "
                         "64 connections, one worker. Most: wrk, closed loop.",
-                "aims": {"nginx + Lua + Redis": 1.5}}
+                "table": turns.table({"nginx + Lua + Redis": 1.5})}

@@ -37,11 +37,14 @@ def in_turns(rounds, servers, most, offered):
     return samples, rate
 
 
-def ratios(samples, peer, measure, ours="usher"):
-    """usher's share of the peer's, pair by pair of a round."""
+def table(aims, work="a request", p99=None):
+    """What the page compares: words, measure, sense, and what is aimed at by peer."""
+    return [("throughput", "most_per_s", "more", aims), (f"CPU {work} at the most", "most_cpu_us", "less", {}),
+            (f"CPU {work} at one rate", "offered_cpu_us", "less", aims),
+            *([("p99 at the most", "most_p99_ms", "share", p99)] if p99 else []), ("p99 at one rate", "offered_p99_ms", "share", {})]
+
+
+def ratios(samples, peer, measure, sense, ours="usher"):
+    """Pair by pair of a round: usher's of the peer's; where less is better and it is told how many times: the peer's of usher's."""
     pairs = zip(samples[ours].get(measure, []), samples[peer].get(measure, []))
-    return [a / b for a, b in pairs if b]
-
-
-def spread(values):
-    return min(values), statistics.median(values), max(values)
+    return [b / a if sense == "less" else a / b for a, b in pairs if a and b]
