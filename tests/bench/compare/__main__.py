@@ -15,9 +15,10 @@ BUILD = ROOT / "build-release"
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 os.environ.setdefault("USHER_BUILD", str(BUILD))
 
-from . import http, measure, page, relay  # noqa: E402
+from . import http, measure, page, relay, store  # noqa: E402
 
-WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle}
+WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle,
+         "miss": store.miss, "first-join": store.first_joins}
 
 
 def build_load():

@@ -19,7 +19,7 @@ static void http_ask(struct load *l, struct conn *c)
 
 	(void)l;
 	if (number_at) {
-		snprintf(digits, sizeof(digits), "%010llu", (unsigned long long)(options.first + number) % 10000000000);
+		snprintf(digits, sizeof(digits), "%010llu", (unsigned long long)number % 10000000000);
 		memcpy(request + number_at, digits, 10);
 	}
 	conn_send(c, request, request_len);

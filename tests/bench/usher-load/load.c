@@ -92,7 +92,7 @@ void conn_answered(struct conn *c, bool right)
 	t->times[histogram_step(took)]++;
 	if (took > t->worst_ns)
 		t->worst_ns = took;
-	if (load.closed)
+	if (load.closed && (!load.most || t->asked < load.most))
 		ask(c, now);
 	else
 		conn_idle(c);
@@ -124,9 +124,9 @@ static void run_closed(struct tally *t, double seconds)
 	uint64_t begin = now_ns(), end = begin + (uint64_t)(seconds * 1e9);
 
 	load.closed = true;
-	while (load.nidle)
+	while (load.nidle && (!load.most || t->asked < load.most))
 		ask(load.idle[--load.nidle], now_ns());
-	while (now_ns() < end)
+	while (now_ns() < end && (!load.most || t->answered < load.most))
 		load_turn(end);
 	load.closed = false;
 	t->seconds = (double)(now_ns() - begin) / 1e9;
@@ -183,8 +183,8 @@ static double quantile(const struct tally *t, double share)
 void tally_print(const struct tally *t)
 {
 	printf("{\"answered\":%llu,\"lost\":%llu,\"wrong\":%llu,\"unasked\":%llu,\"seconds\":%.4f,\"per_s\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,"
-	       "\"worst_ms\":%.3f,\"late_ms\":%.3f}\n", (unsigned long long)t->answered, (unsigned long long)(t->asked - t->answered),
+	       "\"worst_ms\":%.3f,\"late_ms\":%.3f,\"next\":%llu}\n", (unsigned long long)t->answered, (unsigned long long)(t->asked - t->answered),
 	       (unsigned long long)t->wrong, (unsigned long long)t->unasked, t->seconds, (double)t->answered / t->seconds, quantile(t, 0.5),
-	       quantile(t, 0.99), (double)t->worst_ns / 1e6, (double)t->late_ns / 1e6);
+	       quantile(t, 0.99), (double)t->worst_ns / 1e6, (double)t->late_ns / 1e6, (unsigned long long)load.next);
 	fflush(stdout);
 }

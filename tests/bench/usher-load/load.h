@@ -41,6 +41,7 @@ struct load {
 	void (*ask)(struct load *, struct conn *);
 	bool closed;
 	uint64_t next; /* number */
+	uint64_t most; /* asked in a closed loop; 0: no limit */
 	struct tally *tally;
 };
 extern struct load load;

@@ -5,7 +5,7 @@
  *   usher-load http -t HOST:PORT -c CONNECTIONS -s SECONDS [-r RATE] -m POST -p /v1/rooms/new-{}/join [-b BODY] [-H HEADER] [-e STATUS] [-w WORDS]
  *   usher-load tunnels -t HOST:PORT -c TUNNELS -s SECONDS [-r RATE] -p PATH -l BYTES -f FAR_PORT
  *
- * Without a rate: closed loop. {} is a number that counts from -i, modulo -k. Tunnels: the far side that they are carried to is here, too,
+ * Without a rate: closed loop. {} is a number that counts from -i, modulo -k; -n ends a closed loop after so many. Tunnels: the far side that they are carried to is here, too,
  * and gives each message back; 0 seconds opens them, tells how long that took, and holds them until standard input ends.
  */
 #include <arpa/inet.h>
@@ -37,7 +37,7 @@ static void read_target(const char *text)
 
 static void read_options(int argc, char **argv)
 {
-	for (int o; (o = getopt(argc, argv, "t:c:s:r:m:p:b:H:e:w:i:k:l:f:W:")) != -1;)
+	for (int o; (o = getopt(argc, argv, "t:c:s:r:m:p:b:H:e:w:i:k:n:l:f:W:")) != -1;)
 		switch (o) {
 		case 't': read_target(optarg); break;
 		case 'c': load.nconns = strtoul(optarg, NULL, 10); break;
@@ -50,7 +50,8 @@ static void read_options(int argc, char **argv)
 		case 'H': options.header = optarg; break;
 		case 'e': options.status = atoi(optarg); break;
 		case 'w': options.words = optarg; break;
-		case 'i': options.first = strtoull(optarg, NULL, 10); break;
+		case 'i': load.next = strtoull(optarg, NULL, 10); break;
+		case 'n': load.most = strtoull(optarg, NULL, 10); break;
 		case 'k': options.numbers = strtoull(optarg, NULL, 10); break;
 		case 'l': options.size = strtoull(optarg, NULL, 10); break;
 		case 'f': options.far_port = atoi(optarg); break;

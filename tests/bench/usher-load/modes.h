@@ -8,7 +8,7 @@ struct options {
 	const char *method, *path, *header, *body, *words;
 	int status, far_port;
 	double rate, seconds, warm_s; /* rate 0: closed loop */
-	uint64_t first, numbers, size, nodes, rooms, interval_ms;
+	uint64_t numbers, size;
 };
 extern struct options options;
 
