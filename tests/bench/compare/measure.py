@@ -43,10 +43,10 @@ def pin(pids, core):
             os.sched_setaffinity(int(task), {core % os.cpu_count()})
 
 
-def wrk(server, seconds, path, *words):
-    """Closed loop, 64 connections: requests/s and CPU a request."""
+def wrk(server, seconds, path, *words, connections=64):
+    """Closed loop: requests/s and CPU a request."""
     before = cpu_s(server.pids)
-    run = subprocess.run(["taskset", "-c", "1", "wrk", "-t1", "-c64", f"-d{seconds}", *words, f"http://{server.address}{path}"],
+    run = subprocess.run(["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}", *words, f"http://{server.address}{path}"],
                          capture_output=True, text=True)
     spent = cpu_s(server.pids) - before
     if run.returncode or "Non-2xx" in run.stdout or "Socket errors" in run.stdout:
