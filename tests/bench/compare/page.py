@@ -79,8 +79,8 @@ def section(result):
         if result.get("rate"):
             rows += [f"The one rate: {number(result['rate'])} a second. For orientation, medians:", ""]
         rows += [*absolute(result), ""]
-    for fact in result.get("facts", []):
-        rows.append(f"- {fact}")
+    for text, aim, good in result.get("facts", []):
+        rows.append(f"- {text}" + (f" (aim: {aim}: {'reached' if good else 'missed'})" if aim else ""))
     return "\n".join(rows + ([""] if result.get("facts") else []))
 
 
@@ -144,6 +144,7 @@ plot $bars using 2:1:3:4:ytic(6) with xerrorbars pt 7 lw 2 lc rgb "#1f77b4" titl
 def summary(results):
     missed = [f"- {result['title']}, beside {peer}, {words}: {statistics.median(values):.2f}, aim {aim}" for result in results.values()
               for peer, words, sense, values, aim in compared(result) if aim and not reached(statistics.median(values), aim, sense)]
+    missed += [f"- {result['title']}: {text}; aim {aim}" for result in results.values() for text, aim, good in result.get("facts", []) if aim and not good]
     return "\n".join(["## What is missed", "", *(missed or ["Nothing of what is aimed at above."]), ""])
 
 

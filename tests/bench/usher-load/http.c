@@ -46,13 +46,13 @@ static bool is_right(const struct conn *c)
 	return right;
 }
 
-static void http_ready(struct conn *c)
+bool http_receive(struct conn *c)
 {
 	static char bytes[262144];
 	ssize_t n = recv(c->fd, bytes, sizeof(bytes), 0);
 
 	if (n < 0 && errno == EAGAIN)
-		return;
+		return false;
 	if (n <= 0 || !c->busy)
 		fail("a connection was closed, or spoke unasked");
 	size_t kept = c->got >= HEAD_MAX ? 0 : HEAD_MAX - c->got < (size_t)n ? HEAD_MAX - c->got : (size_t)n;
@@ -64,7 +64,12 @@ static void http_ready(struct conn *c)
 		c->whole = whole_of(c);
 	if (c->whole && c->got > c->whole)
 		fail("an answer longer than it said");
-	if (c->whole && c->got == c->whole)
+	return c->whole && c->got == c->whole;
+}
+
+static void http_ready(struct conn *c)
+{
+	if (http_receive(c))
 		conn_answered(c, is_right(c));
 }
 

@@ -4,6 +4,7 @@
  *
  *   usher-load http -t HOST:PORT -c CONNECTIONS -s SECONDS [-r RATE] -m POST -p /v1/rooms/new-{}/join [-b BODY] [-H HEADER] [-e STATUS] [-w WORDS]
  *   usher-load tunnels -t HOST:PORT -c TUNNELS -s SECONDS [-r RATE] -p PATH -l BYTES -f FAR_PORT
+ *   usher-load beats -t HOST:PORT -c NODES -s SECONDS -W SECONDS -R ROOMS -I INTERVAL_MS
  *
  * Without a rate: closed loop. {} is a number that counts from -i, modulo -k; -n ends a closed loop after so many. Tunnels: the far side that they are carried to is here, too,
  * and gives each message back; 0 seconds opens them, tells how long that took, and holds them until standard input ends.
@@ -19,7 +20,7 @@
 
 #include "modes.h"
 
-struct options options = { .method = "GET", .path = "/", .status = 200, .seconds = 3, .warm_s = 0.3, .size = 200 };
+struct options options = { .method = "GET", .path = "/", .status = 200, .seconds = 3, .warm_s = 0.3, .size = 200, .rooms = 50, .interval_ns = SECOND };
 
 static void read_target(const char *text)
 {
@@ -37,7 +38,7 @@ static void read_target(const char *text)
 
 static void read_options(int argc, char **argv)
 {
-	for (int o; (o = getopt(argc, argv, "t:c:s:r:m:p:b:H:e:w:i:k:n:l:f:W:")) != -1;)
+	for (int o; (o = getopt(argc, argv, "t:c:s:r:m:p:b:H:e:w:i:k:n:l:f:W:R:I:")) != -1;)
 		switch (o) {
 		case 't': read_target(optarg); break;
 		case 'c': load.nconns = strtoul(optarg, NULL, 10); break;
@@ -51,6 +52,8 @@ static void read_options(int argc, char **argv)
 		case 'e': options.status = atoi(optarg); break;
 		case 'w': options.words = optarg; break;
 		case 'i': load.next = strtoull(optarg, NULL, 10); break;
+		case 'R': options.rooms = strtoull(optarg, NULL, 10); break;
+		case 'I': options.interval_ns = strtoull(optarg, NULL, 10) * 1000000; break;
 		case 'n': load.most = strtoull(optarg, NULL, 10); break;
 		case 'k': options.numbers = strtoull(optarg, NULL, 10); break;
 		case 'l': options.size = strtoull(optarg, NULL, 10); break;
@@ -61,7 +64,7 @@ static void read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static const struct { const char *word; void (*run)(void); } modes[] = { { "http", http_main }, { "tunnels", tunnels_main } };
+	static const struct { const char *word; void (*run)(void); } modes[] = { { "http", http_main }, { "tunnels", tunnels_main }, { "beats", beats_main } };
 	struct rlimit files;
 
 	if (argc < 2)

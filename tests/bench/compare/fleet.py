@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet that grows: what heartbeats cost, and whether routes, placements, memory and listings notice."""
+import contextlib
+import json
+import statistics
+import time
+
+from . import http, measure, servers, turns
+
+NODES, ROOMS = 10000, 50
+
+
+@contextlib.contextmanager
+def beating(server, nodes, rooms, seconds, coming, interval_ms=1000):
+    """Nodes with their rooms, which go on beating; gives how many came, and the generator, whose next line is its account of `seconds`."""
+    with measure.generator("beats", server, nodes, "-R", rooms, "-s", seconds, "-W", coming, "-I", interval_ms) as child:
+        came = int(measure.line(server, child).split()[0])
+        measure.line(server, child, "go")
+        yield came, child
+
+
+def fact(text, aim=None, reached=None):
+    return [text, aim, reached]
+
+
+def lost_nodes(server):
+    return sum(row["to"] == "lost" for row in server.router.events("node_state"))
+
+
+def beats(directory, rounds, seconds):
+    """Once and long, as no peer takes turns: what is looked for is one node lost in all that time."""
+    nodes = NODES if seconds >= 3 else NODES // 10  # a trial
+    seconds, coming = 20 * seconds, 60 * nodes // NODES
+    with turns.stage(directory) as stage:
+        server = servers.usher(stage, nodes=())
+        with beating(server, nodes, ROOMS, seconds, coming) as (came, child):
+            lost_before = lost_nodes(server)
+            before = [measure.cpu_s([pid]) for pid in server.pids]
+            told = json.loads(measure.line(server, child))
+            spent = [measure.cpu_s([pid]) - then for pid, then in zip(server.pids, before)]
+        lost = lost_nodes(server) - lost_before
+        refused = told["wrong"] + told["lost"]
+        return {"title": f"{nodes:,} nodes that heartbeat", "samples": {}, "table": [], "memory": {},
+                "what": f"Once a second with the digest of {ROOMS} rooms each ({nodes * ROOMS:,} rooms), one worker; they were to come within {coming} s.",
+                "facts": [fact(f"p99 {told['p99_ms']:.1f} ms, from when each was due; worst {told['worst_ms']:.0f} ms", "≤ 20 ms", told["p99_ms"] <= 20),
+                          fact(f"{lost} nodes called lost in {seconds} s", "0 in 60 s", lost == 0),
+                          fact(f"{came:,} nodes beat when that began; of {told['answered']:,} heartbeats {refused:,} were not answered as they should be", "all, and 0",
+                               came == nodes and refused == 0),
+                          fact(f"{spent[0] / seconds:.2f} of a core, and {spent[1] / seconds:.2f} for Redis", "< 1", spent[0] < seconds),
+                          fact(f"{spent[0] / told['answered'] * 1e6:.0f} µs of CPU a heartbeat, and {spent[1] / told['answered'] * 1e6:.0f} of Redis")]}
+
+
+# -- growth ------------------------------------------------------------------------------------------------------------------
+SMALL, LARGE = (10, 100), (10000, 100)  # nodes, rooms on each
+RATE, PLACED = 5000, 500
+
+
+def spent_on(server, seconds, *words, rate):
+    """CPU of usher alone for one request: what it spends in as long without any is taken off."""
+    own = servers.Server(server.name, server.address, server.pids[:1])  # without its Redis
+    before = measure.cpu_s(own.pids)
+    time.sleep(seconds)
+    idle = (measure.cpu_s(own.pids) - before) / seconds
+    told = measure.load("http", own, 64, seconds, *words, "-i", server.next, rate=rate)
+    server.next = told["next"]
+    return told["cpu_us"] - idle / rate * 1e6
+
+
+def page_ms(server, query, calls=20):
+    def one():
+        from_s = time.monotonic()
+        answer = server.get(f"/v1/rooms?limit=100{query}")
+        if answer.status != 200 or not answer.json()["rooms"]:
+            raise measure.Wrong(f"a page: {answer.status} {answer.body[:200]}")
+        return (time.monotonic() - from_s) * 1000
+    return statistics.median(one() for _ in range(calls))
+
+
+def used_memory(server):
+    return server.redis.client().info("memory")["used_memory"]
+
+
+def index_bytes(server, nodes):
+    pipe = server.redis.client().pipeline(transaction=False)
+    for i in range(nodes):
+        pipe.execute_command("MEMORY", "USAGE", f"usher:n:{{node-{i:05}}}:rooms", "SAMPLES", 0)
+    return sum(pipe.execute())
+
+
+def grown(stage, stack, nodes, rooms):
+    """A router that knows so much. Its nodes beat once a minute: it is not heartbeats that are measured here."""
+    server = servers.usher(stage, "nodes.heartbeat_ms=60000", "nodes.lease_ms=600000", "rooms.table_max=4000000", nodes=(), name=f"{nodes} nodes")
+    before = used_memory(server)
+    coming = max(1, nodes * rooms // 10000)
+    came, _ = stack.enter_context(beating(server, nodes, rooms, 0, coming, interval_ms=min(60000, 1000 * coming)))
+    if came < nodes:
+        raise measure.Wrong(f"only {came} of {nodes} nodes came")
+    per_room = (used_memory(server) - before) / (nodes * rooms)
+    index = index_bytes(server, nodes) / (nodes * rooms)
+    return server, per_room, index
+
+
+def growth(directory, rounds, seconds):
+    most = LARGE if seconds >= 3 else (LARGE[0] // 10, LARGE[1])  # a trial
+    with contextlib.ExitStack() as stack:
+        stage = stack.enter_context(turns.stage(directory))
+        small, _, _ = grown(stage, stack, *SMALL)
+        large, per_room, index = grown(stage, stack, *most)
+        routes, places = ([], []), ([], [])
+        for _ in range(rounds):
+            for i, (server, size) in enumerate(((small, SMALL), (large, most))):
+                routes[i].append(spent_on(server, seconds, "-p", "/v1/rooms/room-0{}/route", "-k", size[0] * size[1], "-w", '"room":"room-', rate=RATE))
+                places[i].append(spent_on(server, seconds, "-m", "POST", "-p", "/v1/rooms/new-{}/join", "-b", http.BODY, "-w", '"created":true', rate=PLACED))
+        route, place = ([b / a for a, b in zip(*pairs)] for pairs in (routes, places))
+        facts = [fact(f"CPU a `route`: {spread(route)} times", "≤ 1.1", statistics.median(route) <= 1.1),
+                 fact(f"CPU a placement (usher's share of a first join): {spread(place)} times", "≤ 1.5", statistics.median(place) <= 1.5),
+                 fact(f"Redis memory a room, names of 16 bytes: {per_room - index:.0f} bytes without the index of each node's rooms", "≤ 320", per_room - index <= 320),
+                 fact(f"with it {per_room:.0f} bytes (nodes' records and Redis's list of what the router is to be told included)", "≤ 450", per_room <= 450)]
+        for words, query in (("a page of 100 rooms", ""), ("… with `node=`", "&node=node-00005"), ("… with `prefix=`", "&prefix=room-0000000001")):
+            ratio = page_ms(large, query) / page_ms(small, query)
+            facts.append(fact(f"{words}: {ratio:.2f} times", "the same" if "prefix" not in words else None, ratio <= 1.1 if "prefix" not in words else None))
+        return {"title": "Growth", "samples": {}, "table": [], "facts": facts,
+                "what": f"{most[0]:,} nodes and {most[0] * most[1]:,} rooms beside {SMALL[0]} nodes and {SMALL[0] * SMALL[1]:,} rooms, a router and a Redis each, in turns: "
+                        f"{RATE:,} routes and {PLACED} first joins a second; usher's CPU less what it spends idle."}
+
+
+def spread(values):
+    return f"**{statistics.median(values):.2f}** ({min(values):.2f} to {max(values):.2f})"
