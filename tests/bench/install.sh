@@ -9,8 +9,11 @@ command -v node >/dev/null || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
 sudo=
 [ "$(id -u)" = 0 ] || sudo=sudo
-# shellcheck disable=SC2086 # a list of words
-dpkg-query -W -f '${Status}\n' $packages 2>/dev/null | grep -vqx 'install ok installed' || [ "$(dpkg-query -W $packages 2>/dev/null | wc -l)" != "$(echo $packages | wc -w)" ] && {
+missing=
+for package in $packages; do
+	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+done
+[ -z "$missing" ] || {
 	policy=/usr/sbin/policy-rc.d made=
 	if [ ! -e $policy ]; then
 		printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
@@ -18,7 +21,8 @@ dpkg-query -W -f '${Status}\n' $packages 2>/dev/null | grep -vqx 'install ok ins
 		made=yes
 	fi
 	$sudo apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $packages >/dev/null
+	# shellcheck disable=SC2086 # a list of words
+	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
 	[ -z "$made" ] || $sudo rm -f $policy
 }
 peers=build-release/peers

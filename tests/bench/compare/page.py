@@ -96,9 +96,9 @@ def version(text):
 
 def versions():
     # Debian's own names of versions: -v of nginx says the same in other words.
-    rows = [(name, version(first_line("dpkg-query", "-W", "-f", "${Version}", package))) for name, package in (
-        ("nginx", "nginx"), ("its Lua module", "libnginx-mod-http-lua"), ("HAProxy", "haproxy"), ("Redis", "redis-server"), ("libmicrohttpd", "libmicrohttpd12"),
-        ("libcurl", "libcurl4"), ("wrk", "wrk"))]
+    packages = (("nginx", "nginx"), ("its Lua module", "libnginx-mod-http-lua"), ("HAProxy", "haproxy"), ("Redis", "redis-server"),
+                ("libmicrohttpd", "libmicrohttpd-dev"), ("libcurl", "libcurl4-openssl-dev"), ("wrk", "wrk"))
+    rows = [(name, version(first_line("dpkg-query", "-W", "-f", "${Version}", package))) for name, package in packages]
     rows += [("Node.js", version(first_line("node", "--version"))), ("gcc", version(first_line("gcc", "-dumpfullversion")))]
     ioredis = re.search(r'"ioredis": "([^"]+)"', (pathlib.Path(__file__).parents[1] / "peers" / "package.json").read_text()).group(1)
     return ", ".join(f"{name} {text}" for name, text in [*rows, ("ioredis", ioredis)])
@@ -120,7 +120,8 @@ def plot(docs, results):
                 bars.append((f"{result['title'].replace('`', '')}: {peer}", statistics.median(values), min(values), max(values), aim))
     if not bars:
         return
-    rows = "\n".join(f'{i} {middle} {low} {high} {aim or "NaN"} "{words}"' for i, (words, middle, low, high, aim) in enumerate(reversed(bars)))
+    rows = "\n".join(f'{i} {middle} {low} {high} {aim or "NaN"} "{words}"'
+                     for i, (words, middle, low, high, aim) in enumerate(reversed(bars)))
     script = f"""set terminal svg size 1000,{120 + 26 * len(bars)} font "sans,12" background "white"
 set output "{docs / 'benchmarks.svg'}"
 $bars << END
@@ -144,7 +145,8 @@ plot $bars using 2:1:3:4:ytic(6) with xerrorbars pt 7 lw 2 lc rgb "#1f77b4" titl
 def summary(results):
     missed = [f"- {result['title']}, beside {peer}, {words}: {statistics.median(values):.2f}, aim {aim}" for result in results.values()
               for peer, words, sense, values, aim in compared(result) if aim and not reached(statistics.median(values), aim, sense)]
-    missed += [f"- {result['title']}: {text}; aim {aim}" for result in results.values() for text, aim, good in result.get("facts", []) if aim and not good]
+    missed += [f"- {result['title']}: {text}; aim {aim}" for result in results.values()
+               for text, aim, good in result.get("facts", []) if aim and not good]
     return "\n".join(["## What is missed", "", *(missed or ["Nothing of what is aimed at above."]), ""])
 
 

@@ -32,9 +32,11 @@ def messages(directory, rounds, seconds, size, aims, title):
             backends[relays[-1].name] = backend
 
         def go(server, rate=0):
-            return measure.load("tunnels", server, TUNNELS, seconds, "-p", PATH, "-l", size, "-f", backends[server.name], rate=rate, begins=("ready",))
+            words = ["-p", PATH, "-l", size, "-f", backends[server.name]]
+            return measure.load("tunnels", server, TUNNELS, seconds, *words, rate=rate, begins=("ready",))
         samples, rate = turns.in_turns(rounds, relays, go, go)
-        return {"title": title, "samples": samples, "rate": rate, "table": turns.table(aims, work="a message", p99={"HAProxy": 1.0, "nginx": 1.0}),
+        return {"title": title, "samples": samples, "rate": rate,
+                "table": turns.table(aims, work="a message", p99={"HAProxy": 1.0, "nginx": 1.0}),
                 "what": f"{TUNNELS} tunnels, ping-pong; a message is there and back. Most: each tunnel as fast as it can."}
 
 

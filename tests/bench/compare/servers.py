@@ -13,7 +13,9 @@ from . import measure
 
 PEERS = pathlib.Path(__file__).parents[1] / "peers"
 NODE_MODULES = ROOT / "build-release" / "peers"
-MANY = ["server.workers=1", "limits.connections=100000", "limits.connections_per_address=100000", "overload.target_ms=10", "tunnel.idle_ms=3600000"]
+# The harness turns overload control off; here it is on, as it is in production.
+MANY = ["server.workers=1", "limits.connections=100000", "limits.connections_per_address=100000", "overload.target_ms=10",
+        "tunnel.idle_ms=3600000"]
 
 
 @dataclasses.dataclass
@@ -71,7 +73,8 @@ def nginx(stage, file, name, probe="/", redis=None, **values):
     port = free_port()
     directory = pathlib.Path(stage.directory) / f"nginx-{port}"
     directory.mkdir()
-    conf = configured(stage, file, PORT=port, DIRECTORY=directory, MODULES="/usr/lib/nginx/modules", REDIS=redis.port if redis else 0, **values)
+    conf = configured(stage, file, PORT=port, DIRECTORY=directory, MODULES="/usr/lib/nginx/modules", REDIS=redis.port if redis else 0,
+                      **values)
     process = stage.process(f"nginx-{port}", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", conf])
     until(f"{name} answers", lambda: answers(f"http://127.0.0.1:{port}{probe}"))
     return place(name, f"127.0.0.1:{port}", process, redis)
@@ -83,7 +86,8 @@ def nginx_lua(stage):
 
 def node_js(stage):
     redis = stage.redis()
-    process = stage.process("node", ["node", PEERS / "get_set.js", redis.port], env={"NODE_PATH": str(NODE_MODULES / "node_modules"), "NODE_ENV": "production"})
+    env = {"NODE_PATH": str(NODE_MODULES / "node_modules"), "NODE_ENV": "production"}
+    process = stage.process("node", ["node", PEERS / "get_set.js", redis.port], env=env)
     port = until("Node says its port", lambda: process.log.read_text().strip())
     return place("Node.js + ioredis", f"127.0.0.1:{port}", process, redis)
 

@@ -41,9 +41,11 @@ def miss(directory, rounds, seconds):
                 raise measure.Wrong(f"{server.name} did not ask Redis each time")
             return told
         samples, rate = turns.in_turns(rounds, [ours, peer], go, go)
-        return {"title": "`route` of a room that is not in the cache", "samples": samples, "rate": rate, "table": turns.table({"nginx + Lua + Redis": 2.3}),
-                "what": f"One Redis read each: `rooms.table_max` is {TABLE:,} here, and {ROOMS:,} rooms are asked for one after another, so that each has left the "
-                        "table when its turn comes again; Redis's own count of reads says so (0.99 a request at least, on both sides). 64 connections.",
+        return {"title": "`route` of a room that is not in the cache", "samples": samples, "rate": rate,
+                "table": turns.table({"nginx + Lua + Redis": 2.3}),
+                "what": f"One Redis read each: `rooms.table_max` is {TABLE:,} here, and {ROOMS:,} rooms are asked for one after another, so "
+                        "that each has left the table when its turn comes again; Redis's own count of reads says so (0.99 a request at least, "
+                        "on both sides). 64 connections.",
                 "memory": {s.name: measure.memory_bytes(s.pids) for s in (ours, peer)}}
 
 
@@ -112,8 +114,9 @@ def first_joins(directory, rounds, seconds):
                 samples["usher"].setdefault(name, []).append(value)
             samples[PEER].setdefault("most_per_s", []).append(replay(store, commands))
         slowest = min(samples["usher"]["most_per_s"])
+        agones = f"Agones documents {AGONES_PER_S} allocations a second; the slowest round had {slowest / AGONES_PER_S:.1f} times that"
         return {"title": "First joins", "samples": samples, "table": [("sequences a second", "most_per_s", "more", {PEER: 0.5})],
-                "what": f"New rooms, one Redis, 10 nodes without `control_url`, 64 connections, closed loop; beside redis-benchmark doing the {len(commands)} commands "
-                        "that one such join sends (as Redis's MONITOR saw them, each for rooms in the state it finds them in), 64 clients, Redis alone on its core.",
-                "facts": [[f"Agones documents {AGONES_PER_S} allocations a second; the slowest round had {slowest / AGONES_PER_S:.1f} times that", "10 times",
-                           slowest >= 10 * AGONES_PER_S]]}
+                "what": "New rooms, one Redis, 10 nodes without `control_url`, 64 connections, closed loop; beside redis-benchmark doing "
+                        f"the {len(commands)} commands that one such join sends (as Redis's MONITOR saw them, each for rooms in the state it "
+                        "finds them in), 64 clients, Redis alone on its core.",
+                "facts": [[agones, "10 times", slowest >= 10 * AGONES_PER_S]]}

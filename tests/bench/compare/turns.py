@@ -2,7 +2,6 @@
 """Rounds in turns (A B C, A B C, …), so that what the machine does meanwhile meets all alike, and what comes of them."""
 import contextlib
 import pathlib
-import statistics
 import tempfile
 
 from harness import Stage

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nodes that heartbeat, each over a connection of its own and evenly spread over the interval. They come within -W seconds: each registers,
- * tells its rooms in full (which the store then gives it) and from then on a digest of them. A beat that is due while the one before has
- * no answer waits, as an agent's does, and its time counts from when it was due.
+ * Nodes that heartbeat, each over a connection of its own and evenly spread over the interval. They come within -W seconds: each
+ * registers, tells its rooms in full (which the store then gives it) and from then on a digest of them. A beat that is due while the
+ * one before has no answer waits, as an agent's does, and its time counts from when it was due.
  *
  * Before "go" it says how many beat (a minute after the last came they may not be all). Then it measures for -s seconds, says what came, and
  * beats on until standard input ends.
@@ -37,8 +37,8 @@ static void node_send(struct node *node, const char *method, const char *what, c
 {
 	static char text[262144];
 	size_t index = (size_t)(node - nodes);
-	int n = snprintf(text, sizeof(text), "%s /v1/nodes/node-%05zu%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-	                 method, index, what, load.host, strlen(body), body);
+	int n = snprintf(text, sizeof(text), "%s /v1/nodes/node-%05zu%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+	                 "Content-Length: %zu\r\n\r\n%s", method, index, what, load.host, strlen(body), body);
 
 	node->conn->due = due;
 	node->conn->got = node->conn->whole = 0;
@@ -50,7 +50,8 @@ static void node_register(struct node *node)
 {
 	char body[256];
 
-	snprintf(body, sizeof(body), "{\"incarnation\":\"i%zu\",\"signal_url\":\"ws://127.0.0.1:19999/\",\"fences\":\"gate\"}", (size_t)(node - nodes));
+	snprintf(body, sizeof(body), "{\"incarnation\":\"i%zu\",\"signal_url\":\"ws://127.0.0.1:19999/\",\"fences\":\"gate\"}",
+	         (size_t)(node - nodes));
 	node->state = REGISTERS;
 	node_send(node, "PUT", "", body, now_ns());
 }
@@ -59,8 +60,9 @@ static void node_beat(struct node *node, const char *rooms, uint64_t due)
 {
 	static char body[262144];
 
-	snprintf(body, sizeof(body), "{\"incarnation\":\"i%zu\",\"registration\":%llu,\"seq\":%llu,\"state\":\"ready\",\"load\":{\"cpu\":0.1},\"rooms_digest\":\"%s\"%s}",
-	         (size_t)(node - nodes), (unsigned long long)node->registration, (unsigned long long)++node->seq, node->digest, rooms);
+	snprintf(body, sizeof(body), "{\"incarnation\":\"i%zu\",\"registration\":%llu,\"seq\":%llu,\"state\":\"ready\",\"load\":{\"cpu\":0.1},"
+	         "\"rooms_digest\":\"%s\"%s}", (size_t)(node - nodes), (unsigned long long)node->registration, (unsigned long long)++node->seq,
+	         node->digest, rooms);
 	node_send(node, "POST", "/heartbeat", body, due);
 }
 
@@ -74,7 +76,8 @@ static void node_list(struct node *node)
 	for (uint64_t room = 0; room < options.rooms; room++) {
 		room_name((size_t)(node - nodes), room, name);
 		digest_toggle(&digest, name, strlen(name), EPOCH, true);
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s{\"room\":\"%s\",\"epoch\":%d,\"participants\":3}", room ? "," : "", name, EPOCH);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s{\"room\":\"%s\",\"epoch\":%d,\"participants\":3}",
+		              room ? "," : "", name, EPOCH);
 	}
 	snprintf(text + n, sizeof(text) - (size_t)n, "]");
 	digest_print(&digest, node->digest);

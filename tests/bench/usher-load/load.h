@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections that each ask one thing at a time. Closed loop: each as soon as it has its answer. Open loop: at a fixed rate whatever
- * comes back, the time of each counted from when it was due: what waits for a free connection waits on the clock, so a server that stalls is
- * not spared. What cannot be asked in time is asked late and never left out; what is then still unasked at the end is told.
+ * comes back, the time of each counted from when it was due: what waits for a free connection waits on the clock, so a server that
+ * stalls is not spared. What cannot be asked in time is asked late and never left out; what is then still unasked at the end is told.
  */
 #pragma once
 

@@ -2,12 +2,14 @@
 /*
  * Load where wrk does not reach: open loops, requests that differ, tunnels. One thread, one epoll set.
  *
- *   usher-load http -t HOST:PORT -c CONNECTIONS -s SECONDS [-r RATE] -m POST -p /v1/rooms/new-{}/join [-b BODY] [-H HEADER] [-e STATUS] [-w WORDS]
+ *   usher-load http -t HOST:PORT -c CONNECTIONS -s SECONDS [-r RATE] -m POST -p /v1/rooms/new-{}/join
+ *              [-b BODY] [-H HEADER] [-e STATUS] [-w WORDS] [-i FIRST] [-k NUMBERS] [-n REQUESTS]
  *   usher-load tunnels -t HOST:PORT -c TUNNELS -s SECONDS [-r RATE] -p PATH -l BYTES -f FAR_PORT
  *   usher-load beats -t HOST:PORT -c NODES -s SECONDS -W SECONDS -R ROOMS -I INTERVAL_MS
  *
- * Without a rate: closed loop. {} is a number that counts from -i, modulo -k; -n ends a closed loop after so many. Tunnels: the far side that they are carried to is here, too,
- * and gives each message back; 0 seconds opens them, tells how long that took, and holds them until standard input ends.
+ * Without a rate: closed loop. {} is a number that counts from -i, modulo -k; -n ends a closed loop after so many. Tunnels: the far side
+ * that they are carried to is here, too, and gives each message back; 0 seconds opens them, tells how long that took, and holds them
+ * until standard input ends. beats.c says what beats does.
  */
 #include <arpa/inet.h>
 #include <getopt.h>
@@ -20,7 +22,8 @@
 
 #include "modes.h"
 
-struct options options = { .method = "GET", .path = "/", .status = 200, .seconds = 3, .warm_s = 0.3, .size = 200, .rooms = 50, .interval_ns = SECOND };
+struct options options = { .method = "GET", .path = "/", .status = 200, .seconds = 3, .warm_s = 0.3, .size = 200,
+	                   .rooms = 50, .interval_ns = SECOND };
 
 static void read_target(const char *text)
 {
@@ -64,7 +67,9 @@ static void read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static const struct { const char *word; void (*run)(void); } modes[] = { { "http", http_main }, { "tunnels", tunnels_main }, { "beats", beats_main } };
+	static const struct { const char *word; void (*run)(void); } modes[] = { 
+		{ "http", http_main }, { "tunnels", tunnels_main }, { "beats", beats_main },
+	};
 	struct rlimit files;
 
 	if (argc < 2)
