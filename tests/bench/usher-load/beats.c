@@ -185,6 +185,16 @@ static void beat_until(uint64_t end)
 	}
 }
 
+/* A beat that is under way when it ends is counted only once it is late: the one that came over from before was counted, too. */
+static uint64_t overdue(uint64_t now)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < load.nconns; i++)
+		count += nodes[i].conn && nodes[i].conn->busy && nodes[i].conn->due + options.interval_ns < now;
+	return count;
+}
+
 static void end_beats(struct conn *c)
 {
 	(void)c;
@@ -209,6 +219,7 @@ void beats_main(void)
 	tally = &t;
 	if (options.seconds > 0)
 		beat_until(now_ns() + (uint64_t)(options.seconds * 1e9));
+	t.asked = t.answered + overdue(now_ns());
 	t.seconds = options.seconds;
 	tally_print(&t);
 	tally = &rest;
