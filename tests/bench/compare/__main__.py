@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -18,7 +19,7 @@ os.environ.setdefault("USHER_BUILD", str(BUILD))
 
 from . import fleet, http, measure, page, proxy, relay, store  # noqa: E402
 
-WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle,
+WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle, "waiting": relay.waiting,
          "miss": store.miss, "first-join": store.first_joins, "proxy": proxy.small, "proxy-10m": proxy.large,
          "heartbeats": fleet.beats, "growth": fleet.growth}
 
@@ -39,8 +40,8 @@ def done(name, directory, rounds, seconds, results):
         result = WORKS[name](directory, rounds, seconds)
         results[name] = {**result, "rounds": rounds, "seconds": seconds, "when": time.strftime("%Y-%m-%d")}
         print(page.section(results[name]), flush=True)
-    except (measure.Wrong, AssertionError, OSError) as e:
-        print(f"{name}: {e}", file=sys.stderr, flush=True)
+    except Exception:
+        traceback.print_exc()
     KEPT.write_text(json.dumps(results, indent=1))
     return name in results
 

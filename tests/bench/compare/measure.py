@@ -11,7 +11,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 PROGRAM = None  # usher-load, built by __main__
 
 
-class Wrong(SystemExit):
+class Wrong(Exception):
     """What was measured was not the work."""
 
 

@@ -162,6 +162,7 @@ def summary(results):
 
 
 def write(docs, results):
-    text = HEAD + textwrap.fill(f"Versions: {versions()}; on {machine()}.", 130, break_on_hyphens=False) + "\n\n![CPU beside the peers](benchmarks.svg)\n\n"
+    trial = any(result["rounds"] < 5 or result["seconds"] < 3 for result in results.values())
+    text = HEAD + ("**Parts of this are a trial: too short to be told on.**\n\n" if trial else "") + textwrap.fill(f"Versions: {versions()}; on {machine()}.", 130, break_on_hyphens=False) + "\n\n![CPU beside the peers](benchmarks.svg)\n\n"
     (docs / "benchmarks.md").write_text(text + "\n".join(section(result) for result in results.values()) + "\n" + summary(results))
     plot(docs, results)

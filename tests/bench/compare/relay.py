@@ -73,3 +73,23 @@ def idle(directory, rounds, seconds):
              ("memory a tunnel", "tunnel_bytes", "share", {"HAProxy": 0.15})]
     return {"title": f"{IDLE:,} idle tunnels", "samples": samples, "table": table,
             "what": "Opened 64 at a time, then held; memory is what the process grew by, without the kernel's buffers."}
+
+
+def waiting(directory, rounds, seconds):
+    """Requests that wait for the store, at a router that holds tunnels and at one that does not. The rooms do not exist: each is asked for."""
+    with turns.stage(directory) as stage:
+        backend = free_port()
+        crowded, empty = (servers.usher(stage, name=name, nodes=("far",), control=False, signal_url=f"ws://127.0.0.1:{backend}/")
+                          for name in ("usher", "usher without tunnels"))
+
+        def go(server, rate=0):
+            words = ["-p", "/v1/rooms/none-{}/route", "-e", 404, "-w", '"code":"not_found"']
+            return measure.load("http", server, TUNNELS, seconds, *words, rate=rate)
+        with measure.generator("tunnels", crowded, IDLE, "-p", PATH, "-f", backend, "-s", 0) as child:
+            measure.line(crowded, child, "go")
+            measure.line(crowded, child)
+            samples, rate = turns.in_turns(rounds, [crowded, empty], go, go)
+        return {"title": f"Requests that wait, beside {IDLE:,} tunnels", "samples": samples, "rate": rate,
+                "table": turns.table({"usher without tunnels": 0.95}),
+                "what": f"`GET …/route` of rooms that do not exist, one Redis read each, {TUNNELS} connections, with {IDLE:,} idle tunnels open at "
+                        "the same router, beside one without."}
