@@ -27,6 +27,7 @@ struct node {
 static struct node *nodes;
 static size_t beating;
 static struct tally *tally;
+static uint64_t relisted; /* beats that were answered with the wish for the full list */
 
 static void room_name(size_t node, uint64_t room, char out[static ROOM_TEXT])
 {
@@ -121,12 +122,16 @@ static void node_answered(struct node *node)
 	}
 	if (!renewed)
 		tell(node, head);
-	if (node->state == BEATS)
-		beat_answered(node, renewed && !lists);
-	else if (renewed && !lists)
+	if (node->state == BEATS) {
+		relisted += renewed && lists;
+		beat_answered(node, renewed);
+	} else if (renewed && !lists) {
 		beating++;
-	else {
+	}
+	if (lists || (!renewed && node->state == LISTS)) {
+		beating -= node->state == BEATS;
 		node->state = REGISTERED;
+		node->waits = 0;
 		return;
 	}
 	node->state = BEATS;
@@ -217,10 +222,12 @@ void beats_main(void)
 	printf("%zu beat\ngo\n", beating);
 	fflush(stdout);
 	tally = &t;
+	relisted = 0;
 	if (options.seconds > 0)
 		beat_until(now_ns() + (uint64_t)(options.seconds * 1e9));
 	t.asked = t.answered + overdue(now_ns());
 	t.seconds = options.seconds;
+	printf("%llu wished for the full list\n", (unsigned long long)relisted);
 	tally_print(&t);
 	tally = &rest;
 	conn_add(STDIN_FILENO, end_beats);
