@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "histogram.h"
+
 #define CONNS_MAX 16384
 #define NODES_MAX 1000
 #define ANSWER_MAX 4096
@@ -34,7 +36,6 @@
 #define MS 1000000ull
 #define SECOND 1000000000ull
 #define HEARTBEAT_NS SECOND
-#define STEPS 1024 /* of the histogram: 32 to each doubling, from 1 µs */
 
 enum kind { NEW, JOIN, ROUTE, SIGNAL, KINDS, HEARTBEAT = KINDS, SETUP };
 enum outcome { GOOD, SHED, LATE, ERROR, NONE, OUTCOMES };
@@ -53,7 +54,7 @@ struct conn {
 };
 static struct node { uint64_t registration, seq, next; struct conn *conn; bool alive; int listener, port; } nodes[NODES_MAX];
 static struct phase {
-	uint64_t counts[KINDS][OUTCOMES], times[KINDS][STEPS];
+	uint64_t counts[KINDS][OUTCOMES], times[KINDS][HISTOGRAM_STEPS];
 	double seconds;
 } peak, over, *phase;
 static struct sockaddr_in router;
@@ -82,20 +83,6 @@ static uint64_t random_next(void)
 
 	x ^= x << 13, x ^= x >> 7, x ^= x << 17;
 	return x;
-}
-
-static size_t step_of(uint64_t ns)
-{
-	uint64_t us = ns / 1000 + 1;
-	unsigned log = 63 - (unsigned)__builtin_clzll(us);
-	uint64_t step = log * 32 + (log >= 5 ? (us >> (log - 5)) & 31 : (us << (5 - log)) & 31);
-
-	return step < STEPS ? step : STEPS - 1;
-}
-
-static double ms_of(size_t step)
-{
-	return (double)(32 + step % 32) / 32 * (double)(1ull << (step / 32)) / 1000;
 }
 
 /* -- connections ------------------------------------------------------------------------------------------------------------ */
@@ -197,7 +184,7 @@ static void count(enum kind kind, enum outcome outcome, uint64_t took)
 {
 	phase->counts[kind][outcome]++;
 	if (outcome == GOOD)
-		phase->times[kind][step_of(took)]++;
+		phase->times[kind][histogram_step(took)]++;
 }
 
 static void ask(enum kind kind, uint64_t due, struct conn *c)
@@ -501,16 +488,16 @@ static double run_open(double rate, double seconds)
 	return behind / 1e6;
 }
 
-static double quantile(const uint64_t times[KINDS][STEPS], int kind, double share)
+static double quantile(const uint64_t times[KINDS][HISTOGRAM_STEPS], int kind, double share)
 {
-	uint64_t sums[STEPS] = { 0 }, all = 0, sum = 0;
+	uint64_t sums[HISTOGRAM_STEPS] = { 0 }, all = 0, sum = 0;
 
 	for (int k = 0; k < KINDS; k++)
-		for (size_t i = 0; (kind < 0 || k == kind) && i < STEPS; i++)
+		for (size_t i = 0; (kind < 0 || k == kind) && i < HISTOGRAM_STEPS; i++)
 			sums[i] += times[k][i], all += times[k][i];
-	for (size_t i = 0; i < STEPS; i++)
+	for (size_t i = 0; i < HISTOGRAM_STEPS; i++)
 		if ((sum += sums[i]) >= share * (double)all)
-			return ms_of(i);
+			return histogram_ms(i);
 	return 0;
 }
 

@@ -15,21 +15,11 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 os.environ.setdefault("USHER_BUILD", str(ROOT / "build-release"))
 from authority import Authority, write  # noqa: E402
+from compare.measure import cpu_s, memory_bytes, pin  # noqa: E402
 from harness import Stage, free_port, until  # noqa: E402
 
-TICK = os.sysconf("SC_CLK_TCK")
 PATH = "/v1/rooms/bench/signal"
 TUNNELS, IDLE = 64, 2000
-
-
-def cpu_s(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def memory_bytes(pid):
-    rows = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(row.split()[1]) * 1024 for row in rows if row.startswith("Rss:"))
 
 
 class Usher:
@@ -50,7 +40,7 @@ class HAProxy:
         self.port = free_port()
         pem, conf = stage.directory / "haproxy.pem", stage.directory / "haproxy.cfg"
         write(pem, b"".join(open(file, "rb").read() for file in (ours.cert, ours.key)))
-        text = (HERE / "haproxy.cfg").read_text()
+        text = (HERE / "peers" / "tls.cfg").read_text()
         for word, value in (("PORT", self.port), ("PEM", pem), ("BACKEND", backend)):
             text = text.replace(word, str(value))
         conf.write_text(text)
@@ -66,7 +56,7 @@ def house(directory, kind, backend):
     try:
         ca = Authority(stage.directory, "ca", trusted=True)
         server = kind(stage, ca.issue("ours", ["127.0.0.1", "localhost"]), backend)
-        subprocess.run(["taskset", "-a", "-p", "-c", "0", str(server.pid)], check=True, stdout=subprocess.DEVNULL)
+        pin([server.pid], 0)
         yield server
     finally:
         stage.close()
@@ -84,9 +74,9 @@ def relay(program, directory, kind, seconds):
     with house(directory, kind, backend) as server:
         child = load(program, backend, server, TUNNELS, seconds)
         child.stdout.readline()
-        before = cpu_s(server.pid)
+        before = cpu_s([server.pid])
         messages, took = (float(word) for word in child.stdout.readline().split())
-        used = cpu_s(server.pid) - before
+        used = cpu_s([server.pid]) - before
         child.wait()
         return messages / took, used * 1e6 / messages
 
@@ -96,9 +86,9 @@ def idle(program, directory, kind):
     with house(directory, kind, backend) as server:
         child = load(program, backend, server, TUNNELS, 1)  # what is allocated once is there
         child.wait()
-        before = memory_bytes(server.pid)
+        before = memory_bytes([server.pid])
         child = load(program, backend, server, IDLE, 0)
-        grown = (memory_bytes(server.pid) - before) / IDLE
+        grown = (memory_bytes([server.pid]) - before) / IDLE
         child.kill()
         child.wait()
         return grown
@@ -129,7 +119,7 @@ def main():
         row(kind.name, costs[kind], "µs of CPU a message")
     print(f"{IDLE} idle tunnels")
     for kind in kinds:
-        row(kind.name, sizes[kind], "bytes a tunnel (RSS)")
+        row(kind.name, sizes[kind], "bytes a tunnel (PSS)")
     ratio = [a / b for a, b in zip(speeds[Usher], speeds[HAProxy])]
     print(f"usher/HAProxy: messages {statistics.median(ratio):.2f}x, CPU a message "
           f"{statistics.median(a / b for a, b in zip(costs[Usher], costs[HAProxy])):.2f}x, memory "
