@@ -129,6 +129,7 @@ static double shown_load(struct request *rq)
 {
 	const struct heartbeat_body *body = rq->body;
 	const struct router *router = rq->worker->router;
+	const struct node *node = fleet_find(router->fleet, rq->names[NAME_NODE].at);
 	const struct json_list *list = heartbeat_list(body);
 	const struct reported_room *rooms = list->items;
 	struct shown_room *shown = arena_alloc(request_arena(rq), (list->count + 1) * sizeof(*shown));
@@ -141,7 +142,7 @@ static double shown_load(struct request *rq)
 			shown[young++] = (struct shown_room){ rooms[i].participants, now > rooms[i].epoch ? now - rooms[i].epoch : 0 };
 	if (body->load.has_participants && body->load.participants > 0 && body->load.has_cpu)
 		each = body->load.cpu / body->load.participants;
-	return charges_shown(place_room_cost(router->place), each, shown, young, ramp_ms);
+	return charges_shown(place_room_cost(router->place, node ? node->info.pool : "default"), each, shown, young, ramp_ms);
 }
 
 static int renew_lease(struct request *rq)
