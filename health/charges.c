@@ -23,13 +23,13 @@ double charges_sum(const struct charge *charges, size_t n, uint64_t seen, double
 	return unseen_sum + (seen_sum > shown ? seen_sum - shown : 0);
 }
 
-double charges_shown(double room_cost, double participant_cost, const uint64_t *participants, size_t n_rooms)
+double charges_shown(double room_cost, double participant_cost, const struct shown_room *rooms, size_t n_rooms, uint64_t ramp_ms)
 {
 	double shown = 0;
 
 	for (size_t i = 0; i < n_rooms; i++) {
-		double cost = participant_cost * (double)participants[i];
-		shown += cost < room_cost ? cost : room_cost;
+		double cost = participant_cost * (double)rooms[i].participants;
+		shown += (cost < room_cost ? cost : room_cost) * fade(0, rooms[i].age_ms, ramp_ms);
 	}
 	return shown;
 }

@@ -12,8 +12,12 @@
 #include "registry/nodes.h"
 
 double charges_sum(const struct charge *, size_t n, uint64_t seen, double shown, uint64_t store_now_ms, uint64_t ramp_ms);
-/* The load that a report shows for rooms younger than ramp_ms: each at most its cost. participants_cost: load per participant. */
-double charges_shown(double room_cost, double participant_cost, const uint64_t *participants, size_t n_rooms);
+/* The load that a report shows for rooms younger than ramp_ms: each at most its cost, and faded as its charge is, so that an old
+ * room which is full takes nothing off the charge of a young one which is not. participant_cost: load per participant. */
+struct shown_room {
+	uint64_t participants, age_ms;
+};
+double charges_shown(double room_cost, double participant_cost, const struct shown_room *, size_t n_rooms, uint64_t ramp_ms);
 
 /*
  * What the last reading of the store cannot contain yet, of one node: charges announced since, and those of this process

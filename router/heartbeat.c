@@ -129,18 +129,20 @@ static double shown_load(struct request *rq)
 {
 	const struct heartbeat_body *body = rq->body;
 	const struct router *router = rq->worker->router;
+	const struct node *node = fleet_find(router->fleet, rq->names[NAME_NODE].at);
 	const struct json_list *list = heartbeat_list(body);
 	const struct reported_room *rooms = list->items;
-	uint64_t *participants = arena_alloc(request_arena(rq), (list->count + 1) * sizeof(*participants));
+	struct shown_room *shown = arena_alloc(request_arena(rq), (list->count + 1) * sizeof(*shown));
+	uint64_t ramp_ms = router->conf.placement.ramp_ms, now = wall_ms();
 	double each = 0;
 	size_t young = 0;
 
 	for (size_t i = 0; i < list->count; i++)
-		if (rooms[i].epoch + router->conf.placement.ramp_ms > wall_ms())
-			participants[young++] = rooms[i].participants;
+		if (rooms[i].epoch + ramp_ms > now)
+			shown[young++] = (struct shown_room){ rooms[i].participants, now > rooms[i].epoch ? now - rooms[i].epoch : 0 };
 	if (body->load.has_participants && body->load.participants > 0 && body->load.has_cpu)
 		each = body->load.cpu / body->load.participants;
-	return charges_shown(place_room_cost(router->place), each, participants, young);
+	return charges_shown(place_room_cost(router->place, node ? node->info.pool : "default"), each, shown, young, ramp_ms);
 }
 
 static int renew_lease(struct request *rq)

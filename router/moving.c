@@ -101,7 +101,7 @@ static int choose_target(struct moving *m)
 	if (node->why_not || m->err) /* it has refused or failed already */
 		return -ERR_NO_CAPACITY;
 	m->placed = (struct placed){ .registration = node->record.registration, .rooms_max = (uint64_t)node->info.capacity.rooms,
-		                     .cost = place_room_cost(m->router->place) };
+		                     .cost = place_room_cost(m->router->place, node->info.pool) };
 	memcpy(m->placed.node, node->record.id, sizeof(m->placed.node));
 	memcpy(m->placed.incarnation, node->record.incarnation, sizeof(m->placed.incarnation));
 	return 0;

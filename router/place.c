@@ -177,9 +177,7 @@ struct place *place_new(struct fleet *fleet, const struct place_conf *conf)
 		abort();
 	place->fleet = fleet;
 	place->conf = *conf;
-	place->people = PEOPLE_START;
 	place->key = hash_key_new();
-	atomic_store(&place->room_cost, conf->room_cost >= 0 ? conf->room_cost : ROOM_COST_START);
 	return place;
 }
 

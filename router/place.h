@@ -41,7 +41,7 @@ void place_free(struct place *);
  * a store that was not read yet). Keeps the explanation. */
 int place_choose(struct place *, const struct place_wish *, uint64_t now_ms, struct placed *out, bool *wait_helps, uint64_t *retry_ms);
 void place_opened(struct place *, const char *node, uint64_t now_ms); /* the open that choose counted has ended, either way */
-double place_room_cost(const struct place *);         /* present estimate, for an average node; any thread */
+double place_room_cost(const struct place *, const char *pool); /* present estimate, for an average node of the pool; any thread */
 /* The same without doing it; and the kept explanation of a room's last placement, as JSON. False: not kept (any more). */
 int place_simulate(struct place *, const struct place_wish *, uint64_t now_ms, struct buf *json);
 bool place_explain(const struct place *, struct str room, struct buf *json);

@@ -60,6 +60,16 @@ struct best {
 };
 struct orders; /* fields that are kept */
 
+/* What rooms of one pool cost. The keeper writes; other threads read pool and room_cost: between two pools in one slot, a guess that
+ * is another pool's for a moment. 64 take 3 KB; a pool more takes the slot that was learned from longest ago. */
+#define POOLS_MAX 64
+struct pool_cost {
+	_Atomic uint64_t pool; /* hash of its name; 0: from here on none */
+	_Atomic double room_cost;
+	double people;
+	uint64_t version, learned_ms;
+};
+
 struct kept; /* one explanation */
 struct place {
 	struct fleet *fleet;
@@ -67,10 +77,8 @@ struct place {
 	struct candidate *scratch; /* of a field that is read for one choice */
 	size_t nscratch;
 	struct orders *orders;
-	/* Learned from reports, by the keeper; other threads read room_cost. */
-	_Atomic double room_cost;
-	double people;
-	uint64_t learned_version, learned_ms;
+	struct pool_cost costs[POOLS_MAX];
+	uint64_t unlearned_version, unlearned_pool; /* a pool that had nothing to learn from when it was looked at last */
 	/* Explanations: a ring, found by room through a table of chains. */
 	struct kept **ring, **table;
 	size_t next, nbuckets;

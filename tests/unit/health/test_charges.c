@@ -42,9 +42,21 @@ END_TEST
 
 START_TEST(a_room_shows_at_most_its_cost)
 {
-	uint64_t participants[] = { 0, 2, 1000 };
+	struct shown_room rooms[] = { { 0, 0 }, { 2, 0 }, { 1000, 0 } };
 
-	ck_assert_double_eq_tol(charges_shown(0.01, 0.002, participants, 3), 0.004 + 0.01, NEAR);
+	ck_assert_double_eq_tol(charges_shown(0.01, 0.002, rooms, 3, RAMP), 0.004 + 0.01, NEAR);
+}
+END_TEST
+
+/* A full room of half the ramp must not hide that a new one is empty. */
+START_TEST(what_a_room_shows_fades_as_its_charge_does)
+{
+	struct shown_room rooms[] = { { 1000, RAMP / 2 }, { 0, 0 }, { 1000, RAMP } };
+	struct charge charges[] = { { 5, 0.01, now - RAMP / 2 }, { 6, 0.01, now } };
+	double shown = charges_shown(0.01, 0.002, rooms, 3, RAMP);
+
+	ck_assert_double_eq_tol(shown, 0.005, NEAR);
+	ck_assert_double_eq_tol(charges_sum(charges, 2, 6, shown, now, RAMP), 0.01, NEAR);
 }
 END_TEST
 
@@ -170,6 +182,7 @@ int main(void)
 	tcase_add_test(tc, unseen_charges_count_in_full_and_fade);
 	tcase_add_test(tc, from_seen_charges_the_shown_load_is_taken);
 	tcase_add_test(tc, a_room_shows_at_most_its_cost);
+	tcase_add_test(tc, what_a_room_shows_fades_as_its_charge_does);
 	tcase_add_test(tc, a_charge_counts_once_on_its_way);
 	tcase_add_test(tc, a_reading_may_overtake_the_announcement);
 	tcase_add_test(tc, anothers_charge_does_not_take_the_place_of_ours);

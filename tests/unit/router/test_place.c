@@ -614,7 +614,7 @@ START_TEST(cost_is_learned_from_reports)
 {
 	bed_node("a", "", "{\"cpu\":0.4,\"rooms\":100,\"participants\":800}");
 	bed_node("b", "", "{\"cpu\":0.2,\"rooms\":50,\"participants\":400}");
-	ck_assert_double_eq(place_room_cost(bed.places[0]), 0.01);
+	ck_assert_double_eq(place_room_cost(bed.places[0], "default"), 0.01);
 	for (int i = 0; i < 20; i++) {
 		chosen_for("r");
 		bed_pass(10000);
@@ -622,13 +622,95 @@ START_TEST(cost_is_learned_from_reports)
 		bed_beat("b", "{\"cpu\":0.2,\"rooms\":50,\"participants\":400}", true);
 		bed_look();
 	}
-	ck_assert_double_eq_tol(place_room_cost(bed.places[0]), 0.004, 0.0002);
+	ck_assert_double_eq_tol(place_room_cost(bed.places[0], "default"), 0.004, 0.0002);
 	struct place_wish wish = bed_wish("r");
 	chosen(&wish);
 	double usual = placed.cost;
 	wish.expected_participants = 80;
 	chosen(&wish);
 	ck_assert_double_eq_tol(placed.cost / usual, 10, 0.2); /* ten times the people of a usual room */
+}
+END_TEST
+
+static void choose_in(const char *pool, uint64_t expected)
+{
+	struct place_wish wish = bed_wish("r");
+
+	wish.pool = pool;
+	wish.expected_participants = expected;
+	chosen(&wish);
+}
+
+/* Webinars beside stand-ups: what one pool's rooms cost says nothing of the other's. */
+START_TEST(each_pool_has_a_cost_of_its_own)
+{
+	bed_node("a", "", "{\"cpu\":0.2,\"rooms\":50,\"participants\":200}");
+	bed_node("b", "\"pool\":\"big\"", "{\"cpu\":0.8,\"rooms\":20,\"participants\":1600}");
+	for (int i = 0; i < 20; i++) {
+		choose_in("default", 0);
+		choose_in("big", 0);
+		bed_pass(10000);
+		bed_beat("a", "{\"cpu\":0.2,\"rooms\":50,\"participants\":200}", true);
+		bed_beat("b", "{\"cpu\":0.8,\"rooms\":20,\"participants\":1600}", true);
+		bed_look();
+	}
+	ck_assert_double_eq_tol(place_room_cost(bed.places[0], "default"), 0.004, 0.0002);
+	ck_assert_double_eq_tol(place_room_cost(bed.places[0], "big"), 0.04, 0.002);
+	choose_in("default", 40); /* ten times the people of a usual room there … */
+	ck_assert_double_eq_tol(placed.cost, 0.04, 0.002);
+	choose_in("big", 40);     /* … and half of them here, which is no less than a usual room */
+	ck_assert_double_eq_tol(placed.cost, 0.04, 0.002);
+	choose_in("big", 160);
+	ck_assert_double_eq_tol(placed.cost, 0.08, 0.004);
+}
+END_TEST
+
+static void pool_node(int i)
+{
+	char id[8], info[32];
+
+	snprintf(id, sizeof(id), "n%d", i);
+	snprintf(info, sizeof(info), "\"pool\":\"p%d\"", i);
+	bed_node(id, info, "{\"cpu\":0.2,\"rooms\":100}");
+}
+
+static double cost_in(int i)
+{
+	char pool[8];
+
+	snprintf(pool, sizeof(pool), "p%d", i);
+	return place_room_cost(bed.places[0], pool);
+}
+
+START_TEST(costs_are_kept_for_so_many_pools)
+{
+	for (int i = 0; i <= 64; i++)
+		pool_node(i);
+	for (int i = 0; i <= 64; i++) {
+		char pool[8];
+		snprintf(pool, sizeof(pool), "p%d", i);
+		choose_in(pool, 0);
+		bed_pass(1);
+	}
+	ck_assert_double_eq(cost_in(0), 0.01); /* learned from longest ago: it begins again */
+	for (int i = 1; i <= 64; i++)
+		ck_assert_double_eq_tol(cost_in(i), 0.002, 0.0001);
+}
+END_TEST
+
+/* Who joins may name any pool; that pushes none out that there is. */
+START_TEST(a_pool_without_rooms_is_not_kept)
+{
+	bed_node("a", "", "{\"cpu\":0.2,\"rooms\":100}");
+	choose_in("default", 0);
+	for (int i = 0; i < 200; i++) {
+		struct place_wish wish = bed_wish("r");
+		char pool[8];
+		snprintf(pool, sizeof(pool), "x%d", i);
+		wish.pool = pool;
+		ck_assert_int_eq(refused(&wish), ERR_REGION_UNAVAILABLE);
+	}
+	ck_assert_double_eq_tol(place_room_cost(bed.places[0], "default"), 0.002, 0.0001);
 }
 END_TEST
 
@@ -641,7 +723,7 @@ START_TEST(set_cost_is_not_learned_and_refuses)
 	ck_assert_int_eq(bed_place(0, "two", &placed), 0);
 	ck_assert_int_eq(refused_for("three"), ERR_NO_CAPACITY);
 	bed_pass(30000);
-	ck_assert_double_eq(place_room_cost(bed.places[0]), 0.3);
+	ck_assert_double_eq(place_room_cost(bed.places[0], "default"), 0.3);
 	bed_close();
 }
 END_TEST
@@ -732,6 +814,7 @@ int main(void)
 		nobody_there, refusals_name_the_first_stage_that_leaves_nobody, empty_load_makes_a_node_unplaceable, hard_limits,
 		open_breakers_steer_until_too_many_are_open, full_node_gets_nothing_for_as_long_as_it_said, wishes_go_before_load,
 		pools_are_apart, exclusive_rooms_want_an_empty_node, burst_follows_capacity, cost_is_learned_from_reports,
+		each_pool_has_a_cost_of_its_own, costs_are_kept_for_so_many_pools, a_pool_without_rooms_is_not_kept,
 		learned_cost_refuses_nobody, placements_are_explained_up_to_the_bound, simulation_changes_nothing_and_says_why_not,
 	};
 	const TTest *const bare[] = {
