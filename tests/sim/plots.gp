@@ -10,5 +10,5 @@ do for [workload in "burst restarts"] {
 	set output to."/placement-".workload.".svg"
 	set yrange [1:workload eq "burst" ? 2.2 : 2]
 	set title workload
-	plot for [p in policies] data."/series.".workload.".".p.".tsv" using 1:4 with lines lw (p eq "usher" ? 3 : 1.3) title p
+	plot for [p in policies] data."/series.".workload.".".p.".tsv" using 1:4 every 5 with lines lw (p eq "usher" ? 3 : 1.3) title p
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Placement by simulation: usher's own code beside what is used instead.
 #   tests/sim/run.sh        20 seeds of every workload: tables and plots of docs/placement.md (about 15 minutes on 2 cores)
-#   tests/sim/run.sh quick  4 seeds of short runs, and says what is not as promised (under 30 s)
+#   tests/sim/run.sh quick  3 seeds of short runs, and says what is not as promised (under 30 s)
 #   tests/sim/run.sh big    only what a day of 10,000 nodes and a million rooms takes
 # USHER_BUILD: where it is built, `build` unless said; USHER_SIM_POLICY: judged in place of usher (usher-uncharged must fail).
 set -eu
@@ -13,7 +13,7 @@ judged=${USHER_SIM_POLICY:-usher}
 sim=$build/tests/sim/usher-sim
 out=$build/sim
 peers="random round-robin hashing livekit-lowest livekit-twochoice jicofo scalelite"
-workloads="steady hour burst meetings trace restarts reporting pools told"
+workloads="steady hour burst meetings trace restarts reporting pools told told-burst"
 
 tests/install.sh
 [ -f "$build/build.ninja" ] || meson setup "$build" -Dfault_points=true >/dev/null
@@ -36,7 +36,7 @@ each() { # policies, workloads, options
 
 case $mode in
 quick)
-	each "$judged $peers" "$workloads" "-q -s 4" | runs "$out/quick.tsv"
+	each "$judged $peers" "$workloads" "-q -s 3" | runs "$out/quick.tsv"
 	exec /usr/bin/python3 tests/sim/report.py check "$out/quick.tsv" "$judged"
 	;;
 big)
@@ -56,9 +56,9 @@ command -v gnuplot >/dev/null || {
 }
 {
 	each "usher $peers oracle" "$workloads" "-s 20"
-	each "usher-cost-0.01 usher-cost-true" "burst meetings pools told" "-s 5"
-	each usher-untold "told restarts" "-s 5"
-	each usher-ramp-20s "hour burst meetings trace restarts" "-s 5"
+	each "usher-cost-0.01 usher-cost-true" "burst meetings pools told" "-s 20"
+	each usher-untold "told told-burst" "-s 20"
+	each usher-ramp-20s "hour burst meetings trace restarts" "-s 20"
 } | runs "$out/runs.tsv"
 /usr/bin/python3 tests/sim/report.py nodes "$sim" >"$out/nodes.tsv"
 "$sim" cost >"$out/cost.tsv"

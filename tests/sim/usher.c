@@ -280,7 +280,7 @@ static void nodes_go_on(struct usher *u)
 		if (!node->lost)
 			continue;
 		node->lost = false;
-		world_move(u->world, i);
+		world_lost(u->world, i);
 	}
 }
 

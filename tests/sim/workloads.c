@@ -45,6 +45,7 @@ const struct workload workloads[] = {
 	{ "reporting", { 0 }, 0.6, USUAL, .bad_reporters = 0.05 },
 	{ "pools", { 0 }, 0.6, USUAL, .pools = true },
 	{ "told", { 0 }, 0.6, USUAL, .told = true },
+	{ "told-burst", { 0 }, 0.42, TIMES(10, 12), .rate = even, .most = 1, .burst = 300, .burst_ms = 20000, .told = true },
 };
 const size_t nworkloads = sizeof(workloads) / sizeof(*workloads);
 

@@ -65,10 +65,17 @@ static void restarts(struct world *w)
 			restart(w, i, since_ms - i * RESTART_EACH_MS);
 }
 
-void world_move(struct world *w, size_t site)
+/* Its people come back within EMPTY_MS, wherever they are sent then. */
+void world_lost(struct world *w, size_t site)
 {
-	for (size_t n = w->sites[site].rooms; n; n--)
-		room_move(w, w->sites[site].held, w->now_ms);
+	w->sites[site].empty_by_ms = w->now_ms + EMPTY_MS;
+}
+
+static void empty_lost(struct world *w)
+{
+	for (size_t i = 0; i < w->nsites; i++)
+		if (w->sites[i].empty_by_ms > w->now_ms)
+			empty(w, i, w->sites[i].empty_by_ms - w->now_ms - TICK);
 }
 
 /* -- a run ------------------------------------------------------------------------------------------------------------------- */
@@ -107,6 +114,7 @@ static void tick(struct world *w)
 	w->measures = world_ms(w) >= w->warm_ms;
 	w->policy->pass(w->chooser, w, w->now_ms);
 	rooms_tick(w);
+	empty_lost(w);
 	if (w->workload->restarts && w->measures)
 		restarts(w);
 	arrivals(w);

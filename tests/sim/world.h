@@ -39,7 +39,7 @@ struct site { /* one SFU */
 	double to_come;     /* Σ over rooms of those still expected, as of time 0: times world_to_come_part() */
 	bool up, draining, lossy, slow;
 	uint8_t pool;
-	uint64_t overload_s;
+	uint64_t overload_s, empty_by_ms;
 	struct room *held;  /* newest first */
 };
 struct refusals {
@@ -100,7 +100,7 @@ void world_open(struct world *);
 void world_go_on(struct world *);
 void world_free(struct world *);
 uint64_t world_ms(const struct world *); /* since the run began */
-void world_move(struct world *, size_t site); /* all rooms of the site are placed anew */
+void world_lost(struct world *, size_t site); /* somebody calls it lost: all its rooms are placed anew */
 double world_load(const struct site *);
 double world_to_come_part(const struct world *); /* what is left by now of site.to_come, as a factor */
 double world_expected(const struct site *, double part);   /* load */
