@@ -154,6 +154,7 @@ all)
 	check tests/sbom.sh build
 	check tests/model/run.sh quick
 	check tests/bench/instructions.sh
+	check tests/sim/run.sh quick
 	unit build
 	check guards_fit
 	scenario build "not undisturbed" 20 # -k knows marks, too

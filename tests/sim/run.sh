@@ -1,15 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Placement by simulation: usher's own code beside what is used instead.
-#   tests/sim/run.sh        20 seeds of every workload: tables and plots of docs/placement.md (about 15 minutes on 2 cores)
+#   tests/sim/run.sh        20 seeds of every workload: tables and plots of docs/placement.md (about half an hour on 2 cores)
 #   tests/sim/run.sh quick  3 seeds of short runs, and says what is not as promised (under 30 s)
 #   tests/sim/run.sh big    only what a day of 10,000 nodes and a million rooms takes
-# USHER_BUILD: where it is built, `build` unless said; USHER_SIM_POLICY: judged in place of usher (usher-uncharged must fail).
+# USHER_BUILD: where it is built, `build` unless said; USHER_SIM_POLICY: judged in place of usher (usher-uncharged must fail);
+# USHER_SIM_SEEDS: in place of 20.
 set -eu
 cd "$(dirname "$0")/../.."
 mode=${1:-all}
 build=${USHER_BUILD:-build}
 judged=${USHER_SIM_POLICY:-usher}
+seeds=${USHER_SIM_SEEDS:-20}
 sim=$build/tests/sim/usher-sim
 out=$build/sim
 peers="random round-robin hashing livekit-lowest livekit-twochoice jicofo scalelite"
@@ -55,14 +57,14 @@ command -v gnuplot >/dev/null || {
 	$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends gnuplot-nox >/dev/null
 }
 {
-	each "usher $peers oracle" "$workloads" "-s 20"
-	each "usher-cost-0.01 usher-cost-true" "burst meetings pools told" "-s 20"
-	each usher-untold "told told-burst" "-s 20"
-	each usher-ramp-20s "hour burst meetings trace restarts" "-s 20"
+	each "usher $peers oracle" "$workloads" "-s $seeds"
+	each "usher-cost-0.01 usher-cost-true" "burst meetings pools told" "-s $seeds"
+	each usher-untold "told told-burst" "-s $seeds"
+	each usher-ramp-20s "hour burst meetings trace restarts" "-s $seeds"
 } | runs "$out/runs.tsv"
 /usr/bin/python3 tests/sim/report.py nodes "$sim" >"$out/nodes.tsv"
 "$sim" cost >"$out/cost.tsv"
-"$sim" scale 600 >"$out/scale.txt"
+"$sim" scale 86400 >"$out/scale.txt"
 for policy in usher oracle round-robin livekit-twochoice livekit-lowest jicofo scalelite; do
 	for workload in burst restarts; do "$sim" -t -w $workload -p $policy >"$out/series.$workload.$policy.tsv"; done
 done
