@@ -8,8 +8,8 @@
 #include "tests/sim/scale.h"
 #include "tests/sim/world_private.h"
 
-#define QUICK_WARM_MS (5 * 60000)
-#define QUICK_MS (4 * 60000)
+#define QUICK_WARM_MS (8 * 60000)
+#define QUICK_MS (6 * 60000)
 
 struct options {
 	const char *workload, *policy; /* NULL: all */
@@ -20,7 +20,7 @@ struct options {
 static const char usage[] =
 	"usher-sim [-w WORKLOAD] [-p POLICY] [-s SEEDS] [-n NODES] [-f NODES] [-r ROUTERS] [-q] [-t]\n"
 	"  -f NODES  as much load as so many nodes have by the workload's fill; default: -n\n"
-	"  -q        quick: five minutes to warm up, four measured\n"
+	"  -q        quick: eight minutes to warm up, six measured\n"
 	"  -t        in place of results: load and expected load, max/mean, each second\n"
 	"usher-sim cost   what place_choose() costs with 10 to 10,000 nodes\n"
 	"usher-sim scale [SECONDS]  10,000 nodes, a million rooms: events a second\n";
