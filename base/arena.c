@@ -16,7 +16,14 @@
 #define BLOCK 4096
 
 /* Sanitizers shall see what is freed as free. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer))
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+#if SANITIZED
 #define SPARES_KEPT 0
 #else
 #define SPARES_KEPT ARENA_SPARES_MAX

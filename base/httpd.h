@@ -93,7 +93,8 @@ struct sink {
 void exchange_stream_body(struct exchange *, struct sink *);
 
 /* -- the answer: exactly one of these four, once ------------------------------------------------------------------------ */
-void exchange_add(struct exchange *, const char *name, struct str value); /* a response header; the value is copied, the name must stay: a constant, or in its arena */
+/* A response header. The value is copied, the name must stay: a constant, or in its arena. */
+void exchange_add(struct exchange *, const char *name, struct str value);
 /* `body` is borrowed until `end`: put it in the arena. HEAD requests send the length only. */
 void exchange_answer(struct exchange *, int status, struct str body);
 enum { SOURCE_WAIT = 0, SOURCE_END = -1, SOURCE_BROKEN = -2 };

@@ -36,7 +36,7 @@ long percent_decode(struct str in, char *out);
 void percent_encode(struct buf *, struct str in); /* all but unreserved bytes of RFC 3986 */
 bool parse_u64(struct str, uint64_t *out);        /* decimal digits only, whole view, no overflow */
 #define U64_TEXT_MAX 21
-struct str u64_text(char out[static U64_TEXT_MAX], uint64_t); /* decimal, with a NUL; for what each request needs, where printf would be felt */
+struct str u64_text(char out[static U64_TEXT_MAX], uint64_t); /* decimal, with a NUL; for each request, where printf would be felt */
 struct str u64_hex(char out[static U64_TEXT_MAX], uint64_t);  /* 16 digits */
 bool glob_free_token(struct str); /* [A-Za-z0-9._:-]+ : safe in keys, logs, URLs */
 /* The value of `name` in a raw query string, undecoded. False: absent. */

@@ -118,8 +118,9 @@ int nodes_room(struct store *, const char *node, struct str room, uint64_t due_m
 #define RESERVED_MAX_MS 60000
 void nodes_unindex(struct store *, const char *node, struct str room, uint64_t epoch);
 
-#define CHARGES_MAX 128 /* buckets of CHARGE_BUCKET_MS kept for a node */
-#define CHARGE_BUCKET_MS 250
+#define CHARGES_MAX 128 /* buckets kept for a node */
+#define CHARGE_BUCKET_MS 1500 /* so that together they last for the longest placement.ramp_ms */
+#define CHARGES_MS (CHARGES_MAX * CHARGE_BUCKET_MS)
 struct charge {
 	uint64_t number; /* the highest of the bucket */
 	double cost;

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/trust.h"
 #include "base/url.h"
+#include "registry/nodes.h"
 #include "registry/registry.h"
 #include "router/conf.h"
 #include "router/fault.h"
@@ -124,7 +125,7 @@ const struct conf_key router_conf_keys[] = {
 	{ "placement.policy", CONF_WORD, AT(placement.policy), .words = policy_words, .def = "least-loaded", .help = "how a node is chosen for a new room", .shared = true },
 	{ "placement.max_load", CONF_REAL, AT(placement.max_load), 0.01, 1e9, .def = "0.9", .help = "a node that reports so much load gets no new room; the rest is for its rooms to grow (with a room_cost that is set, charges count, too)", .shared = true },
 	{ "placement.room_cost", CONF_TEXT, AT(placement.room_cost), .def = "learned", .def_words = "learned, starts at 0.01", .help = "load that one new room is charged with, as a fraction of an average node", .check = is_room_cost, .shared = true },
-	{ "placement.ramp_ms", CONF_INT, AT(placement.ramp_ms), 1000, 600000, .def = "180000", .help = "charges fade to zero over this time whatever happens; about how long most of a meeting's people take to come", .shared = true },
+	{ "placement.ramp_ms", CONF_INT, AT(placement.ramp_ms), 1000, CHARGES_MS, .def = "180000", .help = "charges fade to zero over this time whatever happens; about how long most of a meeting's people take to come", .shared = true },
 	{ "placement.slow_start_ms", CONF_INT, AT(placement.slow_start_ms), 0, 600000, .def = "10000", .help = "for so long a new node's load counts as raised, and it gets at most twice its share of new rooms", .shared = true },
 	{ "placement.opens_per_node", CONF_INT, AT(placement.opens_per_node), 1, 10000, .def = "20", .help = "room openings under way at one node from this router" },
 	{ "placement.explained", CONF_INT, AT(placement.explained), 0, 1000000, .def = "10000", .help = "placements whose explanation is kept; about 2 KB each" },

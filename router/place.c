@@ -118,6 +118,12 @@ static void count_choice(const struct field *field, const struct candidate *chos
 			meter_allow(field->at[i].node->meter, SLOW_PART * field->at[i].size / sizes);
 }
 
+/* What a kept order has against its nodes may be over. */
+static bool may_find_better(const struct field *field, const struct best *best, uint64_t now_ms)
+{
+	return field->read_ms < now_ms && (!best->n || best->at[0]->wishes < field->most_wishes);
+}
+
 int place_choose(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct placed *out, bool *wait_helps,
                  uint64_t *retry_ms)
 {
@@ -128,8 +134,9 @@ int place_choose(struct place *place, const struct place_wish *wish, uint64_t no
 	*retry_ms = 0;
 	if (field)
 		best = find_best(place, field, now_ms);
-	if (!best.n) { /* what a kept order has against its nodes may be over */
+	if (!field || may_find_better(field, &best, now_ms)) {
 		field = &whole;
+		best.n = 0;
 		field_read(place, wish, now_ms, field);
 		best = find_best(place, field, now_ms);
 	}

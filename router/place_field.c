@@ -225,10 +225,12 @@ static struct candidate *scratch(struct place *place, size_t n)
 	return place->scratch;
 }
 
-static void count_reasons(struct field *field, unsigned why_not)
+static void count(struct field *field, const struct candidate *c)
 {
-	field->left += !why_not;
-	for (; why_not; why_not &= why_not - 1)
+	field->left += !c->why_not;
+	if (!c->why_not && c->wishes > field->most_wishes)
+		field->most_wishes = c->wishes;
+	for (unsigned why_not = c->why_not; why_not; why_not &= why_not - 1)
 		field->excluded[__builtin_ctz(why_not)]++;
 }
 
@@ -240,6 +242,8 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 	out->wish = wish;
 	out->n = view->count;
 	out->left = 0;
+	out->most_wishes = 0;
+	out->read_ms = now_ms;
 	memset(out->excluded, 0, sizeof(out->excluded));
 	out->at = out->at ? out->at : scratch(place, view->count);
 	out->cost = place_cost(place, wish);
@@ -251,6 +255,6 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 		c->node = &view->nodes[i];
 		c->lot = random_u64();
 		candidate_read(place, out, now_ms, c);
-		count_reasons(out, c->why_not);
+		count(out, c);
 	}
 }

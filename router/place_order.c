@@ -7,7 +7,7 @@
  * then not the very best of a large fleet. Where nobody is left, all are read again before anybody is refused.
  *
  * One order serves all wishes for the same pool and regions. Wishes that know more of single nodes (labels, colocation, nodes that
- * were tried) are rare, and read all.
+ * were tried), or are of another size, read all: what stands against a large room stands not against the next small one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@
 struct order {
 	struct field field;
 	char pool[LABEL_MAX + 1], region[LABEL_MAX + 1], require_region[LABEL_MAX + 1];
-	uint64_t version, read_ms, used_ms;
+	uint64_t version, used_ms;
 	size_t size; /* of the field's tables */
 };
 struct orders {
@@ -99,7 +99,7 @@ void order_best(struct place *place, struct field *field, uint64_t now_ms, struc
 	const size_t all = field->norder;
 
 	for (const struct candidate *c; best->n < BEST_MAX && (c = first(place, field, now_ms));) {
-		best->at[best->n++] = c;
+		best_take(best, c);
 		swap(field, 0, --field->norder);
 		sift_down(field, 0);
 	}
@@ -126,7 +126,7 @@ static bool is_short(const char *said)
 
 static bool is_plain(const struct place_wish *wish)
 {
-	return !wish->nrequire && !wish->nprefer && !wish->colocate_node && !wish->exclusive && !wish->ntried &&
+	return !wish->expected_participants && !wish->nrequire && !wish->nprefer && !wish->colocate_node && !wish->exclusive && !wish->ntried &&
 	       is_short(field_pool(wish)) && is_short(word(wish->region)) && is_short(word(wish->require_region));
 }
 
@@ -136,7 +136,7 @@ static bool is_for(const struct order *order, const struct place_wish *wish)
 	       !strcmp(order->require_region, word(wish->require_region));
 }
 
-static struct order *find(struct orders *orders, const struct place_wish *wish)
+static struct order *find_or_take(struct orders *orders, const struct place_wish *wish)
 {
 	struct order *oldest = &orders->at[0];
 
@@ -146,7 +146,7 @@ static struct order *find(struct orders *orders, const struct place_wish *wish)
 		if (order->used_ms < oldest->used_ms)
 			oldest = order;
 	}
-	oldest->read_ms = 0;
+	oldest->field.read_ms = 0;
 	return oldest;
 }
 
@@ -174,12 +174,12 @@ static void read_all(struct place *place, const struct place_wish *wish, uint64_
 	order->field.pool.name = order->pool;
 	set_up(&order->field);
 	order->version = order->field.view->version;
-	order->read_ms = now_ms;
 }
 
 static bool is_old(const struct order *order, const struct fleet_view *view, uint64_t now_ms)
 {
-	return !order->read_ms || order->field.view != view || order->version != view->version || now_ms >= order->read_ms + ORDER_MS;
+	return !order->field.read_ms || order->field.view != view || order->version != view->version ||
+	       now_ms >= order->field.read_ms + ORDER_MS;
 }
 
 struct field *order_of(struct place *place, const struct place_wish *wish, uint64_t now_ms)
@@ -190,7 +190,7 @@ struct field *order_of(struct place *place, const struct place_wish *wish, uint6
 		return NULL;
 	if (!place->orders && !(place->orders = calloc(1, sizeof(*place->orders))))
 		abort();
-	struct order *order = find(place->orders, wish);
+	struct order *order = find_or_take(place->orders, wish);
 	if (is_old(order, view, now_ms))
 		read_all(place, wish, now_ms, order);
 	order->used_ms = now_ms;

@@ -50,6 +50,8 @@ struct field {
 	size_t n, left;       /* left: those without a reason against them, when all were read */
 	size_t excluded[WHY_NOT_BITS]; /* how many had it */
 	bool steered;         /* breakers steer this pool */
+	unsigned most_wishes; /* that one of those left fulfilled */
+	uint64_t read_ms;     /* when all were read */
 	uint32_t *order, *slow; /* NULL: not kept. A heap of candidates, the best first; those that start slowly stand beside it */
 	size_t norder, nslow;
 };
@@ -87,7 +89,8 @@ struct place {
 
 /* place_field.c */
 const char *field_pool(const struct place_wish *);
-void field_read(struct place *, const struct place_wish *, uint64_t now_ms, struct field *out); /* into out->at, or scratch where that is NULL */
+/* Into out->at; where that is NULL, into scratch that the next reading takes. */
+void field_read(struct place *, const struct place_wish *, uint64_t now_ms, struct field *out);
 void candidate_read(struct place *, const struct field *, uint64_t now_ms, struct candidate *); /* `node` and `lot` are there */
 bool candidate_better(const struct candidate *, const struct candidate *);
 void best_take(struct best *, const struct candidate *); /* where it stands among them, if at all */

@@ -305,6 +305,7 @@ static void hold_over(struct timer *t)
 
 void request_hold(struct request *rq)
 {
+	rq->status = error_info(rq->refusal)->status; /* also of who leaves before */
 	timer_set(rq->worker->loop, &rq->pause_timer, rq->hold_ms, hold_over);
 }
 

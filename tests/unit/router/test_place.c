@@ -137,6 +137,7 @@ START_TEST(opens_under_way_only_need_time)
 	ck_assert_int_eq(place_choose(bed.places[0], &wish, bed.now_ms, &placed, &wait_helps, &retry_ms), -ERR_NO_CAPACITY);
 	ck_assert(wait_helps);
 	place_opened(bed.places[0], "a", bed.now_ms);
+	bed_pass(1);
 	ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
 	bed_close();
 }

@@ -66,7 +66,7 @@ START_TEST(each_choice_is_the_one_of_a_look_at_all)
 		char room[16];
 		snprintf(room, sizeof(room), "r%d", i);
 		struct place_wish wish = bed_wish(room);
-		wish.expected_participants = (uint64_t)(i % 7) * 3;
+		wish.expected_participants = i % 7 ? 0 : 9;
 		double least = least_now(&wish);
 		ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
 		ck_assert_double_eq_tol(chosen_had(room), least, 2e-5);
@@ -110,8 +110,57 @@ START_TEST(an_open_that_ended_is_seen_before_anybody_is_refused)
 	ck_assert_int_eq(place_choose(bed.places[0], &wish, bed.now_ms, &placed, &wait_helps, &retry_ms), -ERR_NO_CAPACITY);
 	ck_assert(wait_helps);
 	place_opened(bed.places[0], "n042", bed.now_ms);
+	bed_pass(1);
 	ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
 	ck_assert_str_eq(placed.node, "n042");
+	bed_close();
+}
+END_TEST
+
+/* Else a burst for a region would go on to another one, long after the opens there have ended. */
+START_TEST(a_wish_is_not_broken_for_opens_that_ended)
+{
+	struct place_wish wish = bed_wish("r");
+	char nodes[10][16];
+
+	wish.region = "r3";
+	bed_conf.opens_per_node = 1;
+	open_with(NODES, "{\"cpu\":%.3f}");
+	for (int i = 0; i < 10; i++) {
+		ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
+		ck_assert_str_eq(bed_see(placed.node)->info.region, "r3");
+		snprintf(nodes[i], sizeof(nodes[i]), "%.15s", placed.node);
+	}
+	ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
+	ck_assert_str_ne(bed_see(placed.node)->info.region, "r3"); /* a wish, not a condition */
+	for (int i = 0; i < 10; i++)
+		place_opened(bed.places[0], nodes[i], bed.now_ms);
+	bed_pass(1);
+	ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
+	ck_assert_str_eq(bed_see(placed.node)->info.region, "r3");
+	bed_close();
+}
+END_TEST
+
+/* It finds most nodes too small; the next one does not. */
+START_TEST(a_large_room_leaves_the_order_as_it_is)
+{
+	struct place_wish large = bed_wish("large"), small = bed_wish("small");
+
+	bed_open(1);
+	for (size_t i = 0; i < NODES; i++) {
+		char id[24];
+		snprintf(id, sizeof(id), "n%03zu", i);
+		bed_node(id, i ? "\"capacity\":{\"participants\":1000}" : "\"capacity\":{\"participants\":100000}",
+		         i ? "{\"cpu\":0.05,\"participants\":10}" : "{\"cpu\":0.8,\"participants\":10}");
+	}
+	large.expected_participants = 1500;
+	ck_assert_int_eq(bed_choose(0, &small, &placed), 0);
+	ck_assert_str_ne(placed.node, "n000");
+	ck_assert_int_eq(bed_choose(0, &large, &placed), 0);
+	ck_assert_str_eq(placed.node, "n000");
+	ck_assert_int_eq(bed_choose(0, &small, &placed), 0);
+	ck_assert_str_ne(placed.node, "n000");
 	bed_close();
 }
 END_TEST
@@ -170,6 +219,8 @@ int main(void)
 	tcase_add_test(t, each_choice_is_the_one_of_a_look_at_all);
 	tcase_add_test(t, regions_have_orders_of_their_own);
 	tcase_add_test(t, an_open_that_ended_is_seen_before_anybody_is_refused);
+	tcase_add_test(t, a_wish_is_not_broken_for_opens_that_ended);
+	tcase_add_test(t, a_large_room_leaves_the_order_as_it_is);
 	tcase_add_test(t, a_new_view_is_a_new_order);
 	tcase_add_test(t, an_old_order_is_not_kept);
 	suite_add_tcase(suite, t);
