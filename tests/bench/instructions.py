@@ -41,7 +41,7 @@ WORKERS = 1.02  # four workers beside one
 SKIPPED = 77
 PINNED = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-ERMS", "OPENSSL_ia32cap": ":0"}
 SETS = ["nodes.heartbeat_ms=5000", "nodes.lease_ms=60000", "nodes.unfenced_ms=60000", "rooms.trust_ms=60000", "rooms.idle_ttl_ms=3600000",
-        "placement.slow_start_ms=0", "placement.ramp_ms=600000", "placement.room_cost=0.0001", "auth.wrong_per_minute=0"]
+        "placement.slow_start_ms=0", "placement.ramp_ms=192000", "placement.room_cost=0.0001", "auth.wrong_per_minute=0"]
 TOKEN = "join-" + "x" * 32
 WARM, N, BATCHES = 100, 200, 5
 MESSAGE = 200
