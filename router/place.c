@@ -136,7 +136,6 @@ int place_choose(struct place *place, const struct place_wish *wish, uint64_t no
 		best = find_best(place, field, now_ms);
 	if (!field || may_find_better(field, &best, now_ms)) {
 		field = &whole;
-		best.n = 0;
 		field_read(place, wish, now_ms, field);
 		best = find_best(place, field, now_ms);
 	}
