@@ -64,8 +64,8 @@ unit() { # build directory, options of meson test
 	say "unit tests in $*"
 	local log="$1/meson-logs/testlog.txt"
 	rm -f "$log"
-	# Most of the time of the slow ones is waiting, too.
-	if ! meson test -C "$1" --no-rebuild --num-processes 4 --print-errorlogs -q "${@:2}" >"$results/unit.log" 2>&1; then
+	# Most of the time of the slow ones is waiting, too. Limits of time are there for what hangs; on a machine under load all takes longer.
+	if ! CK_TIMEOUT_MULTIPLIER=5 meson test -C "$1" --no-rebuild --num-processes 4 --timeout-multiplier 5 --print-errorlogs -q "${@:2}" >"$results/unit.log" 2>&1; then
 		cat "$results/unit.log"
 		# The program's exit is one failure more than its checks: one that died before it could count has only this.
 		failed=$((failed + 1))
