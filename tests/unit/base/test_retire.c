@@ -12,6 +12,7 @@ static struct loop *writer, *readers[READERS];
 static pthread_t threads[READERS];
 static struct retire *retire;
 static unsigned freed, made;
+static uint64_t now_ms;
 
 struct thing {
 	struct retired retired;
@@ -37,14 +38,20 @@ static struct thing *new_thing(void)
 	return thing;
 }
 
-/* -- without threads: which turn frees --------------------------------------------------------------------------------- */
+/* -- without threads, and time stands: which turn frees --------------------------------------------------------------------------------- */
 static void setup(void)
 {
 	freed = made = 0;
 	writer = loop_new();
+	loop_fake_clock(writer, now_ms = 1000);
 	for (size_t i = 0; i < READERS; i++)
 		readers[i] = loop_new();
 	retire = retire_new(writer, readers, READERS);
+}
+
+static void gathered(void)
+{
+	loop_fake_clock(writer, now_ms += 20);
 }
 
 static void free_all(void)
@@ -58,7 +65,7 @@ static void free_all(void)
 START_TEST(nothing_is_freed_before_every_reader_has_turned)
 {
 	retire_later(retire, &new_thing()->retired, free_thing);
-	turns(writer, 3);
+	gathered();
 	turns(readers[0], 3);
 	turns(readers[1], 3);
 	turns(writer, 3);
@@ -74,6 +81,7 @@ END_TEST
 START_TEST(what_comes_during_a_round_joins_the_next)
 {
 	retire_later(retire, &new_thing()->retired, free_thing);
+	gathered();
 	turns(readers[0], 3);
 	retire_later(retire, &new_thing()->retired, free_thing);
 	retire_later(retire, &new_thing()->retired, free_thing);
@@ -81,6 +89,7 @@ START_TEST(what_comes_during_a_round_joins_the_next)
 	turns(readers[2], 3);
 	turns(writer, 3);
 	ck_assert_uint_eq(freed, 1);
+	gathered();
 	for (size_t i = 0; i < READERS; i++)
 		turns(readers[i], 3);
 	turns(writer, 3);
@@ -89,9 +98,29 @@ START_TEST(what_comes_during_a_round_joins_the_next)
 }
 END_TEST
 
+/* Else each room that leaves a full table would wake every reader. */
+START_TEST(a_round_waits_for_more)
+{
+	retire_later(retire, &new_thing()->retired, free_thing);
+	loop_fake_clock(writer, now_ms + 19);
+	retire_later(retire, &new_thing()->retired, free_thing);
+	for (size_t i = 0; i < READERS; i++)
+		turns(readers[i], 3);
+	turns(writer, 3);
+	ck_assert_uint_eq(freed, 0);
+	loop_fake_clock(writer, now_ms + 20);
+	for (size_t i = 0; i < READERS; i++)
+		turns(readers[i], 3);
+	turns(writer, 3);
+	ck_assert_uint_eq(freed, 2);
+	free_all();
+}
+END_TEST
+
 START_TEST(the_end_frees_what_is_left)
 {
 	retire_later(retire, &new_thing()->retired, free_thing);
+	gathered();
 	turns(readers[0], 3);
 	retire_later(retire, &new_thing()->retired, free_thing);
 	free_all();
@@ -104,6 +133,7 @@ START_TEST(without_readers_it_is_the_writers_next_turn)
 	struct retire *alone = retire_new(writer, NULL, 0);
 
 	retire_later(alone, &new_thing()->retired, free_thing);
+	gathered();
 	ck_assert_uint_eq(freed, 0);
 	turns(writer, 2);
 	ck_assert_uint_eq(freed, 1);
@@ -155,6 +185,8 @@ START_TEST(readers_see_whole_things_only)
 		pthread_create(&threads[i], NULL, run, &reading[i]);
 	}
 	for (int i = 0; i < 5000 || freed < 4000; i++) {
+		if (i % 8 == 0)
+			gathered();
 		struct thing *old = atomic_exchange(&published, new_thing());
 		retire_later(retire, &old->retired, free_thing);
 		loop_turn(writer);
@@ -179,6 +211,7 @@ int main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, nothing_is_freed_before_every_reader_has_turned);
 	tcase_add_test(t, what_comes_during_a_round_joins_the_next);
+	tcase_add_test(t, a_round_waits_for_more);
 	tcase_add_test(t, the_end_frees_what_is_left);
 	tcase_add_test(t, without_readers_it_is_the_writers_next_turn);
 	tcase_add_test(t, readers_see_whole_things_only);
