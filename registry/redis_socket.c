@@ -2,7 +2,7 @@
 /*
  * A hiredis context on base/loop.h. The adapter that comes with hiredis drops errors of the socket, and then a refused
  * connection is never reported: here an error is "readable and writable", and hiredis finds out itself. The socket
- * struct belongs to the context: hiredis frees it by `cleanup`, possibly while it runs inside socket_ready().
+ * struct belongs to the context: hiredis frees it by `cleanup`, possibly while it runs inside one of the functions here.
  */
 #include <stdlib.h>
 
@@ -10,10 +10,13 @@
 
 struct socket { /* between hiredis and the loop; lives as long as the context */
 	struct redisAsyncContext *context;
+	struct loop *loop;
 	struct watch *watch;
+	struct later flush; /* what was asked for in this turn goes out together, at its end */
 	int events;
-	bool busy;  /* hiredis runs inside socket_ready(): the struct outlives it */
-	bool gone;  /* hiredis has freed the context meanwhile */
+	bool busy;     /* hiredis runs inside one of ours: the struct outlives it */
+	bool flushing; /* what is not taken now is waited for */
+	bool gone;     /* hiredis has freed the context meanwhile */
 };
 
 static void socket_ready(void *arg, int events)
@@ -26,6 +29,17 @@ static void socket_ready(void *arg, int events)
 	if (!s->gone && (events & (LOOP_WRITE | LOOP_GONE)))
 		redisAsyncHandleWrite(s->context);
 	s->busy = false;
+	if (s->gone)
+		free(s);
+}
+
+static void socket_flush(struct later *flush)
+{
+	struct socket *s = container_of(flush, struct socket, flush);
+
+	s->busy = s->flushing = true;
+	redisAsyncHandleWrite(s->context);
+	s->busy = s->flushing = false;
 	if (s->gone)
 		free(s);
 }
@@ -54,7 +68,10 @@ static void socket_add_write(void *arg)
 {
 	struct socket *s = arg;
 
-	socket_want(s, s->events | LOOP_WRITE);
+	if ((s->context->c.flags & REDIS_CONNECTED) && !s->flushing && !(s->events & LOOP_WRITE))
+		loop_later(s->loop, &s->flush, socket_flush);
+	else
+		socket_want(s, s->events | LOOP_WRITE);
 }
 
 static void socket_del_write(void *arg)
@@ -69,6 +86,7 @@ static void socket_cleanup(void *arg)
 	struct socket *s = arg;
 
 	watch_free(s->watch);
+	loop_later_drop(s->loop, &s->flush);
 	s->gone = true;
 	if (!s->busy)
 		free(s);
@@ -81,6 +99,7 @@ bool redis_socket_attach(struct loop *loop, struct redisAsyncContext *context)
 	if (!s)
 		return false;
 	s->context = context;
+	s->loop = loop;
 	s->watch = watch_new(loop, context->c.fd, 0, socket_ready, s);
 	if (!s->watch) {
 		free(s);

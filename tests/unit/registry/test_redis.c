@@ -1165,6 +1165,27 @@ START_TEST(nodes_come_back_whole)
 }
 END_TEST
 
+/* Far more than a socket takes: the rest goes when it takes more. */
+START_TEST(what_is_not_taken_at_once_follows)
+{
+	enum { MANY = 30000 };
+	struct awaited *all = calloc(MANY, sizeof *all);
+	struct room *rooms = calloc(MANY, sizeof *rooms);
+	uint64_t epoch = opened("a"), due_ms = loop_fresh_ms(loop) + 20000;
+
+	for (size_t i = 0; i < MANY; i++) {
+		all[i].w.wake = awaited_wake;
+		ck_assert_int_eq(rooms_find(store, STR("a"), true, due_ms, &rooms[i], &all[i].w), WAIT);
+	}
+	for (size_t i = 0; i < MANY; i++) {
+		UNTIL(all[i].woken);
+		ck_assert(all[i].err == 0 && rooms[i].epoch == epoch);
+	}
+	free(all);
+	free(rooms);
+}
+END_TEST
+
 START_TEST(silent_routers_are_forgotten)
 {
 	struct routers_all all = { 0 };
@@ -1230,6 +1251,7 @@ int main(void)
 	tcase_add_test(plain, pages_never_exceed_the_limit);
 	tcase_add_test(plain, charges_are_announced);
 	tcase_add_test(plain, nodes_come_back_whole);
+	tcase_add_test(plain, what_is_not_taken_at_once_follows);
 	tcase_add_test(plain, silent_routers_are_forgotten);
 	suite_add_tcase(suite, plain);
 	tcase_add_checked_fixture(relayed, setup_relayed, teardown);
