@@ -2,12 +2,15 @@
 /*
  * libuv's loop, with our own heap of timers (embedded in their owners, so that setting one allocates nothing and a fake
  * clock can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap, and only the
- * first message rings the bell.
+ * first message rings the bell. That is a descriptor of our own: who is woken by uv_async_send() spins until the sender is out of
+ * it, and on one core the sender cannot get out before the woken one sleeps.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/loop_uv.h"
 #include "base/wait.h"
@@ -74,12 +77,17 @@ void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
 	} while (!atomic_compare_exchange_weak_explicit(&to->posted, &head, task, memory_order_release,
 	                                                memory_order_relaxed));
 	if (!head)
-		uv_async_send(&to->bell);
+		eventfd_write(to->bell_fd, 1);
 }
 
-static void take_messages(uv_async_t *bell)
+static void take_messages(uv_poll_t *bell, int status, int events)
 {
 	struct loop *loop = bell->data;
+	eventfd_t rung;
+
+	(void)status;
+	(void)events;
+	eventfd_read(loop->bell_fd, &rung);
 	struct task *task = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire), *in_order = NULL;
 
 	while (task) {
@@ -232,14 +240,17 @@ static long sleeps(void)
 	return getrusage(RUSAGE_THREAD, &used) ? 0 : used.ru_nvcsw;
 }
 
+#define WORTH_NS 1000000 /* a shorter turn keeps nobody waiting, whether there was a sleep before it or not; most are */
+
 static void about_to_sleep(uv_prepare_t *prepare)
 {
 	struct loop *loop = prepare->data;
 
 	run_later(loop);
-	loop->sleeps = sleeps();
 	loop->slept_from_ns = uv_hrtime();
 	loop->busy_ns = loop->woke_ns ? loop->slept_from_ns - loop->woke_ns : 0;
+	if (loop->busy_ns >= WORTH_NS)
+		loop->sleeps = sleeps();
 	if (loop->busy_ns > loop->stalled_ns)
 		loop->stalled_ns = loop->busy_ns;
 }
@@ -252,7 +263,7 @@ static void woke_up(uv_check_t *check)
 	loop->woke_ns = uv_now(&loop->uv) * 1000000;
 	/* What was ready at once came while the last turn went on; with a sleep before it, it came just now. A sleep within one
 	 * millisecond is not seen, and is none worth speaking of after a turn that was longer. */
-	bool slept = loop->woke_ns > loop->slept_from_ns && sleeps() > loop->sleeps;
+	bool slept = loop->busy_ns < WORTH_NS || (loop->woke_ns > loop->slept_from_ns && sleeps() > loop->sleeps);
 	loop->waited_ns = slept ? 0 : loop->busy_ns;
 	if (loop->waited_ns < loop->least_ns)
 		loop->least_ns = loop->waited_ns;
@@ -342,15 +353,26 @@ void watch_free(struct watch *w)
 }
 
 /* -- the loop itself ----------------------------------------------------------------------------------------------- */
+static struct loop *not_made(struct loop *loop)
+{
+	if (loop->bell_fd >= 0)
+		close(loop->bell_fd);
+	free(loop);
+	return NULL;
+}
+
 struct loop *loop_new(void)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	if (!loop)
 		return NULL;
-	if (uv_loop_init(&loop->uv) < 0) {
-		free(loop);
-		return NULL;
+	loop->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->bell_fd < 0 || uv_loop_init(&loop->uv) < 0)
+		return not_made(loop);
+	if (uv_poll_init(&loop->uv, &loop->bell, loop->bell_fd) < 0) {
+		uv_loop_close(&loop->uv);
+		return not_made(loop);
 	}
 	loop->last_later = &loop->later;
 	loop->least_ns = UINT64_MAX;
@@ -361,10 +383,7 @@ struct loop *loop_new(void)
 	loop->alarm.data = loop->before_sleep.data = loop->after_sleep.data = loop->bell.data = loop;
 	uv_prepare_start(&loop->before_sleep, about_to_sleep);
 	uv_check_start(&loop->after_sleep, woke_up);
-	if (uv_async_init(&loop->uv, &loop->bell, take_messages) < 0) {
-		free(loop);
-		return NULL;
-	}
+	uv_poll_start(&loop->bell, UV_READABLE, take_messages);
 	return loop;
 }
 
@@ -415,6 +434,7 @@ void loop_free(struct loop *loop)
 	int left = uv_loop_close(&loop->uv);
 	assert(left == 0);
 	(void)left;
+	close(loop->bell_fd);
 	free(loop->heap);
 	free(loop);
 }

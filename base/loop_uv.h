@@ -10,7 +10,8 @@
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t alarm;       /* for the earliest of our timers */
-	uv_async_t bell;        /* messages have come */
+	uv_poll_t bell;         /* messages have come, on bell_fd */
+	int bell_fd;
 	uv_prepare_t before_sleep;
 	uv_check_t after_sleep;
 	uv_idle_t awake;        /* active while something runs later: the loop must not sleep on it */
