@@ -482,9 +482,10 @@ START_TEST(stalls_are_measured)
 }
 END_TEST
 
-static void stop_loop(struct timer *t)
+static void burn_and_stop(struct timer *t)
 {
 	(void)t;
+	burn(NULL);
 	loop_stop(loop);
 }
 
@@ -499,8 +500,8 @@ START_TEST(waits_are_measured)
 	ck_assert_uint_ge(loop_least_wait_us(loop), 25000);
 	struct timer stop = { 0 };
 	loop_later(loop, &laters[0], burn);
-	timer_set(loop, &stop, 50, stop_loop);
-	loop_run(loop); /* has slept until then, and so the least is none */
+	timer_set(loop, &stop, 50, burn_and_stop);
+	loop_run(loop); /* has slept after one long turn and before the other, and so the least is none */
 	ck_assert_uint_eq(loop_least_wait_us(loop), 0);
 }
 END_TEST
