@@ -26,7 +26,7 @@ def messages(directory, rounds, seconds, size, aims, title):
     with turns.stage(directory) as stage:
         backends = {}
         relays = []
-        for kind in (usher, haproxy, nginx):
+        for kind in (usher, haproxy, nginx, servers.bare_relay):
             backend = free_port()
             relays.append(kind(stage, backend))
             backends[relays[-1].name] = backend
@@ -37,7 +37,8 @@ def messages(directory, rounds, seconds, size, aims, title):
         samples, rate = turns.in_turns(rounds, relays, go, go)
         return {"title": title, "samples": samples, "rate": rate,
                 "table": turns.table(aims, work="a message", p99={"HAProxy": 1.0, "nginx": 1.0}),
-                "what": f"{TUNNELS} tunnels, ping-pong; a message is there and back. Most: each tunnel as fast as it can."}
+                "what": f"{TUNNELS} tunnels, ping-pong; a message is there and back. Most: each tunnel as fast as it can. The bare relay "
+                        "(`tests/bench/bare_relay.c`) is the floor: epoll_wait, recv and send, and nothing else."}
 
 
 def small(directory, rounds, seconds):

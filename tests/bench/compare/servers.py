@@ -106,9 +106,18 @@ def haproxy_map(stage):
     return haproxy(stage, "map.cfg", "HAProxy, map file", MAP=rooms)
 
 
+def floor(stage, source, name, *words, libraries=()):
+    """A program of one file that does the least that there is to do."""
+    program = pathlib.Path(stage.directory) / pathlib.Path(source).stem
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", str(PEERS.parent / source), "-o", str(program), *libraries], check=True)
+    process = stage.process(program.name, [program, *words])
+    port = until(f"{name} says its port", lambda: process.log.read_text().strip())
+    return place(name, f"127.0.0.1:{port}", process)
+
+
 def bare(stage):
-    program = pathlib.Path(stage.directory) / "bare"
-    subprocess.run(["cc", "-O2", str(PEERS.parent / "bare.c"), "-o", str(program), "-lmicrohttpd"], check=True)
-    process = stage.process("bare", [program])
-    port = until("the responder says its port", lambda: process.log.read_text().strip())
-    return place("bare libmicrohttpd", f"127.0.0.1:{port}", process)
+    return floor(stage, "bare.c", "bare libmicrohttpd", libraries=["-lmicrohttpd"])
+
+
+def bare_relay(stage, backend):
+    return floor(stage, "bare_relay.c", "a bare relay", backend)
