@@ -19,7 +19,7 @@ os.environ.setdefault("USHER_BUILD", str(BUILD))
 
 from . import fleet, http, measure, page, proxy, relay, store  # noqa: E402
 
-WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle, "waiting": relay.waiting,
+WORKS = {"route": http.route, "join": http.join, "workers": http.workers, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle, "waiting": relay.waiting,
          "miss": store.miss, "first-join": store.first_joins, "proxy": proxy.small, "proxy-10m": proxy.large,
          "heartbeats": fleet.beats, "growth": fleet.growth}
 

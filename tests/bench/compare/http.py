@@ -71,3 +71,18 @@ def join(directory, rounds, seconds):
                 "what": "`POST …/join` with a small JSON body and a static token, beside nginx doing the bare look-up (`GET`, no body, no "
                         "token). 64 connections, one worker. Most: wrk, closed loop.",
                 "table": turns.table({"nginx + Lua + Redis": 1.5})}
+
+
+def workers(directory, rounds, seconds):
+    """On this many cores the load takes part of one, so it is CPU that tells, not throughput."""
+    with turns.stage(directory) as stage:
+        both = [servers.usher(stage, f"server.workers={n}", name=name) for n, name in ((2, "usher"), (1, "one worker"))]
+        for server in both:
+            measure.spread(server.pids)
+            assert server.router.join("known").status == 200
+            server.words = '"room":"known","node":"sfu-1"'
+        samples, rate = turns.in_turns(rounds, both, lambda s: measure.wrk(s, seconds, ROUTE),
+                                       lambda s, rate: measure.load("http", s, 64, seconds, "-p", ROUTE, "-w", s.words, rate=rate))
+        return {"title": "`route` with two workers", "samples": samples, "rate": rate, "table": turns.table({}),
+                "what": "The same as `route`, two workers beside one, both on two cores, of which the load has the second, too. What workers "
+                        "share shows in CPU a request; instructions with four are in tests/bench/instructions.json."}

@@ -37,10 +37,18 @@ def family(pid):
     return [pid, *(int(child) for child in children)]
 
 
-def pin(pids, core):
+def allow(pids, cores):
     for pid in pids:
         for task in os.listdir(f"/proc/{pid}/task"):
-            os.sched_setaffinity(int(task), {core % os.cpu_count()})
+            os.sched_setaffinity(int(task), cores)
+
+
+def pin(pids, core):
+    allow(pids, {core % os.cpu_count()})
+
+
+def spread(pids):
+    allow(pids, range(min(2, os.cpu_count())))
 
 
 def wrk(server, seconds, path, *words, connections=64):
