@@ -126,7 +126,7 @@ def test_one_slow_reply_is_not_told_as_a_store_that_is_away(stage):
     node = stage.node("n1", router, heartbeat=False)
     assert node.beat().json()["renewed"] is True
     assert router.put("/v1/nodes/n1/cordon").status == 204
-    until("the fleet was read just now", lambda: router.node("n1")["state"] == "cordoned")
+    until("the fleet was read just now", lambda: (router.node("n1") or {}).get("state") == "cordoned")
     redis.client().execute_command("CLIENT", "PAUSE", "60000", "WRITE")
     answer = node.beat()
     redis.client().execute_command("CLIENT", "UNPAUSE")
