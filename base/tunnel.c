@@ -19,10 +19,14 @@
 /* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void free_tunnel(struct tunnel *t)
 {
-	struct tunnel_end end = { t->why, t->offender, t->fault, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
+	struct tunnel_end end = { t->why, NULL, NULL, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
 	void (*ended)(void *, const struct tunnel_end *) = t->ended;
 	void *arg = t->arg;
 
+	if (t->fault) {
+		end.offender = t->offender == TUNNEL_CLIENT ? "client" : "server";
+		end.fault = t->fault == WS_TOO_BIG ? "too_big" : "protocol";
+	}
 	tunnel_forget(t);
 	free(t->reason);
 	free(t);

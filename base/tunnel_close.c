@@ -88,8 +88,8 @@ static void offend(struct tunnel *t, struct side *offender, enum ws_fault fault)
 {
 	struct side *other = side_other(t, offender);
 
-	t->offender = offender->client ? "client" : "server";
-	t->fault = fault == WS_TOO_BIG ? "too_big" : "protocol";
+	t->offender = offender->client ? TUNNEL_CLIENT : TUNNEL_SERVER;
+	t->fault = (uint8_t)fault;
 	offender->code = fault == WS_TOO_BIG ? 1009 : 1002;
 	offender->reason = fault == WS_TOO_BIG ? "message_too_big" : "protocol_error";
 	other->code = other->client ? 1011 : 1001;
@@ -147,7 +147,7 @@ void tunnel_end(struct tunnel *t, unsigned code, const char *reason, const char 
 	if (t->closing || t->dead)
 		return;
 	t->closing = true;
-	t->code = code;
+	t->code = (uint16_t)code;
 	t->reason = strdup(reason ? reason : "");
 	if (!t->reason)
 		abort();

@@ -14,18 +14,19 @@
 #include "base/tunnel.h"
 #include "base/ws.h"
 
+/* There may be many tunnels, most of them idle: what is there only at times is not part of these two (struct stuck). */
 struct side {
 	struct link link;
 	struct ws_track track; /* of what goes towards it */
+	const char *reason; /* static; of its Close frame, where it is not the tunnel's */
 	uint32_t events; /* registered; 0: not in the set */
-	uint16_t code;      /* of its Close frame, where it is not the tunnel's */
-	const char *reason; /* static; the same */
-	bool client;
-	bool ended;  /* its FIN was read */
-	bool sealed; /* nothing of the other side goes there any more */
-	bool finishing; /* our FIN is due, */
-	bool shut;      /* and was sent */
-	bool lost;   /* broken: neither reads nor writes */
+	uint16_t code; /* as the reason */
+	bool client : 1;
+	bool ended : 1;  /* its FIN was read */
+	bool sealed : 1; /* nothing of the other side goes there any more */
+	bool finishing : 1; /* our FIN is due, */
+	bool shut : 1;      /* and was sent */
+	bool lost : 1;   /* broken: neither reads nor writes */
 };
 struct tunnel {
 	struct tunnels *set;
@@ -33,15 +34,16 @@ struct tunnel {
 	struct side sides[2];         /* enum tunnel_side */
 	uint64_t moved_ms, since_ms, bytes_up, bytes_down;
 	const char *why; /* the first cause of its end */
-	const char *offender, *fault; /* NULL, or who broke which rule */
+	char *reason;    /* of the Close frame, */
+	uint16_t code;   /* and its code */
+	uint8_t fault, offender; /* enum ws_fault, enum tunnel_side: which rule was broken, by whom */
 	bool extended; /* an extension was agreed on */
 	bool closing, dead;
-	unsigned code; /* of the Close frame */
-	char *reason;
 	struct timer deadline;
 	void (*ended)(void *arg, const struct tunnel_end *);
 	void *arg;
 };
+_Static_assert(sizeof(struct tunnel) <= 280, "an idle tunnel is as small as docs/internals/performance.md says");
 struct tunnels {
 	struct loop *loop;
 	struct tunnels_conf conf;
