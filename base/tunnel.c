@@ -130,7 +130,7 @@ static void await(struct tunnel *t, struct side *s)
 	if (events == s->events)
 		return;
 	int op = !events ? EPOLL_CTL_DEL : s->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-	s->events = events;
+	s->events = (uint16_t)events;
 	if (epoll_ctl(t->set->epoll, op, s->link.fd, &event) < 0)
 		tunnel_die(t, "not_watched");
 }

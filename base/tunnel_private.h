@@ -14,19 +14,22 @@
 #include "base/tunnel.h"
 #include "base/ws.h"
 
+struct farewell { /* static */
+	unsigned code; /* of a Close frame */
+	const char *reason;
+};
 /* There may be many tunnels, most of them idle: what is there only at times is not part of these two (struct stuck). */
 struct side {
 	struct link link;
 	struct ws_track track; /* of what goes towards it */
-	const char *reason; /* static; of its Close frame, where it is not the tunnel's */
-	uint32_t events; /* registered; 0: not in the set */
-	uint16_t code; /* as the reason */
-	bool client : 1;
-	bool ended : 1;  /* its FIN was read */
-	bool sealed : 1; /* nothing of the other side goes there any more */
-	bool finishing : 1; /* our FIN is due, */
-	bool shut : 1;      /* and was sent */
-	bool lost : 1;   /* broken: neither reads nor writes */
+	const struct farewell *farewell; /* NULL: the tunnel's */
+	uint16_t events; /* registered; 0: not in the set */
+	bool client;
+	bool ended;  /* its FIN was read */
+	bool sealed; /* nothing of the other side goes there any more */
+	bool finishing; /* our FIN is due, */
+	bool shut;      /* and was sent */
+	bool lost;   /* broken: neither reads nor writes */
 };
 struct tunnel {
 	struct tunnels *set;
