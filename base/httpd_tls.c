@@ -420,7 +420,8 @@ void front_leave(struct front *f, struct link *out, struct buf *extra)
 		link_put(&f->tls.link, fronts->block, (size_t)n); /* broken: the tunnel sees it as well */
 	while ((n = link_read(&mhd, fronts->block, sizeof(fronts->block))) > 0)
 		buf_add(extra, fronts->block, (size_t)n);
-	buf_add(extra, plain->out.at ? plain->out.at + plain->out_at : "", link_stuck(plain));
+	struct str rest = link_rest(plain);
+	buf_add(extra, rest.at, rest.len);
 	let_go(f);
 	*out = f->tls.link;
 }

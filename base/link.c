@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -131,21 +132,39 @@ ssize_t link_write(struct link *l, const char *bytes, size_t len)
 	return errno == EAGAIN || errno == EINTR ? LINK_AGAIN : LINK_BROKEN;
 }
 
+struct str link_rest(const struct link *l)
+{
+	return l->stuck ? (struct str){ l->stuck->out.at + l->stuck->at, link_stuck(l) } : (struct str){ NULL, 0 };
+}
+
+static void keep(struct link *l, const char *bytes, size_t len)
+{
+	if (!l->stuck)
+		l->stuck = calloc(1, sizeof(*l->stuck));
+	if (!l->stuck)
+		abort();
+	buf_add(&l->stuck->out, bytes, len);
+}
+
 void link_drop(struct link *l)
 {
-	buf_free(&l->out);
-	l->out_at = 0;
+	if (!l->stuck)
+		return;
+	buf_free(&l->stuck->out);
+	free(l->stuck);
+	l->stuck = NULL;
 }
 
 bool link_flush(struct link *l)
 {
 	while (link_stuck(l)) {
-		ssize_t n = link_write(l, l->out.at + l->out_at, link_stuck(l));
+		struct str rest = link_rest(l);
+		ssize_t n = link_write(l, rest.at, rest.len);
 		if (n == LINK_BROKEN || n == LINK_END)
 			return false;
 		if (n < 0)
 			return true;
-		l->out_at += (size_t)n;
+		l->stuck->at += (size_t)n;
 	}
 	link_drop(l);
 	return true;
@@ -163,7 +182,7 @@ bool link_put(struct link *l, const char *bytes, size_t len)
 		return false;
 	n = n < 0 ? 0 : n;
 	if ((size_t)n < len)
-		buf_add(&l->out, bytes + n, len - (size_t)n);
+		keep(l, bytes + n, len - (size_t)n);
 	return true;
 }
 

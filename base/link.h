@@ -12,12 +12,15 @@
 #include "base/str.h"
 
 struct ssl_st;
+struct stuck {
+	struct buf out;
+	size_t at; /* before it all is written */
+};
 struct link {
-	int fd;             /* non-blocking; -1: none */
-	struct ssl_st *ssl; /* NULL: plain */
+	int fd; /* non-blocking; -1: none */
 	bool read_needs_write, write_needs_read; /* of TLS: what the last call that said AGAIN waits for */
-	struct buf out;     /* stuck, from out_at on */
-	size_t out_at;
+	struct ssl_st *ssl; /* NULL: plain */
+	struct stuck *stuck; /* NULL: nothing; of most links that is so for most of the time */
 };
 enum { LINK_END = 0, LINK_AGAIN = -1, LINK_BROKEN = -2, LINK_AGAIN_WRITE = -3 };
 /* A TLS record is taken whole: with room for less, a rest of it would stay where epoll does not see it. */
@@ -32,8 +35,9 @@ bool link_put(struct link *, const char *bytes, size_t len); /* writes, and keep
 bool link_flush(struct link *);                              /* what is stuck. False: broken */
 static inline size_t link_stuck(const struct link *l)
 {
-	return l->out.len - l->out_at;
+	return l->stuck ? l->stuck->out.len - l->stuck->at : 0;
 }
+struct str link_rest(const struct link *); /* what is stuck */
 void link_drop(struct link *);   /* what is stuck is not wanted any more */
 bool link_finish(struct link *); /* FIN, with TLS its own end first; nothing more is written. False: again once it can be written */
 void link_close(struct link *);  /* after reading away what is there: unread bytes would make it a RST */

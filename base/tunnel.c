@@ -19,10 +19,14 @@
 /* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void free_tunnel(struct tunnel *t)
 {
-	struct tunnel_end end = { t->why, t->offender, t->fault, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
+	struct tunnel_end end = { t->why, NULL, NULL, t->bytes_up, t->bytes_down, loop_now_ms(t->set->loop) - t->since_ms };
 	void (*ended)(void *, const struct tunnel_end *) = t->ended;
 	void *arg = t->arg;
 
+	if (t->fault) {
+		end.offender = t->offender == TUNNEL_CLIENT ? "client" : "server";
+		end.fault = t->fault == WS_TOO_BIG ? "too_big" : "protocol";
+	}
 	tunnel_forget(t);
 	free(t->reason);
 	free(t);
@@ -126,7 +130,7 @@ static void await(struct tunnel *t, struct side *s)
 	if (events == s->events)
 		return;
 	int op = !events ? EPOLL_CTL_DEL : s->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-	s->events = events;
+	s->events = (uint16_t)events;
 	if (epoll_ctl(t->set->epoll, op, s->link.fd, &event) < 0)
 		tunnel_die(t, "not_watched");
 }

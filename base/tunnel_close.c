@@ -79,22 +79,24 @@ static void seal(struct tunnel *t, struct side *s)
 	if (s->sealed)
 		return;
 	s->sealed = true;
-	if (!s->track.close_seen)
-		side_put(t, s, frame, ws_close_frame(frame, s->code ? s->code : t->code, s->reason ? s->reason : t->reason, !s->client));
+	if (s->track.close_seen)
+		return;
+	struct farewell says = s->farewell ? *s->farewell : (struct farewell){ t->code, t->reason };
+	side_put(t, s, frame, ws_close_frame(frame, says.code, says.reason, !s->client));
 }
 
 /* Its frames do not pass, and it hears why; the other side only learns that it is over. */
 static void offend(struct tunnel *t, struct side *offender, enum ws_fault fault)
 {
+	static const struct farewell too_big = { 1009, "message_too_big" }, protocol = { 1002, "protocol_error" };
+	static const struct farewell to_client = { 1011, "peer_broke_rules" }, to_server = { 1001, "peer_broke_rules" };
 	struct side *other = side_other(t, offender);
 
-	t->offender = offender->client ? "client" : "server";
-	t->fault = fault == WS_TOO_BIG ? "too_big" : "protocol";
-	offender->code = fault == WS_TOO_BIG ? 1009 : 1002;
-	offender->reason = fault == WS_TOO_BIG ? "message_too_big" : "protocol_error";
-	other->code = other->client ? 1011 : 1001;
-	other->reason = "peer_broke_rules";
-	tunnel_end(t, other->code, NULL, "broke_rules");
+	t->offender = offender->client ? TUNNEL_CLIENT : TUNNEL_SERVER;
+	t->fault = (uint8_t)fault;
+	offender->farewell = fault == WS_TOO_BIG ? &too_big : &protocol;
+	other->farewell = other->client ? &to_client : &to_server;
+	tunnel_end(t, other->farewell->code, NULL, "broke_rules");
 }
 
 /* The beginning of a head has waited for the rest of it, and goes first. */
@@ -147,7 +149,7 @@ void tunnel_end(struct tunnel *t, unsigned code, const char *reason, const char 
 	if (t->closing || t->dead)
 		return;
 	t->closing = true;
-	t->code = code;
+	t->code = (uint16_t)code;
 	t->reason = strdup(reason ? reason : "");
 	if (!t->reason)
 		abort();

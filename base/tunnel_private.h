@@ -14,12 +14,16 @@
 #include "base/tunnel.h"
 #include "base/ws.h"
 
+struct farewell { /* static */
+	unsigned code; /* of a Close frame */
+	const char *reason;
+};
+/* There may be many tunnels, most of them idle: what is there only at times is not part of these two (struct stuck). */
 struct side {
 	struct link link;
 	struct ws_track track; /* of what goes towards it */
-	uint32_t events; /* registered; 0: not in the set */
-	uint16_t code;      /* of its Close frame, where it is not the tunnel's */
-	const char *reason; /* static; the same */
+	const struct farewell *farewell; /* NULL: the tunnel's */
+	uint16_t events; /* registered; 0: not in the set */
 	bool client;
 	bool ended;  /* its FIN was read */
 	bool sealed; /* nothing of the other side goes there any more */
@@ -33,15 +37,16 @@ struct tunnel {
 	struct side sides[2];         /* enum tunnel_side */
 	uint64_t moved_ms, since_ms, bytes_up, bytes_down;
 	const char *why; /* the first cause of its end */
-	const char *offender, *fault; /* NULL, or who broke which rule */
+	char *reason;    /* of the Close frame, */
+	uint16_t code;   /* and its code */
+	uint8_t fault, offender; /* enum ws_fault, enum tunnel_side: which rule was broken, by whom */
 	bool extended; /* an extension was agreed on */
 	bool closing, dead;
-	unsigned code; /* of the Close frame */
-	char *reason;
 	struct timer deadline;
 	void (*ended)(void *arg, const struct tunnel_end *);
 	void *arg;
 };
+_Static_assert(sizeof(struct tunnel) <= 280, "an idle tunnel is as small as docs/internals/performance.md says");
 struct tunnels {
 	struct loop *loop;
 	struct tunnels_conf conf;

@@ -332,6 +332,14 @@ static bool may_restore(const struct room *room, const struct restoring *r)
 	return room->epoch < r->epoch && (same || r->rebuilding);
 }
 
+/* What is restored was made when its epoch was, where that is not one ahead of the clock. */
+static uint64_t created_by(uint64_t epoch)
+{
+	uint64_t now = wall_ms();
+
+	return epoch < now ? epoch : now;
+}
+
 static int restore_run(struct memory *memory, struct memory_call *base)
 {
 	struct room_call *call = room_call(base);
@@ -347,10 +355,11 @@ static int restore_run(struct memory *memory, struct memory_call *base)
 		record_write(memory, call->name, &room);
 	}
 	if (call->anew) {
-		room = (struct room){ .state = ROOM_OPEN, .epoch = r->epoch, .registration = r->registration, .created_ms = wall_ms() };
+		room = (struct room){ .state = ROOM_OPEN, .epoch = r->epoch, .registration = r->registration };
+		room.created_ms = created_by(r->epoch);
 		snprintf(room.node, sizeof room.node, "%s", r->node);
 		snprintf(room.incarnation, sizeof room.incarnation, "%s", r->incarnation);
-		snprintf(room.assigned_by, sizeof room.assigned_by, "report");
+		snprintf(room.assigned_by, sizeof room.assigned_by, ROOM_BY_REPORT);
 		hints_copy(room.hints, r->hints);
 		record_write(memory, call->name, &room);
 	}

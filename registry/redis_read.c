@@ -3,6 +3,7 @@
  * Half of the adapter of hiredis: the replies. A list that is shorter than expected, a number that is none, a name that
  * is too long: each reads as absent, so that a foreign or damaged record can at worst look like no record.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,7 @@
 #include "registry/redis_read.h"
 #include "registry/rooms.h"
 
-const char *const room_fields[ROOM_FIELDS] = { "state", "epoch", "node", "incarnation", "registration",
-	                                       "created_at", "by", "exclusive", "hints" };
+const char *const room_fields[ROOM_FIELDS] = { "state", "epoch", "node", "inc", "reg", "created_at", "by", "exclusive", "hints" };
 
 bool reply_failed(const struct redisReply *r)
 {
@@ -97,6 +97,15 @@ static enum room_state state_of(struct str word)
 	return ROOM_NONE;
 }
 
+/* What a record leaves out: lua/prelude.lua. */
+static void room_complete(struct room *room)
+{
+	if (!room->created_ms)
+		room->created_ms = room->epoch;
+	if (!room->assigned_by[0])
+		snprintf(room->assigned_by, sizeof room->assigned_by, ROOM_BY_REPORT);
+}
+
 bool reply_room(const struct redisReply *r, struct room *out)
 {
 	struct room room = { .source = FROM_STORE };
@@ -120,6 +129,7 @@ bool reply_room(const struct redisReply *r, struct room *out)
 		return false;
 	if (!reply_copy(reply_at(r, 8), room.hints, sizeof room.hints))
 		room.hints[0] = '\0';
+	room_complete(&room);
 	*out = room;
 	return true;
 }

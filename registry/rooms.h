@@ -11,6 +11,7 @@
 
 #define ROOM_REMEMBERED_MS 600000 /* so long a node's late report does not bring a room back that has ended */
 #define HINTS_LOST "?" /* in place of hints: the store lost them; the node gives them again when asked to open at this epoch */
+#define ROOM_BY_REPORT "report" /* assigned_by, of a room that the store lost: its node's report brought it back */
 #define HINTS_MAX 511 /* bytes; a JSON object that the SFU gave when it opened the room, for its participants */
 
 enum room_state { ROOM_NONE, ROOM_OPENING, ROOM_OPEN, ROOM_MOVING, ROOM_CLOSING };
@@ -25,7 +26,7 @@ struct room {
 	uint64_t epoch, registration;
 	char node[NODE_MAX + 1];
 	char incarnation[INCARNATION_MAX + 1];
-	uint64_t created_ms; /* the store's clock; for people */
+	uint64_t created_ms; /* the store's clock; for people. Of a restored one: its epoch, if not ahead of that clock */
 	char assigned_by[NODE_MAX + 1];
 	bool exclusive;
 	char hints[HINTS_MAX + 1]; /* "" none; only the bytes up to the NUL are written and copied */

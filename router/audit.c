@@ -59,7 +59,7 @@ static void judge_if_asked(void *ctx, struct tunnel *tunnel, void *arg)
 	const struct asking *asking = ctx;
 	const struct carried *carried = arg;
 
-	if (carried->room_len == asking->len && !memcmp(carried->room, asking->name, asking->len))
+	if (str_eq(carried_room(carried), (struct str){ asking->name, asking->len }))
 		judge(tunnel, carried, &asking->room);
 }
 
@@ -71,7 +71,7 @@ static void answered(struct wait *w, int err)
 		tunnels_each(asking->audits->worker->tunnels, judge_if_asked, asking);
 }
 
-static void ask(struct audits *audits, const struct carried *carried)
+static void ask(struct audits *audits, struct str room)
 {
 	struct worker *worker = audits->worker;
 	struct asking *asking = audits->asking;
@@ -82,8 +82,8 @@ static void ask(struct audits *audits, const struct carried *carried)
 		return;
 	asking->audits = audits;
 	asking->wait.wake = answered;
-	asking->len = carried->room_len;
-	memcpy(asking->name, carried->room, carried->room_len);
+	asking->len = room.len;
+	memcpy(asking->name, room.at, room.len);
 	rooms_find(worker->store, (struct str){ asking->name, asking->len }, false, loop_now_ms(worker->loop) + STORE_MS, &asking->room,
 	           &asking->wait); /* an answer at once is the table's by now, and the next round's */
 }
@@ -94,15 +94,16 @@ static void look_at(void *ctx, struct tunnel *tunnel, void *arg)
 	struct audits *audits = ctx;
 	const struct carried *carried = arg;
 	struct table *table = registry_table(audits->worker->router->registry);
+	struct str name = carried_room(carried);
 	struct room room;
 
 	if (audits->share < 1 && random_unit() > audits->share)
 		return;
-	enum table_hit hit = table_find(table, (struct str){ (char *)(uintptr_t)carried->room, carried->room_len }, &room);
+	enum table_hit hit = table_find(table, name, &room);
 	if (hit != TABLE_MISS)
 		judge(tunnel, carried, &room);
 	if (hit != TABLE_SURE)
-		ask(audits, carried);
+		ask(audits, name);
 }
 
 /* Of a node that reports no rooms an open tunnel is all that shows a room in use. */
@@ -110,7 +111,7 @@ static void use(void *ctx, struct tunnel *tunnel, void *arg)
 {
 	struct worker *worker = ctx;
 	const struct carried *carried = arg;
-	struct str name = { (char *)(uintptr_t)carried->room, carried->room_len };
+	struct str name = carried_room(carried);
 	struct room room;
 
 	(void)tunnel;
@@ -170,7 +171,7 @@ static void close_if_node(void *ctx, struct tunnel *tunnel, void *arg)
 {
 	const struct losing *losing = ctx;
 
-	if (!strcmp(((const struct carried *)arg)->node, losing->node))
+	if (!strcmp(carried_node(arg), losing->node))
 		close_with(tunnel, 1012, "node_lost");
 }
 

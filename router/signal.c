@@ -55,7 +55,6 @@ static void signal_leave(struct request *rq)
 		guard_leave(rq->worker->router->fleet, &sg->guard, HTTP_CANCELLED, 0, 0, (struct str){ 0 });
 	if (sg->dial.peer)
 		dialed_free(sg->dial.peer);
-	carried_drop(sg->carried);
 }
 
 static int begin(struct request *rq)

@@ -7,7 +7,6 @@
 #include "health/guard.h"
 #include "router/resolve.h"
 
-struct carried;
 struct signaling {
 	struct resolve resolve; /* first */
 	struct guard guard;
@@ -18,7 +17,6 @@ struct signaling {
 	struct sfu_answer renewal;
 	/* tunnel.c */
 	struct dial_answer dial;
-	struct carried *carried; /* waits for the client's socket */
 	/* proxy.c */
 	struct op op;            /* what the request waits for while a forward has the exchange */
 	struct forward *forward;
@@ -29,7 +27,6 @@ struct signaling {
 
 int dial_node(struct request *);   /* tunnel.c */
 int dialed_node(struct request *);
-void carried_drop(struct carried *); /* the client left before its socket was given; NULL is fine */
 int await_body(struct request *);  /* proxy.c */
 int forward_request(struct request *);
 int forwarded_request(struct request *);

@@ -44,58 +44,53 @@ static void ended(void *arg, const struct tunnel_end *end)
 {
 	struct carried *carried = arg;
 	struct worker *worker = carried->worker;
+	struct str room = carried_room(carried);
+	struct sockaddr_storage from = { 0 };
 
 	metric_add(worker->sheet, M_TUNNEL_BYTES, "up", NULL, end->bytes_up);
 	metric_add(worker->sheet, M_TUNNEL_BYTES, "down", NULL, end->bytes_down);
 	if (end->fault)
 		metric_add(worker->sheet, M_TUNNEL_FAULTS, end->offender, end->fault, 1);
-	log_info("tunnel_closed", "request", LOG_S(carried->id), "room", LOG_B(carried->room, carried->room_len), "node",
-	         LOG_S(carried->node), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault),
+	log_info("tunnel_closed", "request", LOG_S(carried->text + carried->id_at), "room", LOG_B(room.at, room.len), "node",
+	         LOG_S(carried_node(carried)), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault),
 	         "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms", LOG_U(end->lived_ms));
-	worker_count_connection(worker, &carried->from, false);
-	free(carried);
-}
-
-static void given(void *arg, struct link *client, struct str extra)
-{
-	struct carried *carried = arg;
-
-	*carried->promised = NULL;
-	worker_count_connection(carried->worker, &carried->from, true);
-	tunnel_join(carried->worker->tunnels, carried->peer, client, extra, ended, carried);
-	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
-	if (atomic_load(&carried->worker->closing_tunnels))
-		worker_close_late_tunnel(carried->worker);
-}
-
-void carried_drop(struct carried *carried)
-{
-	if (!carried)
-		return;
-	dialed_free(carried->peer);
+	memcpy(&from, &carried->from, sizeof(carried->from));
+	worker_count_connection(worker, &from, false);
 	free(carried);
 }
 
 static struct carried *carried_new(struct request *rq)
 {
-	struct signaling *sg = rq->state;
-	struct str room = sg->resolve.name;
-	struct carried *carried = calloc(1, sizeof(*carried) + room.len);
+	const struct resolve *rs = rq->state;
+	size_t node = strlen(rs->room.node) + 1, id = strlen(rq->id) + 1;
+	struct carried *carried = malloc(sizeof(*carried) + node + id + rs->name.len);
 
 	if (!carried)
 		abort();
-	sg->carried = carried;
-	carried->promised = &sg->carried;
-	carried->worker = rq->worker;
-	carried->peer = sg->dial.peer;
-	sg->dial.peer = NULL;
-	carried->from = *exchange_peer(rq->x);
-	carried->epoch = sg->resolve.room.epoch;
-	memcpy(carried->node, sg->resolve.room.node, sizeof(carried->node));
-	strncpy(carried->id, rq->id, sizeof(carried->id) - 1);
-	carried->room_len = room.len;
-	memcpy(carried->room, room.at, room.len);
+	*carried = (struct carried){ .worker = rq->worker, .epoch = rs->room.epoch };
+	memcpy(&carried->from, exchange_peer(rq->x), sizeof(carried->from));
+	carried->id_at = (uint16_t)node;
+	carried->room_at = (uint16_t)(node + id);
+	carried->room_len = (uint16_t)rs->name.len;
+	memcpy(carried->text, rs->room.node, node);
+	memcpy(carried->text + carried->id_at, rq->id, id);
+	memcpy(carried->text + carried->room_at, rs->name.at, rs->name.len);
 	return carried;
+}
+
+/* The request is over soon after; if the client leaves before, its peer goes with it. */
+static void given(void *arg, struct link *client, struct str extra)
+{
+	struct request *rq = arg;
+	struct signaling *sg = rq->state;
+	struct dialed *peer = sg->dial.peer;
+
+	sg->dial.peer = NULL;
+	worker_count_connection(rq->worker, exchange_peer(rq->x), true);
+	tunnel_join(rq->worker->tunnels, peer, client, extra, ended, carried_new(rq));
+	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
+	if (atomic_load(&rq->worker->closing_tunnels))
+		worker_close_late_tunnel(rq->worker);
 }
 
 static int upgrade(struct request *rq)
@@ -114,7 +109,7 @@ static int upgrade(struct request *rq)
 	exchange_add(rq->x, "Upgrade", STR("websocket"));
 	exchange_add(rq->x, "X-Request-Id", str_of(rq->id));
 	rq->status = 101;
-	exchange_upgrade(rq->x, given, carried_new(rq));
+	exchange_upgrade(rq->x, given, rq);
 	return DONE;
 }
 

@@ -338,8 +338,7 @@ static void close_if_room(void *ctx, struct tunnel *tunnel, void *arg)
 	const struct closing *closing = ctx;
 	const struct carried *carried = arg;
 
-	if (carried->epoch <= closing->up_to_epoch && carried->room_len == closing->len &&
-	    !memcmp(carried->room, closing->room, closing->len))
+	if (carried->epoch <= closing->up_to_epoch && str_eq(carried_room(carried), (struct str){ closing->room, closing->len }))
 		close_one(closing, tunnel);
 }
 

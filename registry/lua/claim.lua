@@ -6,7 +6,7 @@
 -- than a day ahead of the clock is somebody's mistake and is cut there. What takes memory is written first: a server that is
 -- out of it refuses only a script's first write.
 
-local r = redis.call('HMGET', KEYS[1], 'state', 'epoch', 'registration')
+local r = redis.call('HMGET', KEYS[1], 'state', 'epoch', 'reg')
 local last = r[2] or '0'
 local at = r[1] == 'gone' and '0' or last
 if at ~= ARGV[1] or (at ~= '0' and (r[3] ~= ARGV[9] or (r[1] ~= 'opening' and ARGV[2] ~= '1'))) then
@@ -17,8 +17,12 @@ local epoch = math.max(tonumber(last) + 1, math.min(tonumber(ARGV[8]), now + 864
 if epoch > 9007199254740991 then
 	return redis.error_reply('ERR the epoch of this room is at its end')
 end
-redis.call('HSET', KEYS[1], 'state', 'opening', 'epoch', num(epoch), 'node', ARGV[3], 'incarnation', ARGV[4],
-	'registration', ARGV[5], 'exclusive', ARGV[6], 'by', ARGV[7], 'created_at', num(now))
-redis.call('HDEL', KEYS[1], 'hints')
+redis.call('HSET', KEYS[1], 'state', 'opening', 'epoch', num(epoch), 'node', ARGV[3], 'inc', ARGV[4],
+	'reg', ARGV[5], 'by', ARGV[7])
+redis.call('HDEL', KEYS[1], 'created_at', 'exclusive', 'hints')
 redis.call('PERSIST', KEYS[1])
+room_created(KEYS[1], epoch, now)
+if ARGV[6] == '1' then
+	redis.call('HSET', KEYS[1], 'exclusive', '1')
+end
 return { 1, room_read(KEYS[1]) }

@@ -17,10 +17,17 @@ local function write_without_memory(key)
 end
 
 -- Reading is also what makes Redis watch the key for the caller; a write by the caller itself ends the watch. So every
--- script whose answer is kept in a table calls this last.
+-- script whose answer is kept in a table calls this last. There are many rooms, each in as few bytes as can be read: names are
+-- short, and a field that is not there says created_at = the epoch, by = "report", exclusive = 0, no hints.
 local function room_read(key)
-	return redis.call('HMGET', key, 'state', 'epoch', 'node', 'incarnation', 'registration', 'created_at', 'by',
-		'exclusive', 'hints')
+	return redis.call('HMGET', key, 'state', 'epoch', 'node', 'inc', 'reg', 'created_at', 'by', 'exclusive', 'hints')
+end
+
+-- An epoch is the time at which the room was made, but for one that ran ahead of the clock by more than people mind.
+local function room_created(key, epoch, now)
+	if epoch > now + 1000 then
+		redis.call('HSET', key, 'created_at', num(now))
+	end
 end
 
 -- An entry of a node's index of rooms: "epoch participants uses". Epoch 0 while the room is only reserved: then participants

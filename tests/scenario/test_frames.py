@@ -157,6 +157,13 @@ def test_reserved_bits_belong_to_an_extension_that_was_agreed_on(router):
     assert heard == [(0xc1, b"squeezed"), (0x88, b"\x03\xe8")]
 
 
+def test_the_log_says_whose_tunnel_has_ended(router):
+    before(router)
+    router.sfu.says = frame(0x88, b"\x03\xe8", False)
+    asyncio.run(talk(router.url[7:], "/v1/rooms/r/signal", frame(0x88, b"\x03\xe8"), {"X-Request-Id": "its-own"}))
+    until("its line", lambda: ("its-own", "r", "n1") in [(e.get("request"), e["room"], e["node"]) for e in router.events("tunnel_closed")])
+
+
 def test_what_keeps_to_the_limits_passes(router):
     before(router)
     said = b"".join([frame(0x01, b"a" * 2000), frame(0x89, b"p" * 125), frame(0x00, b"b" * 2000), frame(0x80, b"c" * 1000),

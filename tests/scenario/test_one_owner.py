@@ -207,7 +207,7 @@ def test_colyseus_978_who_loses_the_race_to_open_a_room_evicts_what_it_opened(st
             if method == "PUT" and not begun:
                 begun.append((node, int(headers["x-usher-epoch"])))
                 client.hset("usher:r:raced", mapping={"state": "open", "epoch": begun[0][1] + 1, "node": other.name,
-                                                      "incarnation": other.incarnation, "registration": other.registration})
+                                                      "inc": other.incarnation, "reg": other.registration})
             return answers[node](method, target, headers, body)
         return control
     n1._control, n2._control = overtaken(n1, n2), overtaken(n2, n1)

@@ -141,7 +141,7 @@ def test_an_owner_that_took_its_room_back_is_not_given_up_by_an_older_reading_of
     key, = redis.client().keys("usher:r:*")
     until("it is missed", lambda: router.join("a").code() == "no_nodes")  # given up, and there is no other
     other = stage.node("other", router, heartbeat=False)
-    assert redis.client().hincrby(key, "registration", 1) > 0
+    assert redis.client().hincrby(key, "reg", 1) > 0
     assert router.join("a").code() == "owner_lost"
     assert not other.opens
 

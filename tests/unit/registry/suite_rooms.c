@@ -394,6 +394,19 @@ START_TEST(lost_record_comes_back_as_reported)
 }
 END_TEST
 
+START_TEST(restored_room_was_made_at_its_epoch_by_a_report)
+{
+	struct room room;
+
+	FROM_HERE(_i);
+	ck_assert(do_restore("a", 1000, "n1", false).won);
+	room = do_find("a", true);
+	ck_assert_uint_eq(room.created_ms, 1000);
+	ck_assert_str_eq(room.assigned_by, "report");
+	ck_assert(!room.exclusive);
+}
+END_TEST
+
 static struct claimed claim_under(uint64_t registration, uint64_t epoch)
 {
 	struct claim claim = { .from_epoch = epoch, .released = true, .from_registration = registration, .node = "n2",
@@ -403,6 +416,38 @@ static struct claimed claim_under(uint64_t registration, uint64_t epoch)
 	OK(rooms_claim(s, STR("a"), &claim, DUE, &got, w));
 	return got;
 }
+
+static uint64_t claim_alone(uint64_t registration, uint64_t epoch)
+{
+	struct claim claim = { .from_epoch = epoch, .from_registration = registration, .node = "n1", .incarnation = "inc",
+		               .registration = 7, .exclusive = true };
+	struct claimed got = { 0 };
+
+	OK(rooms_claim(s, STR("a"), &claim, DUE, &got, w));
+	ck_assert(got.won && got.room.exclusive && got.room.created_ms < got.room.epoch);
+	return got.room.epoch;
+}
+
+/* What the record had to say of the last owner must not be the next one's. */
+START_TEST(next_owner_inherits_nothing)
+{
+	struct claimed got;
+	struct room room;
+
+	FROM_HERE(_i);
+	registry_met_epoch(t.registry, wall_ms() + HOUR_MS); /* then the time when it was made must be written */
+	got = claim_under(7, claim_alone(0, 0));
+	ck_assert(got.won && !got.room.exclusive);
+	ck_assert(do_restore("a", claim_alone(9, got.room.epoch) + 1, "n2", true).won);
+	room = do_find("a", true);
+	ck_assert_str_eq(room.assigned_by, "report");
+	ck_assert(!room.exclusive && room.created_ms <= wall_ms());
+	got = claim_under(7, room.epoch);
+	ck_assert(got.won);
+	ck_assert_str_eq(got.room.assigned_by, "rt");
+	ck_assert_str_eq(got.room.hints, "");
+}
+END_TEST
 
 START_TEST(owner_that_came_back_has_its_room_again)
 {
@@ -578,6 +623,8 @@ void suite_rooms(Suite *suite, SFun begin, SFun end)
 	BOTH(tc, ended_rooms_leave_their_epoch_and_come_back_above_it);
 	BOTH(tc, late_report_does_not_bring_back_what_has_ended);
 	BOTH(tc, lost_record_comes_back_as_reported);
+	BOTH(tc, restored_room_was_made_at_its_epoch_by_a_report);
+	BOTH(tc, next_owner_inherits_nothing);
 	BOTH(tc, another_owner_beats_any_report_while_the_store_is_whole);
 	BOTH(tc, lost_hints_are_given_again);
 	BOTH(tc, moving_room_is_claimed_once_it_was_let_go);

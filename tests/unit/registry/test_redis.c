@@ -223,6 +223,19 @@ START_TEST(livekit_4593_a_room_that_ended_comes_back_above_its_epoch)
 }
 END_TEST
 
+/* A field that is written with what its absence says is a step of an allocator's classes for each room. */
+START_TEST(what_is_usual_is_not_written)
+{
+	struct restoring r = { .name = STR("b"), .epoch = 1000, .node = "n1", .incarnation = "inc", .registration = 7, .hints = STR("") };
+	struct restored back = { 0 };
+
+	ck_assert(claim("a", 0, "n1").won);
+	ck_assert_str_eq(redis_server_ask(&server, "HLEN u*:r:a"), ":6"); /* the five that all have, and by */
+	ck_assert_int_eq(CALL(rooms_restore(store, &r, 1, DUE, &back, w)), 0);
+	ck_assert_str_eq(redis_server_ask(&server, "HLEN u*:r:b"), ":5");
+}
+END_TEST
+
 /* What ended leaves its epoch for ten minutes: that time must not become the next room's. */
 START_TEST(livekit_3317_no_time_to_live_is_left_at_a_room)
 {
@@ -1214,6 +1227,7 @@ int main(void)
 	tcase_add_checked_fixture(plain, setup, teardown);
 	tcase_set_timeout(plain, 20);
 	tcase_add_test(plain, livekit_4593_a_room_that_ended_comes_back_above_its_epoch);
+	tcase_add_test(plain, what_is_usual_is_not_written);
 	tcase_add_test(plain, livekit_3317_no_time_to_live_is_left_at_a_room);
 	tcase_add_test(plain, livekit_4663_an_unverified_entry_is_used_when_no_answer_comes);
 	tcase_add_test(plain, scalelite_313_who_knows_nodes_takes_an_empty_store_for_no_new_one);
