@@ -17,10 +17,11 @@ KEPT = BUILD / "bench.json"  # so that one work can be run again alone
 sys.path.insert(0, str(ROOT / "tests" / "scenario"))
 os.environ.setdefault("USHER_BUILD", str(BUILD))
 
-from . import fleet, http, measure, page, proxy, relay, store  # noqa: E402
+from . import fleet, gate, http, measure, page, proxy, relay, store  # noqa: E402
 
 WORKS = {"route": http.route, "join": http.join, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle, "waiting": relay.waiting,
          "miss": store.miss, "first-join": store.first_joins, "proxy": proxy.small, "proxy-10m": proxy.large,
+         "gate": gate.gate,
          "heartbeats": fleet.beats, "growth": fleet.growth}
 
 
