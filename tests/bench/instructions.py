@@ -429,7 +429,7 @@ def client():
             places = counted.taken()
             all_of_it = sum(n for place, n in places.items() if place != ALLOCATIONS) / N
             print(f"a proxied request: {all_of_it:,.0f} instructions, {places[ALLOCATIONS] / N:.1f} allocations; "
-                  f"between libcurl's being called and its return {entered(counted.dumped(), 'libcurl') / N:,.0f}")
+                  f"of which between libcurl being called and its return {entered(counted.dumped(), 'libcurl') / N:,.0f}")
         finally:
             stage.close()
     return 0
