@@ -60,6 +60,7 @@ def beats(directory, rounds, seconds):
 SMALL, LARGE = (10, 100), (10000, 100)  # nodes, rooms on each
 RATE, PLACED = 5000, 500
 COMING_PER_S = 5000  # rooms
+ASKED = 10000  # rooms that routes ask for, all of them once before: one that this router has not been asked for may be a read of Redis
 
 
 def spent_on(server, seconds, *words, rate):
@@ -125,6 +126,10 @@ def grown(stage, stack, nodes, rooms):
     return server, (used - index) / (nodes * rooms), index / (listed * rooms)
 
 
+def known(rooms):
+    return ["-p", "/v1/rooms/room-0{}/route", "-k", min(ASKED, rooms), "-w", '"room":"room-']
+
+
 def growth(directory, rounds, seconds):
     most = LARGE if seconds >= 3 else (LARGE[0] // 10, LARGE[1])  # a trial
     with contextlib.ExitStack() as stack:
@@ -132,11 +137,12 @@ def growth(directory, rounds, seconds):
         small, _, _ = grown(stage, stack, *SMALL)
         large, per_room, index = grown(stage, stack, *most)
         sides = [(small, SMALL, [], []), (large, most, [], [])]
+        for server, (nodes, rooms), *_ in sides:
+            measure.load("http", server, 64, 600, *known(nodes * rooms), "-n", ASKED, "-W", 0)
         for _ in range(rounds):
             for server, (nodes, rooms), routes, places in sides:
-                known = ["-p", "/v1/rooms/room-0{}/route", "-k", nodes * rooms, "-w", '"room":"room-']
                 new = ["-m", "POST", "-p", "/v1/rooms/new-{}/join", "-b", http.BODY, "-w", '"created":true']
-                routes.append(spent_on(server, seconds, *known, rate=RATE))
+                routes.append(spent_on(server, seconds, *known(nodes * rooms), rate=RATE))
                 places.append(spent_on(server, seconds, *new, rate=PLACED))
         facts = [grew("CPU a `route`", sides[0][2], sides[1][2], 1.1),
                  grew("CPU a placement (usher's share of a first join)", sides[0][3], sides[1][3], 1.5),
