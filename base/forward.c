@@ -387,9 +387,10 @@ struct forward *forward_start(struct http *http, struct exchange *x, const struc
 		return NULL;
 	f->transfer.once = true;
 	f->transfer.done = transfer_done;
-	f->head = calloc(1, sizeof(*f->head));
+	f->head = malloc(sizeof(*f->head));
 	if (!f->head)
 		abort();
+	memset(f->head, 0, offsetof(struct answer_head, headers));
 	set_body(f);
 	forward_request_headers(&f->transfer, x, to);
 	curl_easy_setopt(f->transfer.easy, CURLOPT_HEADERFUNCTION, on_header);

@@ -12,14 +12,14 @@ void forward_request_headers(struct transfer *, const struct exchange *, const s
 #define HEAD_BYTES 16384
 #define INTERIMS_MAX 16
 #define CROSSING_MAX 32 /* lines that cross: with ours the server takes them all */
-struct answer_head { /* of the answer, as it comes in */
-	struct header headers[HEAD_LINES];
+struct answer_head { /* of the answer, as it comes in; what is 0 at first stands first */
 	size_t n, used;
 	int status;     /* 0: not known */
 	bool http10;
 	unsigned interims; /* 1xx before it */
 	bool complete;  /* and final: not 1xx */
 	int64_t length; /* -1: not said */
+	struct header headers[HEAD_LINES];
 	char bytes[HEAD_BYTES];
 };
 void forward_answer_headers(struct exchange *, const struct answer_head *);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/http_curl.h"
@@ -29,6 +30,7 @@ static void pool_free(struct pool *pool)
 	*at = pool->next;
 	curl_multi_cleanup(pool->multi);
 	timer_clear(http->loop, &pool->timer);
+	loop_later_drop(http->loop, &pool->at_once);
 	loop_later_drop(http->loop, &pool->collect);
 	free(pool->sockets);
 	free(pool);
@@ -67,15 +69,24 @@ static void timer_rings(struct timer *t)
 	pool_act(container_of(t, struct pool, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
+static void act_at_once(struct later *later)
+{
+	pool_act(container_of(later, struct pool, at_once), CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* Each transfer begins with a timer of 0 ms: what the loop does later comes in the same turn, a timer after one more. */
 static int set_timer(CURLM *multi, long timeout_ms, void *arg)
 {
 	struct pool *pool = arg;
+	struct loop *loop = pool->http->loop;
 
 	(void)multi;
-	if (timeout_ms < 0)
-		timer_clear(pool->http->loop, &pool->timer);
-	else
-		timer_set(pool->http->loop, &pool->timer, (uint64_t)timeout_ms, timer_rings);
+	timer_clear(loop, &pool->timer);
+	loop_later_drop(loop, &pool->at_once);
+	if (timeout_ms == 0)
+		loop_later(loop, &pool->at_once, act_at_once);
+	else if (timeout_ms > 0)
+		timer_set(loop, &pool->timer, (uint64_t)timeout_ms, timer_rings);
 	return 0;
 }
 
@@ -239,7 +250,6 @@ static void set_trust(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(t->easy, CURLOPT_SSL_CTX_FUNCTION, harden);
-	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
 	if (file || directory) { /* NULL too: else what is built into curl would be believed beside the other */
 		curl_easy_setopt(t->easy, CURLOPT_CAINFO, file);
 		curl_easy_setopt(t->easy, CURLOPT_CAPATH, directory);
@@ -263,8 +273,10 @@ bool transfer_init(struct transfer *t, struct http *http, const char *method, co
 	if (!t->easy)
 		return false;
 	set_fixed(t);
-	set_trust(t);
+	if (!strncasecmp(url, "https:", 6)) /* no redirect leads from one to the other */
+		set_trust(t);
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->error);
 	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_CLOSESOCKETDATA, t->pool);
 	curl_easy_setopt(t->easy, CURLOPT_PREREQDATA, t);
@@ -276,31 +288,45 @@ bool transfer_init(struct transfer *t, struct http *http, const char *method, co
 	return true;
 }
 
-static void add_line(struct transfer *t, struct buf *line)
-{
-	struct curl_slist *longer = curl_slist_append(t->headers, line->at);
+struct line { /* curl reads the list only, so that item and text can be one block */
+	struct curl_slist item;
+	char text[];
+};
 
-	if (!longer)
+static void add_line(struct transfer *t, struct str name, const char *mark, struct str value)
+{
+	size_t mark_len = strlen(mark);
+	struct line *line = malloc(sizeof(*line) + name.len + mark_len + value.len + 1);
+
+	if (!line)
 		abort();
-	t->headers = longer;
-	buf_free(line);
+	memcpy(line->text, name.at, name.len);
+	memcpy(line->text + name.len, mark, mark_len);
+	if (value.len)
+		memcpy(line->text + name.len + mark_len, value.at, value.len);
+	line->text[name.len + mark_len + value.len] = '\0';
+	line->item = (struct curl_slist){ .data = line->text };
+	*(t->last_header ? &t->last_header->next : &t->headers) = &line->item;
+	t->last_header = &line->item;
+}
+
+static void free_lines(struct transfer *t)
+{
+	for (struct curl_slist *item = t->headers, *next; item; item = next) {
+		next = item->next;
+		free(container_of(item, struct line, item));
+	}
+	t->headers = t->last_header = NULL;
 }
 
 void transfer_header(struct transfer *t, struct str name, struct str value)
 {
-	struct buf line = { 0 };
-
-	/* "Name;" is how curl is told to send an empty value. */
-	buf_printf(&line, value.len ? "%.*s: %.*s" : "%.*s;", STR_ARG(name), STR_ARG(value));
-	add_line(t, &line);
+	add_line(t, name, value.len ? ": " : ";", value); /* "Name;" is how curl is told to send an empty value */
 }
 
 void transfer_no_header(struct transfer *t, const char *name)
 {
-	struct buf line = { 0 };
-
-	buf_printf(&line, "%s:", name);
-	add_line(t, &line);
+	add_line(t, str_of(name), ":", STR(""));
 }
 
 bool transfer_start(struct transfer *t)
@@ -332,8 +358,7 @@ void transfer_end(struct transfer *t)
 			t->next->at = t->at;
 		t->at = NULL;
 	}
-	curl_slist_free_all(t->headers);
-	t->headers = NULL;
+	free_lines(t);
 	if (http->nspare < http->spare_max) {
 		curl_easy_reset(t->easy);
 		http->spare[http->nspare++] = t->easy;

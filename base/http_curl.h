@@ -14,7 +14,7 @@ struct pool {
 	struct http *http;
 	CURLM *multi;
 	struct timer timer;
-	struct later collect;
+	struct later collect, at_once;
 	struct transfer *transfers;
 	struct curl_socket **sockets; /* by descriptor */
 	size_t fds;
@@ -33,7 +33,7 @@ struct transfer { /* one easy handle under way; embedded in a fetch or a forward
 	struct pool *pool;
 	struct transfer *next, **at;
 	CURL *easy; /* NULL: ended */
-	struct curl_slist *headers;
+	struct curl_slist *headers, *last_header;
 	unsigned sent; /* how often curl began to send it */
 	bool once;     /* a second sending is refused */
 	bool starved;  /* we had no descriptor for it: not the far side's fault */

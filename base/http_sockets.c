@@ -2,7 +2,7 @@
 /*
  * curl's sockets on our loop. Those in use curl has watched; those it keeps for a next request we watch ourselves: nobody was
  * asked on them, so what comes is the end, or an answer that the next request would take for its own, and curl before 8.1 looks
- * for the end only.
+ * for the end only. One that was kept once has the same watch until it is closed, as beginning and ending one takes six system calls.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@ struct curl_socket {
 	struct pool *pool;
 	struct watch *watch;
 	curl_socket_t fd;
-	bool kept;
+	enum { IN_USE, LEFT, KEPT } state; /* LEFT: curl waits for nothing on it; paused, or about to be kept or closed */
+	bool closes_by_us; /* kept once, so it is connected: socket_close() is its end */
 };
 
 static struct curl_socket *find(const struct pool *pool, curl_socket_t fd)
@@ -63,7 +64,9 @@ static void event(void *arg, int events)
 {
 	struct curl_socket *s = arg;
 
-	if (s->kept)
+	if (s->state == LEFT)
+		watch_set(s->watch, 0);
+	else if (s->state == KEPT)
 		unasked(s);
 	else
 		pool_act(s->pool, s->fd, (events & LOOP_READ ? CURL_CSELECT_IN : 0) | (events & LOOP_WRITE ? CURL_CSELECT_OUT : 0) |
@@ -93,7 +96,9 @@ int socket_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_soc
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) { /* over, paused, or about to be closed */
-		if (s)
+		if (s && s->closes_by_us)
+			s->state = LEFT;
+		else if (s)
 			forget(s);
 		curl_multi_assign(pool->multi, fd, NULL);
 		return 0;
@@ -102,7 +107,7 @@ int socket_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *of_soc
 		s = new(pool, fd);
 	if (!s)
 		return 0; /* -1 would end all transfers, also future ones: this one runs into its deadline */
-	s->kept = false;
+	s->state = IN_USE;
 	curl_multi_assign(pool->multi, fd, s);
 	watch_set(s->watch, (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
 	return 0;
@@ -113,12 +118,15 @@ void socket_kept(struct transfer *t)
 	curl_socket_t fd = CURL_SOCKET_BAD;
 
 	curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
-	if (fd == CURL_SOCKET_BAD || find(t->pool, fd)) /* closed; or another has taken it over already */
+	struct curl_socket *s = find(t->pool, fd);
+	if (fd == CURL_SOCKET_BAD || (s && s->state != LEFT)) /* closed; or another has taken it over already */
 		return;
-	struct curl_socket *s = new(t->pool, fd);
+	if (!s)
+		s = new(t->pool, fd);
 	if (!s)
 		return;
-	s->kept = true;
+	s->state = KEPT;
+	s->closes_by_us = true;
 	watch_set(s->watch, LOOP_READ);
 }
 

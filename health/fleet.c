@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "health/fleet_private.h"
 
+#define REST 3 /* times what a reading took */
+
 /* -- reading the view: any thread ---------------------------------------------------------------------------------------------- */
 const struct fleet_view *fleet_view(const struct fleet *fleet)
 {
@@ -147,6 +149,22 @@ static uint64_t period_ms(const struct fleet *fleet)
 	return fleet->conf.heartbeat_ms / 2;
 }
 
+/* A reading of a large fleet takes store and keeper a while that heartbeats need, too, and nodes that come one after another each ask for
+ * one: all together they take a quarter of the time, or what those that nobody asks for do. */
+static void rest(struct fleet *fleet)
+{
+	uint64_t now = loop_fresh_ms(fleet->loop), pause = REST * (now - fleet->began_ms);
+
+	fleet->rested_ms = now + (pause < period_ms(fleet) ? pause : period_ms(fleet));
+}
+
+static uint64_t rest_left_ms(const struct fleet *fleet)
+{
+	uint64_t now = loop_now_ms(fleet->loop);
+
+	return fleet->rested_ms > now ? fleet->rested_ms - now : 0;
+}
+
 static void free_published(struct retired *retired)
 {
 	struct published *p = container_of(retired, struct published, retired);
@@ -232,7 +250,8 @@ static void answered(struct fleet *fleet, int err)
 	else
 		publish(fleet, p);
 	fleet->next = NULL; /* only now: what is told above may ask for another reading, which is then noted */
-	timer_set(fleet->loop, &fleet->timer, fleet->again ? 0 : period_ms(fleet), read_again);
+	rest(fleet);
+	timer_set(fleet->loop, &fleet->timer, fleet->again ? rest_left_ms(fleet) : period_ms(fleet), read_again);
 	fleet->again = false;
 }
 
@@ -247,6 +266,7 @@ static void read_store(struct fleet *fleet)
 	if (!fleet->next)
 		abort();
 	fleet->answer = (struct nodes_all){ 0 };
+	fleet->began_ms = loop_now_ms(fleet->loop);
 	int err = nodes_all(fleet->store, &fleet->next->arena, loop_now_ms(fleet->loop) + fleet->conf.timeout_ms, &fleet->answer,
 	                    &fleet->wait);
 	if (err != WAIT)
@@ -258,7 +278,7 @@ void fleet_refresh(struct fleet *fleet)
 	if (fleet->next)
 		fleet->again = true;
 	else
-		timer_set(fleet->loop, &fleet->timer, 0, read_again);
+		timer_set(fleet->loop, &fleet->timer, rest_left_ms(fleet), read_again);
 }
 
 /* -- keeper ---------------------------------------------------------------------------------------------------------------------------- */

@@ -72,7 +72,8 @@ struct fleet_conf {
 struct fleet *fleet_new(struct loop *keeper, struct store *, struct retire *, const struct fleet_conf *);
 void fleet_free(struct fleet *);
 void fleet_start(struct fleet *); /* begins to read the store */
-void fleet_refresh(struct fleet *); /* reads the store now: after a register, a wish, a leave at this router */
+/* Reads the store soon: after a register, a wish, a leave at this router. At once, unless the last reading took long. */
+void fleet_refresh(struct fleet *);
 
 const struct fleet_view *fleet_view(const struct fleet *); /* any thread */
 const struct node *fleet_find(const struct fleet *, const char *id); /* any thread; NULL: unknown */

@@ -55,6 +55,8 @@ struct fleet {
 	struct published *next; /* being filled */
 	struct nodes_all answer;
 	bool again;             /* asked for while a reading was under way */
+	uint64_t began_ms;      /* the last reading */
+	uint64_t rested_ms;     /* no other begins before */
 	bool watching;          /* the last reading came, and in time */
 	bool closed;
 	_Atomic size_t refs;    /* the owner, and each report under way */

@@ -45,6 +45,7 @@ SETS = ["nodes.heartbeat_ms=5000", "nodes.lease_ms=60000", "nodes.unfenced_ms=60
 TOKEN = "join-" + "x" * 32
 WARM, N, BATCHES = 100, 200, 5
 MESSAGE = 200
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n" + b"a" * 1024
 FOUR = "route, 4 workers"
 
 
@@ -78,19 +79,46 @@ def read_profile(path):
     return collections.Counter({place: n for place, n in costs.items() if place not in spins and not LEFT_OUT.search(place[1])})
 
 
+def entered(path, library):
+    """Instructions from where the library is called to where it returns, what it calls included, but for our own functions that it calls."""
+    names, ob, callee_ob, total, called = {}, None, None, 0, False
+    for line in path.read_text().splitlines():
+        if match := re.match(r"(c?)ob=\((\d+)\)(?: (.*))?$", line):
+            name = names[match[2]] = match[3] or names[match[2]]
+            if match[1]:
+                callee_ob = pathlib.Path(name).name
+            else:
+                ob = pathlib.Path(name).name
+        elif re.match(r"fn=", line):
+            callee_ob = ob
+        elif line.startswith("calls="):
+            called = True
+        elif match := re.match(r"[+\-*\d]\S* (\d+)$", line):
+            inside, goes_in = ob.startswith(library), (callee_ob or ob).startswith(library)
+            if called and goes_in and not inside:
+                total += int(match[1])
+            elif called and inside and callee_ob == "usherd":
+                total -= int(match[1])
+            called, callee_ob = False, ob
+    return total
+
+
 class Counted:
     """A router under callgrind, and what it has taken since it was asked last."""
 
-    def __init__(self, stage, directory, *sets, **how):
+    def __init__(self, stage, directory, *sets, timers=False, **how):
         self.directory, self.dumps = pathlib.Path(tempfile.mkdtemp(dir=directory)), 0
-        harness.WRAP = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=alarm_rings", "--collect-atstart=yes",
-                        f"--callgrind-out-file={self.directory}/out"]
+        left_out = [] if timers else ["--toggle-collect=alarm_rings", "--collect-atstart=yes"]
+        harness.WRAP = ["valgrind", "-q", "--tool=callgrind", *left_out, f"--callgrind-out-file={self.directory}/out"]
         self.router = stage.router(*SETS, *sets, env=PINNED, **how)
 
     def taken(self):
         self.dumps += 1
         subprocess.run(["callgrind_control", "-d", str(self.router.child.pid)], check=True, capture_output=True)
-        return read_profile(self.directory / f"out.{self.dumps}")
+        return read_profile(self.dumped())
+
+    def dumped(self):
+        return self.directory / f"out.{self.dumps}"
 
 
 # -- operations: each makes them one after another on a connection of its own ------------------------------------------------------
@@ -168,7 +196,8 @@ def heartbeat(router, node, rooms):
 
 
 class EchoSfu:
-    """The SFU's end of a tunnel: the handshake, then each message back without its mask. By hand, so that a message is one write."""
+    """The SFU: an answer of 1 KiB to each request, or a tunnel's end: the handshake, then each message back without its mask. By hand, so
+    that an answer and a message are one write each."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -182,13 +211,23 @@ class EchoSfu:
 
     def _echo(self, peer):
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream = peer.makefile("rb")
-        while (line := stream.readline()) not in (b"\r\n", b""):
+        stream, accept = peer.makefile("rb"), None
+        while line := stream.readline():
             if line.lower().startswith(b"sec-websocket-key:"):
                 accept = websocket_accept(line.split(b":")[1].strip())
+            if line == b"\r\n" and accept:
+                break
+            if line == b"\r\n":
+                peer.sendall(ANSWER)
+        if not accept:
+            return
         peer.sendall(b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
         while len(frame := stream.read(8 + MESSAGE)) == 8 + MESSAGE:
             peer.sendall(bytes([0x82, 126, *frame[2:4]]) + frame[8:])  # the mask was zero
+
+
+def proxied(router):
+    return same(router, request("GET", "/v1/rooms/known/signal/file"))
 
 
 def websocket_accept(key):
@@ -249,6 +288,7 @@ def plain(stage, directory, echo):
     yield "join", per_operation(counted, node, join(router))
     yield "heartbeat, 50 rooms", per_operation(counted, node, heartbeat(router, node, node.rooms))
     yield "relayed message", per_operation(counted, node, relay(router))
+    yield "proxied request", per_operation(counted, node, proxied(router))
     yield "first join", per_operation(counted, node, first_join(router, node))
     idle = settle(stage, counted, "idle", echo)
     yield "heartbeat, no rooms", per_operation(counted, idle, heartbeat(router, idle, {}))
@@ -374,8 +414,29 @@ def profile(most):
     return 0
 
 
+def client():
+    """How much of a proxied request of 1 KiB is libcurl's."""
+    with tempfile.TemporaryDirectory() as directory:
+        stage = harness.Stage(pathlib.Path(directory))
+        try:
+            counted = Counted(stage, directory, "server.workers=1", timers=True)
+            settle(stage, counted, "full", EchoSfu())
+            assert counted.router.join("known").status == 200
+            run = proxied(counted.router)
+            run(WARM)
+            counted.taken()
+            run(N)
+            places = counted.taken()
+            all_of_it = sum(n for place, n in places.items() if place != ALLOCATIONS) / N
+            print(f"a proxied request: {all_of_it:,.0f} instructions, {places[ALLOCATIONS] / N:.1f} allocations; "
+                  f"of which between libcurl being called and its return {entered(counted.dumped(), 'libcurl') / N:,.0f}")
+        finally:
+            stage.close()
+    return 0
+
+
 def main(word="check", number="5"):
-    return {"check": check, "record": record, "spread": lambda: spread(int(number)), "profile": lambda: profile(int(number))}[word]()
+    return {"check": check, "client": client, "record": record, "spread": lambda: spread(int(number)), "profile": lambda: profile(int(number))}[word]()
 
 
 sys.exit(main(*sys.argv[1:]))

@@ -6,6 +6,7 @@
 #   tests/bench/instructions.sh record       writes instructions.json anew: in the commit that says why
 #   tests/bench/instructions.sh spread [N]   N whole runs (5): how far they are apart
 #   tests/bench/instructions.sh profile [N]  where they go: by library, and the N functions (5) that take most
+#   tests/bench/instructions.sh client       of a proxied request of 1 KiB: all, timers too, and how much of it is libcurl's
 set -eu
 cd "$(dirname "$0")/../.."
 tests/install.sh

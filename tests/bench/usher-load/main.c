@@ -4,12 +4,13 @@
  *
  *   usher-load http -t HOST:PORT -c CONNECTIONS -s SECONDS [-r RATE] -m POST -p /v1/rooms/new-{}/join
  *              [-b BODY] [-H HEADER] [-e STATUS] [-w WORDS] [-i FIRST] [-k NUMBERS] [-n REQUESTS]
- *   usher-load tunnels -t HOST:PORT -c TUNNELS -s SECONDS [-r RATE] -p PATH -l BYTES -f FAR_PORT
+ *   usher-load tunnels -t HOST:PORT -c TUNNELS -s SECONDS [-r RATE] -p PATH -l BYTES -f FAR_PORT [-H HEADER]
  *   usher-load beats -t HOST:PORT -c NODES -s SECONDS -W SECONDS -R ROOMS -I INTERVAL_MS
  *
- * Without a rate: closed loop. {} is a number that counts from -i, modulo -k; -n ends a closed loop after so many. Tunnels: the far side
- * that they are carried to is here, too, and gives each message back; 0 seconds opens them, tells how long that took, and holds them
- * until standard input ends. beats.c says what beats does.
+ * Without a rate: closed loop. HEADER may be several lines. {} is a number that counts from -i, modulo -k; -n ends a closed loop after
+ * so many. Tunnels: the far side that they are carried to is here, too (where they do not lead to another that gives messages back), and
+ * gives each message back; 0 seconds opens them, tells how long that took, and holds them until standard input ends. beats.c says what
+ * beats does.
  */
 #include <arpa/inet.h>
 #include <getopt.h>

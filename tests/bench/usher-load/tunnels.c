@@ -155,7 +155,8 @@ static void near_begin(void)
 {
 	char ask[1024];
 	int n = snprintf(ask, sizeof(ask), "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-	                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", options.path, load.host);
+	                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s\r\n", options.path, load.host,
+	                 options.header ? options.header : "", options.header ? "\r\n" : "");
 
 	conn_send(conn_connect(near_ready), ask, (size_t)n);
 	begun++;

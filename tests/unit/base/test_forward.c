@@ -468,12 +468,34 @@ START_TEST(chunked_upload_is_whole)
 }
 END_TEST
 
+static bool loop_is_idle(struct loop *l)
+{
+	struct pollfd fd = { .fd = loop_backend_fd(l), .events = POLLIN };
+
+	return poll(&fd, 1, 0) == 0;
+}
+
+/* The next request goes over a connection that has been used before. */
+static void use_connection(void)
+{
+	struct peer_conn *client = client_new();
+
+	peer_says(client, GET);
+	UNTIL(loop, sfu.conns && sfu.conns->in.len);
+	sfu.conns->in.len = 0;
+	peer_says(sfu.conns, "HTTP/1.1 204 N\r\n\r\n");
+	UNTIL(loop, seen.exchanges == 1);
+	memset(&seen, 0, sizeof(seen));
+}
+
 /* A client that reads nothing stops the SFU: what is on the way is the kernels' buffers and our rings. */
 START_TEST(download_is_whole_though_the_client_is_slow)
 {
-	struct peer_conn *client = client_new();
 	char head[200];
 
+	if (_i)
+		use_connection();
+	struct peer_conn *client = client_new();
 	client->paused = true;
 	peer_wait(client);
 	peer_says(client, GET);
@@ -488,6 +510,8 @@ START_TEST(download_is_whole_though_the_client_is_slow)
 		before = sfu.conns->sent;
 	}
 	ck_assert_uint_lt(sfu.conns->sent, 6 * BIG);
+	ck_assert_uint_eq(sfu.accepted, 1);
+	ck_assert(loop_is_idle(loop)); /* a connection that is full and not read does not ring all the time */
 	while (body_at(&client->in) + 8 * BIG > client->in.len) {
 		client->paused = !client->paused;
 		peer_wait(client);
@@ -713,7 +737,7 @@ int main(void)
 	tcase_add_test(c, connections_are_reused_after_streams);
 	tcase_add_test(c, upload_is_whole_though_the_sfu_is_slow);
 	tcase_add_test(c, chunked_upload_is_whole);
-	tcase_add_test(c, download_is_whole_though_the_client_is_slow);
+	tcase_add_loop_test(c, download_is_whole_though_the_client_is_slow, 0, 2);
 	tcase_add_loop_test(c, stuck_streams_hold_a_bounded_memory, 0, 2);
 	tcase_add_test(c, download_of_unknown_length);
 	tcase_add_loop_test(c, broken_download_is_seen_as_such, 0, 2);

@@ -136,7 +136,27 @@ START_TEST(asked_for_while_one_is_under_way_is_once_more)
 	stage_answer(0);
 	unsigned readings = stage.readings;
 	stage.holds = false;
-	stage_pass(50);
+	stage_pass(150);
+	ck_assert_uint_eq(stage.readings, readings + 1);
+}
+END_TEST
+
+/* 250 ms to be read ask for a pause of 750 ms; half a heartbeat is the longest. */
+START_TEST(a_reading_that_took_long_is_not_followed_at_once)
+{
+	stage_pass(HEARTBEAT_MS);
+	stage.holds = true;
+	fleet_refresh(stage.fleet);
+	stage_pass(300);
+	fleet_refresh(stage.fleet);
+	stage_answer(0);
+	unsigned readings = stage.readings;
+	stage.holds = false;
+	stage_pass(100);
+	fleet_refresh(stage.fleet);
+	stage_pass(HEARTBEAT_MS / 2 - 150);
+	ck_assert_uint_eq(stage.readings, readings);
+	stage_pass(100);
 	ck_assert_uint_eq(stage.readings, readings + 1);
 }
 END_TEST
@@ -613,6 +633,7 @@ int main(void)
 	tcase_add_test(tc, of_two_that_are_heard_of_under_one_name_the_later_registration_counts);
 	tcase_add_test(tc, what_was_heard_gives_way_to_the_store);
 	tcase_add_test(tc, asked_for_while_one_is_under_way_is_once_more);
+	tcase_add_test(tc, a_reading_that_took_long_is_not_followed_at_once);
 	tcase_add_test(tc, a_node_is_joining_until_it_was_heard);
 	tcase_add_test(tc, jicofo_1143_half_an_interval_late_and_back_again);
 	tcase_add_test(tc, silent_for_lease_and_grace_is_lost_in_the_store);
