@@ -6,9 +6,7 @@ least is taken: where the machine lets a thread wait, the others wake and sleep 
 
 - what timers do (alarm_rings() of the loop and all it calls): that goes by time and not by operation;
 - memset: libmicrohttpd zeroes its pool of 32 KiB after each request, and `rep stosb` counts as an instruction for each byte;
-- the insides of malloc: how long it looks for a block depends on what the heap has become by chance. Its calls are counted instead;
-- the function of libuv that calls take_messages(): valgrind runs one thread at a time, and a woken one spins a thousand times
-  there (uv__async_spin) before its waker may go on.
+- the insides of malloc: how long it looks for a block depends on what the heap has become by chance. Its calls are counted instead.
 
 Which variants of memcpy and SHA-256 run is pinned, so that one processor counts as another.
 """
@@ -56,7 +54,7 @@ ALLOCATIONS = ("libc.so.6", "calls of malloc")
 
 def read_profile(path):
     """Instructions of each (program or library, function) itself, but for what is left out; and the calls of malloc."""
-    names, costs, place, spins, called = {"ob": {}, "fn": {}}, collections.Counter(), None, set(), False
+    names, costs, place, called = {"ob": {}, "fn": {}}, collections.Counter(), None, False
     for line in path.read_text().splitlines():
         if match := re.match(r"(c?)(ob|fn)=\((\d+)\)(?: (.*))?$", line):
             of_callee, kind, number, name = match.groups()
@@ -69,14 +67,12 @@ def read_profile(path):
                 callee = name
         elif line.startswith("calls="):
             called = True  # the next line is what the callee took, which has lines of its own
-            if callee == "take_messages":
-                spins.add(place)
             if callee in ("malloc", "calloc", "realloc"):
                 costs[ALLOCATIONS] += int(line[6:].split()[0])
         elif match := re.match(r"[+\-*\d]\S* (\d+)$", line):
             costs[place] += 0 if called else int(match[1])
             called = False
-    return collections.Counter({place: n for place, n in costs.items() if place not in spins and not LEFT_OUT.search(place[1])})
+    return collections.Counter({place: n for place, n in costs.items() if not LEFT_OUT.search(place[1])})
 
 
 def entered(path, library):
