@@ -162,11 +162,20 @@ bool breakers_steer(const struct fleet_view *view, const char *pool, double max_
 
 void fleet_derive(const struct fleet *fleet, const struct fleet_view *view, struct node *nodes, uint64_t now_ms)
 {
+	const char *pool = ""; /* the last that was asked about: it takes a look at all nodes */
+	bool steered = false;
+
 	for (size_t i = 0; i < view->count; i++) {
 		struct node *node = &nodes[i];
 		node->state = state_of(fleet, node, now_ms);
 		node->why_not |= why_not_of(fleet, node, now_ms);
-		if (node->why_not & WHY_NOT(BREAKER) && !breakers_steer(view, node->info.pool, fleet->conf.max_ejected, now_ms))
+		if (!(node->why_not & WHY_NOT(BREAKER)))
+			continue;
+		if (strcmp(pool, node->info.pool) != 0) {
+			pool = node->info.pool;
+			steered = breakers_steer(view, pool, fleet->conf.max_ejected, now_ms);
+		}
+		if (!steered)
 			node->why_not &= ~WHY_NOT(BREAKER);
 	}
 }
