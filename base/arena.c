@@ -37,9 +37,9 @@ struct arena_block {
 
 #define ROOM (BLOCK - sizeof(struct arena_block))
 
-static struct arena_block *new_block(size_t size)
+static struct arena_block *new_block(size_t size, size_t usual)
 {
-	size_t room = size > ROOM ? size : ROOM;
+	size_t room = size > usual ? size : usual;
 	struct arena_block *block = malloc(sizeof(*block) + room);
 
 	if (!block)
@@ -75,7 +75,7 @@ static void *grow(struct arena *arena, size_t size)
 	struct arena_block *block = size <= ROOM ? spare_block(arena->spares) : NULL;
 
 	if (!block)
-		block = new_block(size);
+		block = new_block(size, arena->block ? arena->block : ROOM);
 	block->next = arena->blocks;
 	arena->blocks = block;
 	arena->at = (char *)block->bytes;
@@ -137,7 +137,7 @@ void arena_reset(struct arena *arena)
 		next = block->next;
 		end_block(arena->spares, block);
 	}
-	*arena = (struct arena){ .spares = arena->spares };
+	*arena = (struct arena){ .spares = arena->spares, .block = arena->block };
 }
 
 void arena_spares_free(struct arena_spares *spares)

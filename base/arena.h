@@ -12,6 +12,7 @@ struct arena {
 	struct arena_block *blocks;
 	char *at, *end;
 	struct arena_spares *spares; /* NULL: blocks come from malloc and go back there */
+	size_t block;                /* what a block holds, of an arena that lives long and is small; 0: as much as a request needs */
 };
 /* Blocks between two requests of one thread, ARENA_SPARES_MAX at most (4 KiB each): malloc does not keep any of that size at hand. */
 struct arena_spares {

@@ -354,6 +354,7 @@ void fleet_free(struct fleet *fleet)
 		seat_free(fleet->seats[i]);
 	}
 	free(fleet->seats);
+	free(fleet->order);
 	fleet_forget_hearsay(fleet);
 	if (p)
 		free_published(&p->retired);

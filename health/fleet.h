@@ -36,7 +36,7 @@ extern const char *const why_not_words[];
 
 struct node { /* immutable once published, but for what breakers and meter point to */
 	struct node_record record; /* strings and lists in the view's arena */
-	struct node_info info;
+	struct node_info info;     /* strings and lists are the fleet's, and good for as long as the view */
 	struct load load;
 	struct score score;
 	enum node_state state;

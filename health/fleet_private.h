@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/loop.h"
 #include "base/retire.h"
+#include "base/str.h"
 #include "base/wait.h"
 #include "health/charges.h"
 #include "health/fleet.h"
@@ -24,11 +25,15 @@ struct hit { /* a room whose participants' requests failed */
 };
 struct seat {
 	struct retired retired;
-	struct seat *next_ended;
 	struct fleet *fleet;
 	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
 	struct breaker *breakers[CLASSES];
 	struct meter *meter;
+	struct said *said;                      /* fleet_said.c: info, as views point into it */
+	struct buf load_text;
+	struct load load;
+	unsigned load_why_not;
+	struct score score;
 	uint64_t registration, seq;             /* as last seen to change */
 	uint64_t changed_ms, registered_ms, watched_ms;
 	uint64_t full_until_ms, resets, charged;
@@ -66,7 +71,8 @@ struct fleet {
 	size_t nheard;
 	size_t nseats;
 	struct seat **seats;    /* by id */
-	struct seat *ended;     /* the published view still shows them */
+	size_t *order;          /* of each seat, where its record stood in the last answer */
+	struct retired *ended;  /* the published view still shows them */
 };
 
 /* fleet.c */
@@ -78,8 +84,13 @@ void fleet_publish(struct fleet *, struct published *, uint64_t now_ms); /* a vi
 void fleet_forget_hearsay(struct fleet *);
 /* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. */
 void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_t now_ms);
+void fleet_end(struct fleet *, struct retired *, void (*free_it)(struct retired *)); /* no later view shows it */
 void fleet_retire_ended(struct fleet *); /* once a view without them is published */
 void seat_free(struct seat *);
+/* fleet_said.c: what its node said, read if it is not what it was; put into a view's node; ended with the seat. */
+void seat_hear(struct fleet *, struct seat *, const struct node_record *);
+void seat_say(const struct seat *, struct node *);
+void seat_forget(struct seat *);
 /* fleet_state.c: state and why_not of each node, once all are read. */
 void fleet_derive(const struct fleet *, const struct fleet_view *, struct node *nodes, uint64_t now_ms);
 /* How long this process has watched the node say nothing. */

@@ -1,13 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the store's answer to a view. Records and seats are both sorted by id, so that one pass pairs them. A record that the
- * store could not read this time (`unread`) is taken over from the last view: a damaged key must not look like a node that
- * left, nor hide that another one did. What a node said and cannot be read is a reason against it (`unreadable`), never a reason to drop it.
+ * From the store's answer to a view. Records and seats are both gone through by id, so that one pass pairs them; where the records
+ * stood in the answer is kept, as the next one mostly has the same order and need not be sorted. A record that the store could
+ * not read this time (`unread`) is taken over from the last view, behind what was read: a damaged key must not look like a node
+ * that left, nor hide that another one did. What a node said and cannot be read is a reason against it (`unreadable`), never a reason to drop it.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "health/fleet_private.h"
+
+/* -- what ends -------------------------------------------------------------------------------------------------------------- */
+void fleet_end(struct fleet *fleet, struct retired *retired, void (*free_it)(struct retired *))
+{
+	*retired = (struct retired){ fleet->ended, free_it };
+	fleet->ended = retired;
+}
+
+void fleet_retire_ended(struct fleet *fleet)
+{
+	for (struct retired *retired; (retired = fleet->ended);) {
+		fleet->ended = retired->next;
+		retire_later(fleet->retire, retired, retired->free);
+	}
+}
 
 /* -- seats ------------------------------------------------------------------------------------------------------------------ */
 void seat_free(struct seat *seat)
@@ -15,6 +31,7 @@ void seat_free(struct seat *seat)
 	for (int class = 0; class < CLASSES; class++)
 		breaker_free(seat->breakers[class]);
 	meter_free(seat->meter);
+	seat_forget(seat);
 	free(seat);
 }
 
@@ -31,16 +48,7 @@ static void seat_end(struct fleet *fleet, struct seat *seat)
 		if (seat->breaker_told[class] != BREAKER_CLOSED && fleet->conf.breaker_changed)
 			fleet->conf.breaker_changed(fleet->conf.arg, seat->node, (enum breaker_class)class, seat->breaker_told[class],
 			                            BREAKER_CLOSED);
-	seat->next_ended = fleet->ended;
-	fleet->ended = seat;
-}
-
-void fleet_retire_ended(struct fleet *fleet)
-{
-	for (struct seat *seat; (seat = fleet->ended);) {
-		fleet->ended = seat->next_ended;
-		retire_later(fleet->retire, &seat->retired, free_retired);
-	}
+	fleet_end(fleet, &seat->retired, free_retired);
 }
 
 static uint64_t ago(uint64_t now_ms, uint64_t later_ms, uint64_t earlier_ms)
@@ -87,6 +95,7 @@ static void seat_watch(struct seat *seat, const struct node_record *record, uint
 	seat->resets = record->resets;
 	seat->charged = record->charged;
 	meter_read(seat->meter, record->charged, now_ms);
+	seat_hear(seat->fleet, seat, record);
 }
 
 static struct seat *seat_for(struct fleet *fleet, struct seat *held, const struct node_record *record, uint64_t now_ms)
@@ -112,7 +121,7 @@ static void seat_all(struct fleet *fleet, const struct nodes_all *all, uint64_t 
 	if (!seats)
 		abort();
 	for (size_t i = 0; i < all->count; i++) {
-		const struct node_record *record = &all->nodes[i];
+		const struct node_record *record = &all->nodes[fleet->order[i]];
 		while (held < fleet->nseats && strcmp(fleet->seats[held]->node, record->id) < 0)
 			seat_end(fleet, fleet->seats[held++]);
 		bool same = held < fleet->nseats && !strcmp(fleet->seats[held]->node, record->id);
@@ -126,9 +135,33 @@ static void seat_all(struct fleet *fleet, const struct nodes_all *all, uint64_t 
 }
 
 /* -- records ----------------------------------------------------------------------------------------------------------------- */
-static int by_id(const void *a, const void *b)
+static int by_id(const void *a, const void *b, void *arg)
 {
-	return strcmp(((const struct node_record *)a)->id, ((const struct node_record *)b)->id);
+	const struct node_record *nodes = arg;
+
+	return strcmp(nodes[*(const size_t *)a].id, nodes[*(const size_t *)b].id);
+}
+
+static bool is_ordered(const struct fleet *fleet, const struct nodes_all *all)
+{
+	if (all->count != fleet->nseats)
+		return false;
+	for (size_t i = 0; i < all->count; i++)
+		if (strcmp(all->nodes[fleet->order[i]].id, fleet->seats[i]->node) != 0)
+			return false;
+	return true;
+}
+
+static void put_in_order(struct fleet *fleet, const struct nodes_all *all)
+{
+	if (is_ordered(fleet, all))
+		return;
+	fleet->order = realloc(fleet->order, (all->count + 1) * sizeof(*fleet->order));
+	if (!fleet->order)
+		abort();
+	for (size_t i = 0; i < all->count; i++)
+		fleet->order[i] = i;
+	qsort_r(fleet->order, all->count, sizeof(*fleet->order), by_id, all->nodes);
 }
 
 static struct str kept(struct arena *arena, struct str text)
@@ -165,20 +198,7 @@ static void take_over_unread(const struct fleet *fleet, struct arena *arena, str
 }
 
 /* -- nodes ------------------------------------------------------------------------------------------------------------------- */
-static void read_said(struct arena *arena, struct node *node)
-{
-	const char *fault;
-
-	if (*node->record.incarnation && json_read(node->record.info, &node_info_shape, arena, &node->info, &fault) < 0)
-		node->why_not |= WHY_NOT(UNREADABLE);
-	if (node->record.load.len && json_read(node->record.load, &load_shape, arena, &node->load, &fault) < 0)
-		node->why_not |= WHY_NOT(UNREADABLE);
-	if (!node->info.pool || !*node->info.pool)
-		node->info.pool = "default";
-	score_of(&node->load, &node->info.capacity, &node->score);
-}
-
-static void read_node(struct arena *arena, const struct node_record *record, struct seat *seat, struct node *node)
+static void fill_node(const struct node_record *record, const struct seat *seat, struct node *node)
 {
 	node->record = *record;
 	node->changed_ms = seat->changed_ms;
@@ -188,28 +208,21 @@ static void read_node(struct arena *arena, const struct node_record *record, str
 	for (int class = 0; class < CLASSES; class++)
 		node->breakers[class] = seat->breakers[class];
 	node->meter = seat->meter;
-	read_said(arena, node);
-}
-
-static bool is_unread(const struct nodes_all *all, const char *id)
-{
-	for (size_t i = 0; i < all->nunread; i++)
-		if (!strcmp(all->unread[i], id))
-			return true;
-	return false;
+	seat_say(seat, node);
 }
 
 void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all, uint64_t now_ms)
 {
+	size_t nread = all->count;
+
 	if (all->nunread)
 		take_over_unread(fleet, &p->arena, all);
-	if (all->count)
-		qsort(all->nodes, all->count, sizeof(*all->nodes), by_id);
+	put_in_order(fleet, all);
 	seat_all(fleet, all, now_ms);
 	struct node *nodes = arena_alloc(&p->arena, (all->count + 1) * sizeof(*nodes));
 	for (size_t i = 0; i < all->count; i++) {
-		read_node(&p->arena, &all->nodes[i], fleet->seats[i], &nodes[i]);
-		if (is_unread(all, all->nodes[i].id))
+		fill_node(&all->nodes[fleet->order[i]], fleet->seats[i], &nodes[i]);
+		if (fleet->order[i] >= nread)
 			nodes[i].why_not |= WHY_NOT(UNREADABLE);
 	}
 	const char **unread = arena_alloc(&p->arena, (all->nunread + 1) * sizeof(*unread));

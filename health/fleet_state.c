@@ -7,8 +7,6 @@
  */
 #include <string.h>
 
-#include "base/egress.h"
-#include "base/url.h"
 #include "health/fleet_private.h"
 
 const char *const node_state_words[] = { "joining", "ready", "late", "cordoned", "draining", "drained", "sick", "lost", NULL };
@@ -60,12 +58,15 @@ bool fleet_should_lose(const struct fleet *fleet, const struct node *node, uint6
 {
 	const struct fleet_conf *conf = &fleet->conf;
 	uint64_t limit = (node->record.lease_ms ? node->record.lease_ms : conf->lease_ms) + conf->grace_ms;
+	uint64_t silence = fleet_silence_ms(fleet, node, now_ms);
 
+	if (!*node->record.incarnation || node->record.lost || silence < limit)
+		return false;
 	if (node->info.fences == FENCES_NONE && limit < conf->unfenced_ms)
 		limit = conf->unfenced_ms;
 	if (may_be_unknown_to(&node->record, conf->url) && limit < conf->unasked_ms)
 		limit = conf->unasked_ms;
-	return *node->record.incarnation && !node->record.lost && fleet_silence_ms(fleet, node, now_ms) >= limit;
+	return silence >= limit;
 }
 
 /* -- state ------------------------------------------------------------------------------------------------------------------ */
@@ -100,14 +101,6 @@ static enum node_state state_of(const struct fleet *fleet, const struct node *no
 }
 
 /* -- why not ------------------------------------------------------------------------------------------------------------------ */
-/* Names are judged at each connect; an address can be told now. */
-static bool address_allowed(const char *cidr, const char *text)
-{
-	struct url url;
-
-	return !text || !*text || !url_parse(text, &url, NULL) || egress_host_allowed(cidr, url.host);
-}
-
 static unsigned bit(bool is, unsigned why_not)
 {
 	return is ? why_not : 0;
@@ -133,10 +126,7 @@ static unsigned why_not_of(const struct fleet *fleet, const struct node *node, u
 	       bit(now_ms < node->full_until_ms, WHY_NOT(FULL)) | bit(node->score.value >= fleet->conf.max_load, WHY_NOT(MAX_LOAD)) |
 	       bit(is_at((double)record->rooms, capacity->rooms), WHY_NOT(ROOMS)) |
 	       bit(is_at(node->load.participants, capacity->participants), WHY_NOT(PARTICIPANTS)) |
-	       bit(record->exclusive, WHY_NOT(EXCLUSIVE)) |
-	       bit(!address_allowed(fleet->conf.allow_cidr, node->info.signal_url) ||
-	                   !address_allowed(fleet->conf.allow_cidr, node->info.control_url),
-	           WHY_NOT(ADDRESS));
+	       bit(record->exclusive, WHY_NOT(EXCLUSIVE));
 }
 
 bool node_held_back(const struct node *node, uint64_t now_ms, uint64_t *retry_ms)
@@ -172,11 +162,20 @@ bool breakers_steer(const struct fleet_view *view, const char *pool, double max_
 
 void fleet_derive(const struct fleet *fleet, const struct fleet_view *view, struct node *nodes, uint64_t now_ms)
 {
+	const char *pool = ""; /* the last that was asked about: it takes a look at all nodes */
+	bool steered = false;
+
 	for (size_t i = 0; i < view->count; i++) {
 		struct node *node = &nodes[i];
 		node->state = state_of(fleet, node, now_ms);
 		node->why_not |= why_not_of(fleet, node, now_ms);
-		if (node->why_not & WHY_NOT(BREAKER) && !breakers_steer(view, node->info.pool, fleet->conf.max_ejected, now_ms))
+		if (!(node->why_not & WHY_NOT(BREAKER)))
+			continue;
+		if (strcmp(pool, node->info.pool) != 0) {
+			pool = node->info.pool;
+			steered = breakers_steer(view, pool, fleet->conf.max_ejected, now_ms);
+		}
+		if (!steered)
 			node->why_not &= ~WHY_NOT(BREAKER);
 	}
 }

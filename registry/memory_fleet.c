@@ -17,6 +17,7 @@ struct fleet_call {
 	struct nodes_all nodes, *nodes_out;
 	struct routers_all routers, *routers_out;
 	struct arena *to; /* the asker's: at home only */
+	struct arena *built; /* where the nodes are built: the call's own, or `to` when the keeper itself asks, which reads all of them often */
 };
 struct memory_router {
 	struct map_item item;
@@ -67,16 +68,17 @@ static void record_fill(struct memory_node *node, struct node_record *out)
 static int nodes_run(struct memory *memory, struct memory_call *base)
 {
 	struct nodes_all *all = &fleet_call(base)->nodes;
+	struct arena *arena = fleet_call(base)->built;
 
 	all->store_ms = wall_ms();
-	all->nodes = arena_alloc(&base->arena, (memory->nodes.count + 1) * sizeof *all->nodes);
+	all->nodes = arena_alloc(arena, (memory->nodes.count + 1) * sizeof *all->nodes);
 	for (size_t i = 0; i < memory->nodes.nslots; i++) {
 		struct map_item *item = map_at(&memory->nodes, i);
 
 		if (!item)
 			continue;
 		record_fill(container_of(item, struct memory_node, item), &all->nodes[all->count]);
-		record_keep(&base->arena, &all->nodes[all->count++]);
+		record_keep(arena, &all->nodes[all->count++]);
 	}
 	return 0;
 }
@@ -86,6 +88,10 @@ static void nodes_give(struct memory_call *base)
 	struct fleet_call *call = fleet_call(base);
 	struct nodes_all all = call->nodes;
 
+	if (call->built == call->to) {
+		*call->nodes_out = all;
+		return;
+	}
 	all.nodes = arena_alloc(call->to, (all.count + 1) * sizeof *all.nodes);
 	for (size_t i = 0; i < all.count; i++) {
 		all.nodes[i] = call->nodes.nodes[i];
@@ -99,6 +105,7 @@ int memory_nodes_all(struct store *store, struct arena *arena, uint64_t due_ms, 
 	struct fleet_call *call = call_new(store, sizeof *call, nodes_run, nodes_give);
 
 	call->to = arena;
+	call->built = store->loop == call->base.memory->keeper ? arena : &call->base.arena;
 	call->nodes_out = out;
 	return call_start(&call->base, due_ms, w);
 }

@@ -22,8 +22,8 @@ static const char usage[] =
 	"  -f NODES  as much load as so many nodes have by the workload's fill; default: -n\n"
 	"  -q        quick: eight minutes to warm up, six measured\n"
 	"  -t        in place of results: load and expected load, max/mean, each second\n"
-	"usher-sim cost   what place_choose() costs with 10 to 10,000 nodes\n"
-	"usher-sim scale [SECONDS]  10,000 nodes, a million rooms: events a second\n";
+	"usher-sim cost [NODES]   what place_choose() and a reading cost with so many nodes, or 10 to 10,000\n"
+	"usher-sim scale [SECONDS [SECONDS]]  10,000 nodes, a million rooms: events a second; the second of usher's own code\n";
 
 static double p99_overload_minutes(const struct world *w)
 {
@@ -104,9 +104,9 @@ int main(int argc, char **argv)
 
 	meetings_init();
 	if (argc > 1 && !strcmp(argv[1], "cost"))
-		return print_cost();
+		return print_cost(argc > 2 ? strtoul(argv[2], NULL, 10) : 0);
 	if (argc > 1 && !strcmp(argv[1], "scale"))
-		return print_scale(argc > 2 ? strtoul(argv[2], NULL, 10) : 60);
+		return print_scale(argc > 2 ? strtoul(argv[2], NULL, 10) : 60, argc > 3 ? strtoul(argv[3], NULL, 10) : 60);
 	if (!read_options(argc, argv, &o)) {
 		fputs(usage, stderr);
 		return 2;

@@ -515,13 +515,22 @@ static double choices_us(struct usher *u, size_t times)
 	return (cpu_us() - begun) / (double)times;
 }
 
-static double reading_us(struct usher *u)
+/* Of so many in a hundred nodes a report has come since the reading before. */
+static double reading_us(struct usher *u, size_t percent)
 {
-	double begun = cpu_us();
+	double us = 0;
 
-	for (int k = 0; k < 5; k++)
+	for (size_t k = 0; k < 5; k++) {
+		for (size_t i = 0; i < u->world->nsites; i++) {
+			u->nodes[i].people = 400 + (i + k) % 200;
+			if (i % 100 < percent)
+				beat(u, i);
+		}
+		double begun = cpu_us();
 		look(u);
-	return (cpu_us() - begun) / 5;
+		us += (cpu_us() - begun) / 5;
+	}
+	return us;
 }
 
 void usher_cost(size_t nodes)
@@ -537,7 +546,8 @@ void usher_cost(size_t nodes)
 	charge_all(u, 8);
 	look(u);
 	double us = choices_us(u, 2000000 / nodes);
-	printf("%zu\t%.1f\t%.0f\t%.2f\n", nodes, us, us * 1000 / (double)nodes, reading_us(u) / 1000);
+	printf("%zu\t%.1f\t%.0f\t%.2f\t%.2f\t%.2f\n", nodes, us, us * 1000 / (double)nodes, reading_us(u, 0) / 1000,
+	       reading_us(u, 5) / 1000, reading_us(u, 100) / 1000);
 	fflush(stdout);
 	close_usher(u);
 	world_free(&w);

@@ -87,6 +87,21 @@ START_TEST(blocks_are_used_again)
 }
 END_TEST
 
+START_TEST(a_small_arena_has_small_blocks)
+{
+	struct arena arena = { .block = 100 };
+
+	for (int times = 0; times < 2; times++) {
+		memset(arena_alloc(&arena, 1), 1, 1);
+		ck_assert_int_le(arena.end - arena.at, 100);
+		memset(arena_alloc(&arena, 1000), 1, 1000); /* more than a block */
+		memset(arena_alloc(&arena, 60), 1, 60);
+		ck_assert_int_le(arena.end - arena.at, 100);
+		arena_reset(&arena); /* and still has */
+	}
+}
+END_TEST
+
 START_TEST(absurd_sizes_end_the_process)
 {
 	struct arena arena = { 0 };
@@ -109,6 +124,7 @@ int main(void)
 	tcase_add_test(t, copies_end_with_nul);
 	tcase_add_test(t, a_reset_arena_can_be_used_again);
 	tcase_add_test(t, blocks_are_used_again);
+	tcase_add_test(t, a_small_arena_has_small_blocks);
 	tcase_add_loop_test_raise_signal(t, absurd_sizes_end_the_process, SIGABRT, 0, 4);
 	suite_add_tcase(s, t);
 	SRunner *runner = srunner_create(s);

@@ -132,6 +132,53 @@ START_TEST(a_flood_of_announcements_stays_bounded_and_counted)
 }
 END_TEST
 
+static double faded(double cost, uint64_t age_ms)
+{
+	return age_ms < RAMP ? cost * (1 - (double)age_ms / RAMP) : 0;
+}
+
+/* The sum goes along with each that comes; it is what its parts are all the same, also where no reading comes for long. */
+START_TEST(the_sum_is_that_of_its_parts_at_any_time)
+{
+	for (uint64_t i = 1; i <= 100; i++) {
+		uint64_t at = now + i * RAMP / 40;
+		double sum = 0;
+
+		meter_charged(m, i, 0.001 * (double)i, at);
+		for (uint64_t j = 1; j <= i; j++)
+			sum += faded(0.001 * (double)j, (i - j) * RAMP / 40);
+		ck_assert_double_eq_tol(meter_extra(m), sum, 1e-9);
+		if (i == 50)
+			meter_read(m, 0, at);
+	}
+}
+END_TEST
+
+START_TEST(what_leaves_takes_with_it_what_is_left_of_it)
+{
+	double first = meter_pend(m, 0.01, now);
+
+	meter_pend(m, 0.02, now + RAMP / 4);
+	meter_pend(m, 0.04, now + RAMP / 2);
+	ck_assert(meter_charged(m, 7, first, now + RAMP / 2)); /* begins anew, as the store has it */
+	ck_assert_double_eq_tol(meter_extra(m), 0.01 + 0.015 + 0.04, NEAR);
+	meter_opened(m, now + RAMP / 2);
+	ck_assert_double_eq_tol(meter_extra(m), 0.01 + 0.015 + 0.04, NEAR);
+	meter_opened(m, now + RAMP);
+	ck_assert_double_eq_tol(meter_extra(m), 0.005 + 0.02, NEAR);
+	meter_pend(m, 0, now + RAMP + RAMP / 2); /* all of them have faded */
+	ck_assert_double_eq_tol(meter_extra(m), 0, NEAR);
+	meter_opened(m, now + RAMP + RAMP / 2);
+	ck_assert_double_eq_tol(meter_extra(m), 0, NEAR);
+	meter_pend(m, 0.01, now + RAMP + RAMP / 2);
+	ck_assert_double_eq_tol(meter_extra(m), 0.01, NEAR);
+	meter_read(m, 7, now + RAMP + RAMP / 2);
+	meter_pend(m, 0.02, now + 2 * RAMP);
+	meter_pend(m, 0, now + 2 * RAMP + RAMP * 3 / 4); /* the one of before has faded, and no reading came */
+	ck_assert_double_eq_tol(meter_extra(m), 0.005, NEAR);
+}
+END_TEST
+
 /* Of choices of which each allows a part; a node that is always the best one gets that part of them. */
 static int turns(double part, int choices)
 {
@@ -189,6 +236,8 @@ int main(void)
 	tcase_add_test(tc, a_refused_placement_leaves_nothing);
 	tcase_add_test(tc, what_gets_lost_fades);
 	tcase_add_test(tc, a_flood_of_announcements_stays_bounded_and_counted);
+	tcase_add_test(tc, the_sum_is_that_of_its_parts_at_any_time);
+	tcase_add_test(tc, what_leaves_takes_with_it_what_is_left_of_it);
 	tcase_add_test(tc, a_new_node_has_its_part_of_the_choices);
 	tcase_add_test(tc, turns_that_were_not_taken_do_not_pile_up);
 	SRunner *runner = srunner_create(suite);

@@ -508,6 +508,26 @@ START_TEST(past_max_ejected_breakers_steer_nothing)
 }
 END_TEST
 
+/* Nodes by id are of one pool and the other in turn. */
+START_TEST(each_pool_is_steered_by_its_own_breakers)
+{
+	static const char *const ids[] = { "a", "b", "c", "d", "e", "f" };
+
+	for (int i = 0; i < 6; i++)
+		stage_ready(ids[i])->info = i % 2 ? STR("{\"signal_url\":\"ws://127.0.0.1:1/\",\"pool\":\"p\"}") : STR(GATED);
+	fail_calls("b", CLASS_CONTROL, 2); /* one of three */
+	fail_calls("c", CLASS_CONTROL, 2); /* two of three */
+	fail_calls("e", CLASS_CONTROL, 2);
+	stage_pass(50);
+	for (int i = 0; i < 6; i++)
+		ck_assert_uint_eq(stage_node(ids[i])->why_not, i == 1 ? WHY_NOT(BREAKER) : 0);
+	fail_calls("d", CLASS_CONTROL, 2);
+	stage_pass(50);
+	for (int i = 0; i < 6; i++)
+		ck_assert_uint_eq(stage_node(ids[i])->why_not, 0);
+}
+END_TEST
+
 START_TEST(a_full_node_gets_no_rooms_for_the_time_it_said)
 {
 	struct call_result full = { .node = "a", .incarnation = "i1", .class = CLASS_CONTROL, .result = RESULT_NOTHING, .full_ms = 3000 };
@@ -656,6 +676,7 @@ int main(void)
 	tcase_add_test(tc, the_same_process_keeps_its_breaker_over_a_registration);
 	tcase_add_test(tc, an_operators_reset_closes);
 	tcase_add_test(tc, past_max_ejected_breakers_steer_nothing);
+	tcase_add_test(tc, each_pool_is_steered_by_its_own_breakers);
 	tcase_add_test(tc, a_full_node_gets_no_rooms_for_the_time_it_said);
 	tcase_add_test(tc, scalelite_1048_an_older_report_does_not_erase_a_charge);
 	tcase_add_test(tc, others_charges_are_told_from_ours);

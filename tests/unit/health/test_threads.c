@@ -19,7 +19,7 @@ static struct worker {
 	struct loop *loop;
 	struct timer timer;
 	struct task stop;
-	uint64_t entered, held_back, faults;
+	_Atomic uint64_t entered, held_back, faults;
 } workers[WORKERS];
 static _Atomic uint64_t now; /* the keeper's */
 
@@ -37,6 +37,7 @@ static void look(struct worker *w, unsigned i)
 		return;
 	snprintf(incarnation, sizeof(incarnation), "i%llu", (unsigned long long)node->record.registration);
 	w->faults += strcmp(incarnation, node->record.incarnation) != 0 || !node->load.has_cpu || strcmp(node->info.pool, "default") != 0;
+	w->faults += strncmp(node->info.signal_url, "ws://127", 8) != 0;
 	w->faults += fleet_charges(stage.fleet, node, at) < 0 || (node_held_back(node, at, &retry_ms) && !retry_ms);
 	if (guard_enter(stage.fleet, id, incarnation, (enum call_kind)(random_u64() % (CALL_TUNNEL + 1)), at, &guard, &retry_ms)) {
 		w->held_back++;
@@ -72,7 +73,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* A node leaves, is replaced, or is heard. */
+/* A node leaves, is replaced, says something else of itself, or is heard. */
 static void change(unsigned i)
 {
 	char id[8], incarnation[24];
@@ -90,14 +91,27 @@ static void change(unsigned i)
 		snprintf(incarnation, sizeof(incarnation), "i%llu", (unsigned long long)record->registration);
 		memcpy(record->incarnation, incarnation, sizeof(incarnation));
 	}
+	if (random_u64() % 4 == 0)
+		record->info = random_u64() % 2 ? STR(GATED) : STR("{\"signal_url\":\"ws://127.0.0.2:1/\"}");
 	stage_beat(id, "{\"cpu\":0.5}");
 	fleet_charged(stage.fleet, id, atomic_load(&now), 0.01);
+}
+
+/* The keeper is fast, and on a busy machine a worker may get its first turn late. */
+static bool seen_all(void)
+{
+	uint64_t entered = 0, held_back = 0;
+
+	for (int i = 0; i < WORKERS; i++) {
+		entered += workers[i].entered;
+		held_back += workers[i].held_back;
+	}
+	return entered && held_back;
 }
 
 START_TEST(workers_and_keeper_need_no_lock)
 {
 	struct loop *loops[WORKERS];
-	uint64_t entered = 0, held_back = 0;
 
 	for (int i = 0; i < WORKERS; i++)
 		loops[i] = workers[i].loop = loop_new();
@@ -105,7 +119,7 @@ START_TEST(workers_and_keeper_need_no_lock)
 	atomic_store(&now, stage.now);
 	for (int i = 0; i < WORKERS; i++)
 		pthread_create(&workers[i].thread, NULL, worker_main, &workers[i]);
-	for (unsigned round = 0; round < 3000; round++) {
+	for (unsigned round = 0; round < 3000 || !seen_all(); round++) {
 		change(round % NODES);
 		stage.told[0] = '\0';
 		fleet_refresh(stage.fleet);
@@ -116,11 +130,8 @@ START_TEST(workers_and_keeper_need_no_lock)
 		loop_post(workers[i].loop, &workers[i].stop, stop);
 	for (int i = 0; i < WORKERS; i++) {
 		pthread_join(workers[i].thread, NULL);
-		entered += workers[i].entered;
-		held_back += workers[i].held_back;
 		ck_assert_uint_eq(workers[i].faults, 0);
 	}
-	ck_assert(entered > 0 && held_back > 0);
 	for (int round = 0; round < 8; round++) {
 		for (int i = 0; i < WORKERS; i++)
 			loop_turn(loops[i]);
