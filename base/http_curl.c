@@ -74,7 +74,7 @@ static void act_at_once(struct later *later)
 	pool_act(container_of(later, struct pool, at_once), CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* Each transfer begins with a timer of 0 ms: what the loop does later comes in the same turn, a timer after one more. */
+/* Each transfer begins with a timer of 0 ms. What the loop does later comes before it sleeps next, without a wake-up of its own. */
 static int set_timer(CURLM *multi, long timeout_ms, void *arg)
 {
 	struct pool *pool = arg;

@@ -130,7 +130,7 @@ void socket_kept(struct transfer *t)
 	watch_set(s->watch, LOOP_READ);
 }
 
-/* Of a kept one: those in use curl takes out first, and those that never connected it closes without a word. */
+/* Of one that was ever kept: others curl takes out first while they are in use, and those that never connected it closes without a word. */
 int socket_close(void *arg, curl_socket_t fd)
 {
 	struct curl_socket *s = find(arg, fd);

@@ -158,6 +158,13 @@ static void rest(struct fleet *fleet)
 	fleet->rested_ms = now + (pause < period_ms(fleet) ? pause : period_ms(fleet));
 }
 
+static uint64_t period_left_ms(const struct fleet *fleet, uint64_t since_ms)
+{
+	uint64_t spent = loop_now_ms(fleet->loop) - since_ms;
+
+	return spent < period_ms(fleet) ? period_ms(fleet) - spent : 0;
+}
+
 static uint64_t rest_left_ms(const struct fleet *fleet)
 {
 	uint64_t now = loop_now_ms(fleet->loop);
@@ -244,6 +251,7 @@ static void not_answered(struct fleet *fleet, struct published *p)
 static void answered(struct fleet *fleet, int err)
 {
 	struct published *p = fleet->next;
+	uint64_t came_ms = loop_now_ms(fleet->loop);
 
 	if (err)
 		not_answered(fleet, p);
@@ -251,7 +259,7 @@ static void answered(struct fleet *fleet, int err)
 		publish(fleet, p);
 	fleet->next = NULL; /* only now: what is told above may ask for another reading, which is then noted */
 	rest(fleet);
-	timer_set(fleet->loop, &fleet->timer, fleet->again ? rest_left_ms(fleet) : period_ms(fleet), read_again);
+	timer_set(fleet->loop, &fleet->timer, fleet->again ? rest_left_ms(fleet) : period_left_ms(fleet, came_ms), read_again);
 	fleet->again = false;
 }
 

@@ -4,8 +4,8 @@
  * list after its charge was announced, as a charge of nothing, so that opens are counted and ended by the same list.
  *
  * As all fade along straight lines, their sum does: Σ cost·(1 − (now − at) / ramp) = C − (C·(now − base) − M) / ramp with C = Σ cost
- * and M = Σ cost·(at − base). So one that comes or goes costs the same, however many there are. Each reading, and the first look
- * after one has faded away, sums up anew, so that rounding does not grow.
+ * and M = Σ cost·(at − base). So a change of the sum costs the same, however many there are. Each reading sums up anew, so that rounding
+ * does not grow, and so does each look while one that has faded away is still the first of its list.
  */
 #include <assert.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All nodes, and the routers, of the embedded store. The answer is built in the call's own memory on the keeper and
- * copied where it was asked: the asker's arena belongs to the asker's loop. There is one router, this one, but it is
+ * All nodes, and the routers, of the embedded store. The answer is built on the keeper in the call's own memory and
+ * copied where it was asked, as the asker's arena belongs to the asker's loop; where the keeper itself asks, in that arena at once. There is one router, this one, but it is
  * announced and listed like many.
  */
 #include <stdio.h>

@@ -26,7 +26,7 @@ struct room {
 	uint64_t epoch, registration;
 	char node[NODE_MAX + 1];
 	char incarnation[INCARNATION_MAX + 1];
-	uint64_t created_ms; /* the store's clock; for people. Of a restored one: its epoch, if not ahead of that clock */
+	uint64_t created_ms; /* for people: by the store's clock, or the epoch where that is not more than a second ahead of it */
 	char assigned_by[NODE_MAX + 1];
 	bool exclusive;
 	char hints[HINTS_MAX + 1]; /* "" none; only the bytes up to the NUL are written and copied */

@@ -6,7 +6,6 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/url.h"
 #include "base/wire/offer.h"
 #include "client/agent/answer.h"
 #include "client/agent/conf.h"
@@ -218,4 +217,3 @@ void gate_dial(struct passage *p)
 	if (tunnel_dial(p->gate->tunnels, plan, exchange_arena(p->x), &p->dial, &p->wait) != WAIT)
 		gate_refuse(p, &full);
 }
-

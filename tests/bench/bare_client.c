@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a request costs a client: libcurl's multi handle on epoll, set up as base/http_curl.c does, beside the least that could do the
+ * What a request costs a client: libcurl's multi handle on epoll, set up much as base/http_curl.c does, beside the least that could do the
  * same: one block of bytes to send, the head's lines cut at their ends, Content-Length read. Over kept connections, one request each at a
  * time.
  *

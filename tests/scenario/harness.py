@@ -29,6 +29,11 @@ DEADLINE = float(os.environ.get("USHER_TEST_DEADLINE", "20"))
 WRAP = shlex.split(os.environ.get("USHER_WRAP", ""))  # before our programs: "valgrind -q --leak-check=full"
 
 
+def sanitized():
+    program = (BUILD / "router" / "usherd").read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
+
+
 def until(what, condition, deadline=DEADLINE):
     """Polls until condition() is truthy and returns it; fails by name."""
     end = time.monotonic() + deadline

@@ -523,7 +523,7 @@ static double reading_us(struct usher *u, size_t percent)
 	for (size_t k = 0; k < 5; k++) {
 		for (size_t i = 0; i < u->world->nsites; i++) {
 			u->nodes[i].people = 400 + (i + k) % 200;
-			if (i % 100 < percent)
+			if (i * 100 < percent * u->world->nsites)
 				beat(u, i);
 		}
 		double begun = cpu_us();

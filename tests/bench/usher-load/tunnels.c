@@ -158,6 +158,8 @@ static void near_begin(void)
 	                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s\r\n", options.path, load.host,
 	                 options.header ? options.header : "", options.header ? "\r\n" : "");
 
+	if (n >= (int)sizeof(ask))
+		fail("-p and -H: more than a head may have here");
 	conn_send(conn_connect(near_ready), ask, (size_t)n);
 	begun++;
 }
