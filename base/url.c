@@ -209,7 +209,8 @@ static bool parse_network(struct str text, struct bytes *net, size_t *bits)
 		return false;
 	memcpy(buffer, text.at, len);
 	buffer[len] = '\0';
-	net->len = inet_pton(AF_INET, buffer, net->at) == 1 ? 4 : inet_pton(AF_INET6, buffer, net->at) == 1 ? 16 : 0;
+	bool v6 = strchr(buffer, ':');
+	net->len = inet_pton(v6 ? AF_INET6 : AF_INET, buffer, net->at) != 1 ? 0 : v6 ? 16 : 4;
 	n = net->len * 8;
 	if (slash && !parse_u64((struct str){ slash + 1, text.len - len - 1 }, &n))
 		return false;
@@ -239,24 +240,27 @@ bool cidr_valid(const char *list)
 	return count > 0;
 }
 
+/* An entry that cannot be read spoils the whole list. */
 static bool list_covers(const char *list, const char *inside, const struct bytes *address)
 {
 	struct str rest = str_of(list), piece;
 	struct bytes net;
 	size_t bits;
+	bool found = false;
 
-	while (str_cut(&rest, ',', &piece))
-		if (parse_network(str_trim(piece), &net, &bits) && covers(&net, bits, address) &&
-		    (!inside || list_covers(inside, NULL, &net)))
-			return true;
-	return false;
+	while (str_cut(&rest, ',', &piece)) {
+		if (!parse_network(str_trim(piece), &net, &bits))
+			return false;
+		found = found || (covers(&net, bits, address) && (!inside || list_covers(inside, NULL, &net)));
+	}
+	return found;
 }
 
 bool cidr_contains_by(const char *list, const char *inside, const struct sockaddr_storage *address)
 {
 	struct bytes bytes;
 
-	return cidr_valid(list) && address_bytes(address, &bytes) && list_covers(list, inside, &bytes);
+	return address_bytes(address, &bytes) && list_covers(list, inside, &bytes);
 }
 
 bool cidr_contains(const char *list, const struct sockaddr_storage *address)
