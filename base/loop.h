@@ -28,8 +28,9 @@ uint64_t loop_now_ms(const struct loop *);
 uint64_t loop_fresh_ms(struct loop *);                  /* asks the clock anew, for measuring stalls */
 void loop_fake_clock(struct loop *, uint64_t now_ms);   /* tests: time stands until moved; fires what has come due */
 uint64_t loop_stalled_ms(const struct loop *);          /* the longest single turn since the last call */
-/* How long work that was ready has waited for its turn, at the best moment since the last call: 0 if the loop has slept at all, or had a turn of less than a millisecond, so
- * a burst counts for nothing and a queue that stands for as long as it takes to come round. */
+/* How long work that was ready has waited for its turn, at the best moment since the last call: 0 if the loop has slept
+ * at all, or had a turn of less than a millisecond, so a burst counts for nothing and a queue that stands for as long as it takes to
+ * come round. */
 uint64_t loop_least_wait_us(struct loop *);
 uint64_t loop_wait_us(const struct loop *); /* how long what is run just now may have waited, at most */
 

@@ -3,7 +3,8 @@
  * From the store's answer to a view. Records and seats are both gone through by id, so that one pass pairs them; where the records
  * stood in the answer is kept, as the next one mostly has the same order and need not be sorted. A record that the store could
  * not read this time (`unread`) is taken over from the last view, behind what was read: a damaged key must not look like a node
- * that left, nor hide that another one did. What a node said and cannot be read is a reason against it (`unreadable`), never a reason to drop it.
+ * that left, nor hide that another one did. What a node said and cannot be read is a reason against it (`unreadable`), never a
+ * reason to drop it.
  */
 #include <stdlib.h>
 #include <string.h>

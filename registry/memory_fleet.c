@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All nodes, and the routers, of the embedded store. The answer is built on the keeper in the call's own memory and
- * copied where it was asked, as the asker's arena belongs to the asker's loop; where the keeper itself asks, in that arena at once. There is one router, this one, but it is
- * announced and listed like many.
+ * copied where it was asked, as the asker's arena belongs to the asker's loop; where the keeper itself asks, in that arena at
+ * once. There is one router, this one, but it is announced and listed like many.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -19,9 +19,9 @@ os.environ.setdefault("USHER_BUILD", str(BUILD))
 
 from . import fleet, gate, http, measure, page, proxy, relay, store  # noqa: E402
 
-WORKS = {"route": http.route, "join": http.join, "workers": http.workers, "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle, "waiting": relay.waiting,
-         "miss": store.miss, "first-join": store.first_joins, "proxy": proxy.small, "proxy-10m": proxy.large,
-         "gate": gate.gate,
+WORKS = {"route": http.route, "join": http.join, "workers": http.workers,
+         "relay": relay.small, "relay-16k": relay.large, "idle": relay.idle, "waiting": relay.waiting,
+         "miss": store.miss, "first-join": store.first_joins, "proxy": proxy.small, "proxy-10m": proxy.large, "gate": gate.gate,
          "heartbeats": fleet.beats, "growth": fleet.growth}
 
 
