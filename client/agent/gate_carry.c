@@ -31,11 +31,10 @@ static const char *sfu_url(struct passage *p, const char *base)
 	return url;
 }
 
-/* What the router said of the request goes on to the SFU, but for what opens the gate. */
+/* What the router said of the client goes on to the SFU. */
 static bool said_by_router(struct str name)
 {
-	static const char *const names[] = { "X-Usher-Room", "X-Usher-Epoch", "X-Forwarded-For", "X-Forwarded-Proto",
-		                             "X-Forwarded-Host", "X-Request-Id" };
+	static const char *const names[] = { "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-Id" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (str_is_nocase(name, names[i]))
@@ -48,16 +47,15 @@ static bool crosses(struct str name)
 	return said_by_router(name) || forward_standard_header(name);
 }
 
-/* Of one who came with a ticket the SFU is told what that says. */
-static void add_said(struct passage *p, struct dial_plan *plan)
+/* The SFU is told what was judged, in words of ours: a client's may be odd (05), or twice and differ. */
+static void add_judged(struct passage *p, struct header *headers, size_t *n)
 {
 	struct arena *arena = exchange_arena(p->x);
 	struct buf room = { 0 };
 
 	percent_encode(&room, p->room);
-	plan->headers[plan->nheaders++] = (struct header){ STR("X-Usher-Room"), { arena_copy(arena, room.at, room.len), room.len } };
-	plan->headers[plan->nheaders++] = (struct header){ STR("X-Usher-Epoch"),
-		                                           str_of(arena_printf(arena, "%llu", (unsigned long long)p->epoch)) };
+	headers[(*n)++] = (struct header){ STR("X-Usher-Room"), { arena_copy(arena, room.at, room.len), room.len } };
+	headers[(*n)++] = (struct header){ STR("X-Usher-Epoch"), str_of(arena_printf(arena, "%llu", (unsigned long long)p->epoch)) };
 	buf_free(&room);
 }
 
@@ -91,6 +89,7 @@ void gate_forward(struct passage *p)
 	to->response_timeout_ms = settings->response_timeout_ms;
 	to->stream_idle_ms = settings->stream_idle_ms;
 	to->pass = crosses;
+	add_judged(p, to->headers, &to->nheaders);
 	p->forward = forward_start(p->gate->conf.http, p->x, to, &ops, p);
 	if (!p->forward)
 		answer_problem(p->x, ERR_INTERNAL, "out of memory or descriptors");
@@ -202,8 +201,7 @@ void gate_dial(struct passage *p)
 	struct dial_plan *plan = arena_alloc(exchange_arena(p->x), sizeof(*plan));
 	struct refusal full = { ERR_NO_CAPACITY, NULL, "agent.connections: so many tunnels are open" };
 
-	if (p->direct)
-		add_said(p, plan);
+	add_judged(p, plan->headers, &plan->nheaders);
 	if (!forward_handshake_headers(p->x, p->direct ? forward_nameless_header : crosses, plan->headers, &plan->nheaders)) {
 		answer_problem(p->x, ERR_HEADERS_TOO_LARGE, "more headers than may cross with a WebSocket handshake");
 		return;

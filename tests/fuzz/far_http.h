@@ -34,7 +34,7 @@ static inline struct str far_value(struct str head, const char *name)
 	return (struct str){ NULL, 0 };
 }
 
-/* One Host, one framing, no control characters, lines that end in CR LF. */
+/* One Host, one framing, no control characters, lines that end in CR LF. A tab within a value is white space (RFC 9110, 5.5). */
 static inline void far_must_be_strict(struct str head)
 {
 	struct str rest = head, line;
@@ -43,7 +43,7 @@ static inline void far_must_be_strict(struct str head)
 	while (str_cut(&rest, '\n', &line)) {
 		MUST(line.len && line.at[line.len - 1] == '\r');
 		for (size_t i = 0; i + 1 < line.len; i++)
-			MUST((unsigned char)line.at[i] >= ' ' && line.at[i] != 0x7f);
+			MUST(((unsigned char)line.at[i] >= ' ' && line.at[i] != 0x7f) || (line.at[i] == '\t' && n));
 		hosts += line.len > 5 && !strncasecmp(line.at, "Host:", 5);
 		lengths += line.len > 15 && !strncasecmp(line.at, "Content-Length:", 15);
 		lengths += line.len > 18 && !strncasecmp(line.at, "Transfer-Encoding:", 18);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs the targets: each its corpus, then new inputs. Ends with "N passed, N failed"; a target is one test.
 #   tests/fuzz/run.sh build            only builds build-fuzz
-#   tests/fuzz/run.sh short [SECONDS]  10 s of libFuzzer each, two at a time
+#   tests/fuzz/run.sh short [SECONDS]  10 s of libFuzzer each, two at a time, from one seed (FUZZ_SEED, 1), so that a change is judged alike
+#                                      wherever it runs; new ground is for the long form, which takes seeds at random
 #   tests/fuzz/run.sh long [HOURS]     one hour in all unless said: half of it libFuzzer, half of it afl++; what is new stays in
 #                                      build-fuzz/found/TARGET (run `merge` to put it into the tree, minimised)
 #   tests/fuzz/run.sh merge            corpus/TARGET becomes the least set of inputs that reaches all that was reached
@@ -40,9 +41,9 @@ options() { # target
 
 # One target for so many seconds. A line of it goes to $results/TARGET.line, and to TARGET.bad if something was found.
 run_one() { # target, seconds
-	local target=$1 seed=$((RANDOM * 32768 + RANDOM + 1)) log=$results/$1.log begun=$SECONDS
+	local target=$1 seed=${FUZZ_SEED:-1} log=$results/$1.log begun=$SECONDS
 	local into=$results/new-$target # the short form begins with what the tree has
-	[ "$mode" = long ] && into=$found/$target
+	[ "$mode" = long ] && into=$found/$target seed=$((RANDOM * 32768 + RANDOM + 1))
 	mkdir -p "$into"
 	if timeout -k 5 $(($2 + 120)) "build-fuzz/tests/fuzz/fuzz_$target" $(options "$target") -seed=$seed -max_total_time="$2" \
 		"$into" "tests/fuzz/corpus/$target" >"$log" 2>&1; then

@@ -246,6 +246,22 @@ START_TEST(a_request_goes_on_with_what_the_router_said_of_it)
 }
 END_TEST
 
+/* Else the SFU might act on another room than was judged. */
+START_TEST(the_sfu_is_told_the_room_that_was_judged_and_once)
+{
+	static const char odd[] = "X-Usher-Room: %61%20room\r\nX-Usher-Room: b\r\nX-Usher-Epoch: 05\r\nX-Usher-Epoch: 9\r\n";
+	struct buf headers = { 0 };
+
+	buf_printf(&headers, "%s%s", odd, _i ? HANDSHAKE : "");
+	sfu_says = _i ? ACCEPTED : sfu_says;
+	answered(asks("GET", GATE_PATH, headers.at, NULL), _i ? 101 : 200, NULL);
+	const char *room = strstr(sfu.conns->in.at, "X-Usher-Room: a%20room\r\n"), *epoch = strstr(sfu.conns->in.at, "X-Usher-Epoch: 5\r\n");
+	ck_assert_msg(room && epoch, "%s", sfu.conns->in.at);
+	ck_assert(!strstr(room + 1, "X-Usher-Room") && !strstr(epoch + 1, "X-Usher-Epoch"));
+	buf_free(&headers);
+}
+END_TEST
+
 START_TEST(a_handshake_goes_on_and_bytes_pass)
 {
 	struct peer_conn *client = tunnel(), *far = sfu.conns;
@@ -514,6 +530,7 @@ int main(void)
 	tcase_add_loop_test(all, only_rooms_that_are_held_at_their_epoch, 0, (int)(sizeof(refusals) / sizeof(*refusals)));
 	tcase_add_test(all, nobody_while_the_gate_is_shut);
 	tcase_add_test(all, a_request_goes_on_with_what_the_router_said_of_it);
+	tcase_add_loop_test(all, the_sfu_is_told_the_room_that_was_judged_and_once, 0, 2);
 	tcase_add_test(all, a_handshake_goes_on_and_bytes_pass);
 	tcase_add_test(all, with_a_grant_of_the_room_where_those_are_demanded);
 	tcase_add_test(all, a_ticket_by_the_grant_opens_a_websocket);
