@@ -24,18 +24,28 @@
 #define POOL_EXTRA 16384 /* beside the head: MHD's own records of the lines, and the answer's head; all is zeroed after each request */
 
 /* -- running MHD --------------------------------------------------------------------------------------------------- */
+/* A socket that comes back into MHD's set, once its answer is out, is ready to be written: heard now, or it wakes the loop for nothing. */
+static bool has_work(struct httpd *h)
+{
+	MHD_UNSIGNED_LONG_LONG timeout;
+	bool resumed = h->resumed;
+
+	if (MHD_get_timeout(h->daemon, &timeout) == MHD_YES && !timeout)
+		return true;
+	h->resumed = false;
+	return resumed;
+}
+
 static void pump(struct later *later)
 {
 	struct httpd *h = container_of(later, struct httpd, pump);
-	MHD_UNSIGNED_LONG_LONG timeout;
-
 	uint64_t begun_ms = loop_fresh_ms(h->loop);
 
 	for (int n = 0; n < RUNS_PER_TURN && loop_fresh_ms(h->loop) <= begun_ms + PUMP_MS; n++) {
 		MHD_run(h->daemon);
 		if (h->pump.queued)
 			loop_later_drop(h->loop, &h->pump);
-		else if (MHD_get_timeout(h->daemon, &timeout) != MHD_YES || timeout)
+		else if (!has_work(h))
 			return;
 	}
 	httpd_dirty(h); /* unfinished: others first, then on */

@@ -280,6 +280,7 @@ void exchange_resume(struct exchange *x)
 		return;
 	x->suspended = false;
 	MHD_resume_connection(x->mhd);
+	x->conn->httpd->resumed = true;
 	httpd_dirty(x->conn->httpd);
 }
 

@@ -77,6 +77,7 @@ struct httpd {
 	struct watch *watch, *gone_watch;
 	int gone_set;          /* our own epoll set: who has left */
 	struct later pump;
+	bool resumed;          /* somebody, since MHD had nothing to do */
 	struct conn *conns, **by_fd;
 	size_t nconns, fds;
 	bool closing, freeing;

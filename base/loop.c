@@ -25,10 +25,9 @@ void loop_later(struct loop *loop, struct later *later, void (*run)(struct later
 {
 	if (later->queued)
 		return;
-	*later = (struct later){ .queued = true, .run = run };
+	*later = (struct later){ .queued = true, .run = run, .ran_in = later->ran_in };
 	*loop->last_later = later;
 	loop->last_later = &later->next;
-	loop->nlater++;
 	uv_idle_start(&loop->awake, stay_awake);
 }
 
@@ -41,7 +40,6 @@ static void unlink_later(struct loop *loop, struct later **at)
 		loop->last_later = at;
 	later->next = NULL;
 	later->queued = false;
-	loop->nlater--;
 }
 
 void loop_later_drop(struct loop *loop, struct later *later)
@@ -55,12 +53,27 @@ void loop_later_drop(struct loop *loop, struct later *later)
 	unlink_later(loop, at);
 }
 
+/* The first that has not run in this turn; else the end of the list. */
+static struct later **next_later(struct loop *loop)
+{
+	struct later **at = &loop->later;
+
+	while (*at && (*at)->ran_in == loop->turn)
+		at = &(*at)->next;
+	return at;
+}
+
+/* Each once, also what they queue: a command that a request asks for goes out in the turn of the request. Who goes on and on must let
+ * descriptors have their chance between. */
 static void run_later(struct loop *loop)
 {
-	/* Not what these queue in turn: who goes on and on must let descriptors have their chance between. */
-	for (size_t n = loop->nlater; loop->later && n; n--) {
-		struct later *later = loop->later;
-		unlink_later(loop, &loop->later);
+	struct later **at;
+
+	loop->turn++;
+	while (*(at = next_later(loop))) {
+		struct later *later = *at;
+		unlink_later(loop, at);
+		later->ran_in = loop->turn;
 		later->run(later);
 	}
 	if (!loop->later)

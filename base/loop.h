@@ -52,10 +52,12 @@ struct watch *watch_new(struct loop *, int fd, int events, watch_fn *fn, void *a
 void watch_set(struct watch *, int events); /* cheap when unchanged; 0 pauses */
 void watch_free(struct watch *);            /* NULL is fine; may be called inside its callback */
 
-/* Runs at the end of the present turn, before the loop sleeps; for work that collected ("dirty"). Fires once. */
+/* Runs at the end of the present turn, before the loop sleeps; for work that collected ("dirty"). Fires once. Embedded in its
+ * owner, zero-initialized. */
 struct later {
 	struct later *next;
 	bool queued;
+	uint64_t ran_in; /* the turn */
 	void (*run)(struct later *);
 };
 void loop_later(struct loop *, struct later *, void (*run)(struct later *)); /* again while queued: nothing */

@@ -18,7 +18,7 @@ struct loop {
 	struct timer **heap;    /* by due_ms; heap[0] is the earliest */
 	size_t ntimers, heap_size;
 	struct later *later, **last_later;
-	size_t nlater;
+	uint64_t turn;
 	_Atomic(struct task *) posted; /* newest first */
 	bool fake;
 	uint64_t fake_ms;

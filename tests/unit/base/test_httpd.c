@@ -3,6 +3,9 @@
 #include "httpd_play.h"
 
 #include <malloc.h>
+#include <poll.h>
+
+#include "base/httpd_mhd.h"
 
 size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
@@ -55,6 +58,22 @@ START_TEST(pipelined_requests_wait_for_their_turn)
 	exchange_answer(seen.x, 404, STR("second"));
 	UNTIL(loop, has(c, "second"));
 	ck_assert(has(c, "first") && has(c, "HTTP/1.1 404 "));
+}
+END_TEST
+
+/* A socket that comes back into an epoll set is reported as ready to be written. */
+START_TEST(who_has_waited_wakes_the_loop_for_nothing_else)
+{
+	seen.play = PLAY_WAIT;
+	struct peer_conn *c = ask("GET /1 HTTP/1.1\r\nHost: r\r\n\r\n");
+	struct pollfd set = { .fd = MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN };
+
+	UNTIL(loop, seen.readies);
+	turns(loop, 5);
+	exchange_answer(seen.x, 200, STR("at last"));
+	UNTIL(loop, seen.sent);
+	ck_assert(bridge_wanted() || !poll(&set, 1, 0)); /* a front that reads its pair makes room there, too */
+	UNTIL(loop, has(c, "at last"));
 }
 END_TEST
 
@@ -508,6 +527,7 @@ int main(void)
 	tcase_add_test(t, requests_follow_each_other_on_one_connection);
 	tcase_add_test(t, pipelined_requests_are_answered_in_order);
 	tcase_add_test(t, pipelined_requests_wait_for_their_turn);
+	tcase_add_test(t, who_has_waited_wakes_the_loop_for_nothing_else);
 	tcase_add_test(t, a_request_tells_all_it_knows);
 	tcase_add_test(t, bodies_arrive_in_any_pieces);
 	tcase_add_test(t, who_expects_100_is_told_to_continue);

@@ -175,6 +175,28 @@ START_TEST(later_may_queue_itself)
 }
 END_TEST
 
+static void note_and_queue_next(struct later *l)
+{
+	note(l);
+	loop_later(loop, l + 1, note);
+	loop_later(loop, l, note);
+}
+
+START_TEST(what_a_later_queues_runs_in_the_same_turn)
+{
+	nran = 0;
+	loop_later(loop, &laters[1], note_and_queue_next);
+	loop_later(loop, &laters[0], note);
+	loop_turn(loop);
+	ck_assert_uint_eq(nran, 3);
+	ck_assert_int_eq(memcmp(ran, "bac", 3), 0);
+	loop_turn(loop); /* who has had its turn */
+	ck_assert_uint_eq(nran, 4);
+	ck_assert_int_eq(ran[3], 'b');
+	ck_assert_int_eq(loop_backend_timeout_ms(loop), -1);
+}
+END_TEST
+
 /* -- messages ---------------------------------------------------------------------------------------------------------- */
 #define POSTERS 4
 #define POSTS 20000
@@ -519,6 +541,7 @@ int main(void)
 	tcase_add_test(t, many_timers_fire_in_order);
 	tcase_add_test(t, later_runs_before_sleep);
 	tcase_add_test(t, later_may_queue_itself);
+	tcase_add_test(t, what_a_later_queues_runs_in_the_same_turn);
 	tcase_add_test(t, posts_of_each_thread_keep_their_order);
 	tcase_add_test(t, watch_reports_what_is_wanted);
 	tcase_add_test(t, watch_may_be_freed_in_its_callback);
