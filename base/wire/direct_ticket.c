@@ -56,7 +56,7 @@ bool direct_ticket_read(struct str text, struct arena *arena, struct direct_tick
 	ticket.said = (struct str){ bytes.at, bytes.len - rest.len };
 	ticket.tags = rest;
 	*out = ticket;
-	return rest.len && rest.len % TAG_BYTES == 0 && room_valid(ticket.room.at, ticket.room.len);
+	return rest.len && rest.len % TAG_BYTES == 0 && room_valid(ticket.room.at, ticket.room.len) && ticket.holder.len <= TICKET_HOLDER_MAX;
 }
 
 bool direct_ticket_genuine(const struct direct_ticket *ticket, struct str grant)

@@ -58,7 +58,8 @@ bool ticket_read(struct str text, enum ticket_kind kind, const struct secret_key
 	struct str rest = { bytes.at + 2, bytes.len - 2 - TAG_BYTES };
 	struct ticket ticket = { .kind = kind };
 	*why = "the ticket is malformed";
-	if (!unpack_number(&rest, 8, &ticket.ends_ms) || !unpack_text(&rest, &ticket.room) || !unpack_text(&rest, &ticket.holder) || rest.len)
+	if (!unpack_number(&rest, 8, &ticket.ends_ms) || !unpack_text(&rest, &ticket.room) || !unpack_text(&rest, &ticket.holder) || rest.len ||
+	    ticket.holder.len > TICKET_HOLDER_MAX)
 		return false;
 	*why = "the ticket is over: join again";
 	if (ticket.ends_ms <= now_ms)

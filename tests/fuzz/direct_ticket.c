@@ -24,10 +24,10 @@ static void as_ticket(struct str text, bool made)
 
 	if (direct_ticket_read(text, &arena, &ticket)) {
 		MUST(text.len <= DIRECT_TICKET_TEXT_MAX && room_valid(ticket.room.at, ticket.room.len));
-		MUST(ticket.tags.len && ticket.tags.len % TAG_KEPT == 0);
+		MUST(ticket.tags.len && ticket.tags.len % TAG_KEPT == 0 && ticket.holder.len <= TICKET_HOLDER_MAX);
 		MUST(direct_ticket_genuine(&ticket, STR(GRANT)) || !made || ticket.tags.len > TAG_KEPT);
 		direct_ticket_write(&ticket, STR(GRANT), &again);
-		if (direct_ticket_genuine(&ticket, STR(GRANT)) && ticket.tags.len == TAG_KEPT && ticket.holder.len <= TICKET_HOLDER_MAX)
+		if (direct_ticket_genuine(&ticket, STR(GRANT)) && ticket.tags.len == TAG_KEPT)
 			MUST(again.len == text.len && !memcmp(again.at, text.at, text.len));
 	}
 	buf_free(&again);

@@ -96,6 +96,21 @@ START_TEST(lengths_that_lie_are_refused)
 }
 END_TEST
 
+START_TEST(no_holder_is_longer_than_one_is_written)
+{
+	unsigned char bytes[23 + TICKET_HOLDER_MAX + 1 + 16] = { 1, 'd', [9] = 1, [17] = 1, [19] = 1, 'r' };
+	struct direct_ticket ticket;
+
+	for (unsigned more = 0; more < 2; more++) {
+		struct buf text = { 0 };
+		bytes[22] = (unsigned char)(TICKET_HOLDER_MAX + more);
+		base64url_add(&text, bytes, 23 + TICKET_HOLDER_MAX + more + 16);
+		ck_assert(direct_ticket_read((struct str){ text.at, text.len }, &arena, &ticket) == !more);
+		buf_free(&text);
+	}
+}
+END_TEST
+
 START_TEST(the_longest_fits)
 {
 	char room[256], holder[300];
@@ -139,6 +154,7 @@ int main(void)
 	tcase_add_test(tc, no_character_can_be_another);
 	tcase_add_test(tc, a_tag_by_each_grant_and_one_will_do);
 	tcase_add_test(tc, lengths_that_lie_are_refused);
+	tcase_add_test(tc, no_holder_is_longer_than_one_is_written);
 	tcase_add_test(tc, the_longest_fits);
 	tcase_add_test(tc, a_ticket_of_routers_is_not_one_nor_the_other_way_round);
 	suite_add_tcase(suite, tc);

@@ -150,7 +150,9 @@ END_TEST
 START_TEST(a_ticket_has_one_form)
 {
 	static const char head[] = "\1j\x7f\xff\xff\xff\xff\xff\xff\xff";
-	static const struct str bad[] = { STR("\0\4room\0\5ann"), STR("\0\4room\0\3ann!"), STR("\0\11room\0\3ann"), STR("\0\7room!!!") };
+	static const char long_holder[8 + TICKET_HOLDER_MAX + 1] = "\0\4room\0\x81";
+	static const struct str bad[] = { STR("\0\4room\0\5ann"), STR("\0\4room\0\3ann!"), STR("\0\11room\0\3ann"), STR("\0\7room!!!"),
+		                          { long_holder, 8 + TICKET_HOLDER_MAX + 1 } };
 	struct secret_keys keys;
 	struct ticket read;
 	unsigned char sum[MAC_BYTES];
