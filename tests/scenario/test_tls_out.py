@@ -196,6 +196,7 @@ def test_pins_on_each_path(stage, tmp_path, kind, good):
         taken, seen = getattr(play, path)()
         assert (taken, len(seen) > 0) == (good, good), path
     if not good:
+        until("it is in the log", lambda: play.reasons("dial_tls_failed") and play.reasons("call_tls_failed"))
         assert play.reasons("dial_tls_failed") == ["its key is not one of the pins"]
         assert has_reason(play.reasons("call_tls_failed"), "pinned")
 
