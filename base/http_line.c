@@ -27,9 +27,16 @@ int status_line(const char *line, size_t len)
 	return (line[9] - '0') * 100 + (line[10] - '0') * 10 + line[11] - '0';
 }
 
-static bool token_char(char c)
+bool is_token(struct str s)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.at[i];
+		/* The hyphen first: most names have one, and hardly any has another sign. */
+		bool usual = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || (c >= '0' && c <= '9');
+		if (!usual && !(c && strchr("!#$%&'*+.^_`|~", c)))
+			return false;
+	}
+	return s.len > 0;
 }
 
 bool header_line(const char *line, size_t len, struct header *out)
@@ -42,11 +49,8 @@ bool header_line(const char *line, size_t len, struct header *out)
 		end--;
 	while (end > line && (end[-1] == ' ' || end[-1] == '\t'))
 		end--;
-	if (!colon || colon == line)
+	if (!colon || !is_token((struct str){ line, (size_t)(colon - line) }))
 		return false;
-	for (const char *c = line; c < colon; c++)
-		if (!token_char(*c))
-			return false;
 	for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
 		;
 	for (const char *c = value; c < end; c++)
@@ -55,7 +59,6 @@ bool header_line(const char *line, size_t len, struct header *out)
 	*out = (struct header){ { line, (size_t)(colon - line) }, { value, (size_t)(end - value) } };
 	return true;
 }
-
 
 bool header_names(struct str list, struct str word)
 {

@@ -18,17 +18,6 @@ static int refuse(const char **detail, int err, const char *words)
 	return err;
 }
 
-static bool is_token(struct str s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.at[i];
-		bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-		if (!word && !(c && strchr("!#$%&'*+-.^_`|~", c)))
-			return false;
-	}
-	return s.len > 0;
-}
-
 static bool has_control(struct str s)
 {
 	for (size_t i = 0; i < s.len; i++)
