@@ -149,13 +149,19 @@ static inline void far_client_read(struct far_client *c)
 		far_tls_give(c->tls, c->fd);
 }
 
+/* -1: no port is left (those of thousands of connections before rest for a minute), or a signal came: nothing of the product's. */
 static inline int far_connect(const char *address)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	at.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
-	MUST(fd >= 0 && syscall(SYS_connect, fd, &at, sizeof(at)) == 0);
+	MUST(fd >= 0);
+	if (syscall(SYS_connect, fd, &at, sizeof(at)) != 0) {
+		MUST(errno == EADDRNOTAVAIL || errno == EINTR);
+		close(fd);
+		return -1;
+	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger)); /* no TIME_WAIT */
 	return fd;
@@ -166,7 +172,8 @@ static inline void far_client_send(struct far_client *c, const char *address, st
 	if (getenv("FUZZ_SAY"))
 		fprintf(stderr, "> %.*s\n", STR_ARG(text));
 	if (c->fd < 0) {
-		c->fd = far_connect(address);
+		if ((c->fd = far_connect(address)) < 0)
+			return;
 		c->tls = c->wants_tls ? far_tls_new() : NULL;
 	}
 	if (c->tls) {

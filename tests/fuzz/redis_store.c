@@ -77,8 +77,22 @@ static bool is_greeting(struct str verb)
 
 enum said { SAID_ONE, SAID_PART, SAID_MORE };
 
+enum due { DUE_ANY, DUE_SUBSCRIPTION, DUE_MESSAGE };
+
+/* What hiredis asserts of whoever is subscribed: of a list as an answer to SUBSCRIBE, of anything else that comes. */
+static bool is_due(const redisReply *reply, enum due due)
+{
+	if (due == DUE_ANY || (due == DUE_SUBSCRIPTION && (!reply || reply->type != REDIS_REPLY_ARRAY)))
+		return true;
+	if (!reply || reply_count(reply) != 3 || !reply_str(reply_at(reply, 1)).at)
+		return false;
+	if (due == DUE_MESSAGE)
+		return str_is(reply_str(reply_at(reply, 0)), "message");
+	return str_is(reply_str(reply_at(reply, 0)), "subscribe") && reply_at(reply, 2)->type == REDIS_REPLY_INTEGER;
+}
+
 /* Is it one reply? What breaks the protocol is: hiredis then ends the connection. */
-static enum said judge(struct str said, bool message)
+static enum said judge(struct str said, enum due due)
 {
 	redisReader *reader = redisReaderCreate();
 	redisReply *reply = NULL;
@@ -89,8 +103,7 @@ static enum said judge(struct str said, bool message)
 		how = SAID_PART;
 	else if (reply && reader->pos < reader->len)
 		how = SAID_MORE;
-	if (message && how == SAID_ONE && (!reply || reply_count(reply) != 3 || !str_is(reply_str(reply_at(reply, 0)), "message") ||
-	                                   !reply_str(reply_at(reply, 1)).at))
+	if (how == SAID_ONE && !is_due(reply, due))
 		how = SAID_MORE;
 	if (reply)
 		freeReplyObject(reply);
@@ -98,13 +111,13 @@ static enum said judge(struct str said, bool message)
 	return how;
 }
 
-static void say(struct far_conn *c, struct str said, bool message)
+static void say(struct far_conn *c, struct str said, enum due due)
 {
-	enum said how = judge(said, message);
+	enum said how = judge(said, due);
 
 	if (how != SAID_MORE && c->state != MUTE)
 		far_say(c, said.at, said.len);
-	else if (!message)
+	else if (due != DUE_MESSAGE)
 		c->state = MUTE;
 	if (how == SAID_PART)
 		c->state = MUTE; /* else the rest of it would be taken from the next */
@@ -117,9 +130,9 @@ static void answer(struct far_conn *c, struct str verb, struct str word)
 	if (getenv("FUZZ_SAY"))
 		fprintf(stderr, "%.*s %.*s\n", STR_ARG(verb), STR_ARG(word));
 	while ((greeted_by_input || !is_greeting(verb)) && str_cut(&answers, '\xff', &said) && said.len && said.at[0] == 'P' && subscribed)
-		say(subscribed, (struct str){ said.at + 1, said.len - 1 }, true);
+		say(subscribed, (struct str){ said.at + 1, said.len - 1 }, DUE_MESSAGE);
 	if (said.len && said.at[0] != 'P')
-		say(c, said, false);
+		say(c, said, str_is(verb, "SUBSCRIBE") ? DUE_SUBSCRIPTION : DUE_ANY);
 	else if (c->state != MUTE)
 		say_default(c, verb, word);
 	if (str_is(verb, "SUBSCRIBE"))
