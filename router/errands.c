@@ -21,7 +21,7 @@
 
 #define ERRANDS_MAX 1000
 #define GRANT_ERRANDS_MAX 500 /* of them: evictions must not wait for those */
-#define AGAIN_MS 100 /* and twice as long each time: a node that has just registered is soon in our view, and soon takes rooms */
+#define AGAIN_MS UINT64_C(100) /* and twice as long each time: a node that has just registered is soon in our view, and soon takes rooms */
 #define TRIES_MAX 5
 
 struct errand {

@@ -71,7 +71,7 @@ bool overload_stale(struct overload *o, enum load_class class, uint64_t waited_u
 
 static double share_of(const struct overload *o, enum load_class class)
 {
-	double share = o->pressure - class;
+	double share = o->pressure - (double)class;
 
 	if (class == LOAD_ROOMS)
 		share = fmax(share, o->beside);
