@@ -110,6 +110,7 @@ void conn_forget(struct conn *c)
 {
 	struct httpd *h = c->httpd;
 	struct sockaddr_storage peer = c->peer;
+	bool given = c->given;
 
 	conn_deadline(c, 0);
 	*c->at = c->next;
@@ -118,7 +119,7 @@ void conn_forget(struct conn *c)
 	h->nconns--;
 	free(c->shown);
 	free(c);
-	h->ops->closed(h->arg, &peer);
+	h->ops->closed(h->arg, &peer, given);
 }
 
 /* MHD has let go of it. A front still has to bring out what MHD said last, as the kernel does for a socket. */
@@ -161,7 +162,7 @@ void httpd_add(struct httpd *h, const struct accepted *accepted)
 
 	if (!c) {
 		close(accepted->fd);
-		h->ops->closed(h->arg, &accepted->peer);
+		h->ops->closed(h->arg, &accepted->peer, false);
 	} else if (!h->fronts) {
 		conn_serve(c, accepted->fd);
 	} else if (!front_begin(c, accepted->fd)) {

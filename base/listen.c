@@ -122,14 +122,6 @@ static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, b
 	return add_to(set, at, key);
 }
 
-void listen_held(struct listen_set *set, const struct sockaddr_storage *peer)
-{
-	unsigned char key[LISTEN_ORIGIN_BYTES];
-
-	listen_origin(peer, key);
-	add_to(set, origin_place(set, key), key);
-}
-
 void listen_released(struct listen_set *set, const struct sockaddr_storage *peer)
 {
 	unsigned char key[LISTEN_ORIGIN_BYTES];

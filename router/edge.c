@@ -402,9 +402,10 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 }
 
 /* -- connections: the acceptor counts them ---------------------------------------------------------------------------------------- */
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
-	worker_count_connection(arg, peer, false);
+	if (!given) /* else a tunnel counts on */
+		worker_release_connection(arg, peer);
 }
 
 static const struct tls *tls(void *arg)
