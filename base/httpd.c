@@ -184,7 +184,7 @@ static void notify_connection(void *arg, struct MHD_Connection *mhd, void **cont
 		return;
 	}
 	struct conn *c = *context;
-	if (!c->tls)
+	if (!c->tls && !c->given)
 		epoll_ctl(h->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
 	if (c->unread && !c->gone && !h->freeing && !c->tls)
 		httpd_linger(h, c->fd);

@@ -212,7 +212,6 @@ static int shed_one(struct listener *l)
 static bool accept_one(struct listener *l)
 {
 	struct accepted accepted = { .tag = l->tag, .peer_len = sizeof(accepted.peer) };
-	int on = 1;
 
 	struct sockaddr *peer = (struct sockaddr *)&accepted.peer;
 	accepted.fd = accept4(l->fd, peer, &accepted.peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -231,7 +230,6 @@ static bool accept_one(struct listener *l)
 		refuse(l->set, accepted.fd);
 		return true;
 	}
-	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conf->deal(conf->arg, &accepted);
 	return true;
 }
@@ -307,9 +305,11 @@ static void name_address(struct listener *l)
 static struct listener *add_listener(struct listen_set *set, int fd, int tag)
 {
 	struct listener *l = calloc(1, sizeof(*l));
+	int on = 1;
 
 	if (!l)
 		return NULL;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* whoever is accepted inherits it */
 	l->set = set;
 	l->fd = fd;
 	l->tag = tag;
