@@ -388,28 +388,57 @@ static void begin(struct later *later)
 }
 
 /* -- the request --------------------------------------------------------------------------------------------------- */
+static void add(struct buf *to, struct str text)
+{
+	buf_add(to, text.at, text.len);
+}
+
+static void add_header(struct buf *to, struct str name, struct str value)
+{
+	add(to, name);
+	add(to, STR(": "));
+	add(to, value);
+	add(to, STR("\r\n"));
+}
+
+static void add_offer(struct buf *to, struct str value)
+{
+	add(to, value);
+	add(to, STR(","));
+}
+
+static void add_target(struct buf *to, const struct url *url)
+{
+	add(to, url->path.len ? url->path : STR("/"));
+	if (url->query.len)
+		add(to, STR("?"));
+	add(to, url->query);
+}
+
 static void add_key(struct dial *d)
 {
 	unsigned char nonce[16];
 
 	random_bytes(nonce, sizeof(nonce));
 	d->key_len = (size_t)EVP_EncodeBlock((unsigned char *)d->key, nonce, sizeof(nonce));
-	buf_printf(&d->request, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", d->key);
+	add_header(&d->request, STR("Sec-WebSocket-Version"), STR("13"));
+	add_header(&d->request, STR("Sec-WebSocket-Key"), (struct str){ d->key, d->key_len });
 }
 
 static void write_request(struct dial *d, const struct dial_plan *plan, const struct url *url)
 {
-	struct str path = url->path.len ? url->path : STR("/");
-
-	buf_printf(&d->request, "GET %.*s%s%.*s HTTP/1.1\r\nHost: %.*s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", STR_ARG(path),
-	           url->query.len ? "?" : "", STR_ARG(url->query), STR_ARG(url->authority));
+	add(&d->request, STR("GET "));
+	add_target(&d->request, url);
+	add(&d->request, STR(" HTTP/1.1\r\nHost: "));
+	add(&d->request, url->authority);
+	add(&d->request, STR("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"));
 	for (size_t i = 0; i < plan->nheaders; i++) {
 		const struct header *h = &plan->headers[i];
-		buf_printf(&d->request, "%.*s: %.*s\r\n", STR_ARG(h->name), STR_ARG(h->value));
+		add_header(&d->request, h->name, h->value);
 		if (str_is_nocase(h->name, "Sec-WebSocket-Protocol"))
-			buf_printf(&d->protocols, "%.*s,", STR_ARG(h->value));
+			add_offer(&d->protocols, h->value);
 		if (str_is_nocase(h->name, "Sec-WebSocket-Extensions"))
-			buf_printf(&d->extensions, "%.*s,", STR_ARG(h->value));
+			add_offer(&d->extensions, h->value);
 		if (!str_is_nocase(h->name, "Sec-WebSocket-Key"))
 			continue;
 		memcpy(d->key, h->value.at, KEY_LEN); /* keys_clear */
@@ -417,7 +446,7 @@ static void write_request(struct dial *d, const struct dial_plan *plan, const st
 	}
 	if (!d->key_len)
 		add_key(d);
-	buf_add(&d->request, "\r\n", 2);
+	add(&d->request, STR("\r\n"));
 }
 
 static void read_plan(struct dial *d, const struct dial_plan *plan)
