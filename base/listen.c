@@ -21,7 +21,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/url.h"
+#include "base/networks.h"
 #include "base/str.h"
 #include "base/wait.h"
 
@@ -56,6 +56,7 @@ struct listen_set {
 	struct timer pause;
 	int spare; /* -1: it is needed elsewhere */
 	uint64_t shed_said_ms;
+	struct networks *proxies;
 	uint64_t count;
 	struct origin *origins[BUCKETS];
 };
@@ -106,7 +107,7 @@ static bool add_to(struct listen_set *set, struct origin **at, const unsigned ch
 
 static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	return set->conf.proxies && *set->conf.proxies && cidr_contains(set->conf.proxies, peer);
+	return networks_contain(set->proxies, peer);
 }
 
 static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, bool inner)
@@ -377,6 +378,7 @@ struct listen_set *listen_set_new(struct loop *loop, const struct listen_conf *c
 		abort();
 	set->loop = loop;
 	set->conf = *conf;
+	set->proxies = networks_new(conf->proxies);
 	set->spare = -1;
 	keep_spare(set);
 	return set;
@@ -430,6 +432,7 @@ void listen_set_free(struct listen_set *set)
 		}
 	if (set->spare >= 0)
 		close(set->spare);
+	networks_free(set->proxies);
 	free(set);
 }
 

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/networks.h"
 #include "base/url.h"
 #include "router/access.h"
 #include "router/certificate.h"
@@ -33,9 +34,7 @@
 /* -- what is believed ------------------------------------------------------------------------------------------------------ */
 bool edge_trusts_peer(const struct request *rq)
 {
-	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
-
-	return *proxies && cidr_contains(proxies, exchange_peer(rq->x));
+	return networks_contain(rq->worker->router->proxies, exchange_peer(rq->x));
 }
 
 /* Without port; in the arena. */
@@ -105,14 +104,13 @@ static struct str cut_last(struct str *list)
 
 void edge_client(struct request *rq, struct sockaddr_storage *out)
 {
-	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
 	struct str hops = edge_forwarded_for(rq);
 	struct sockaddr_storage hop;
 
 	*out = *exchange_peer(rq->x);
 	while (hops.len && address_parse(cut_last(&hops), &hop)) {
 		*out = hop;
-		if (!*proxies || !cidr_contains(proxies, &hop))
+		if (!networks_contain(rq->worker->router->proxies, &hop))
 			return;
 	}
 }

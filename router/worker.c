@@ -43,7 +43,7 @@ bool worker_address_allowed(void *arg, const struct sockaddr_storage *address)
 {
 	const struct router *router = arg;
 
-	return egress_allowed(router->conf.nodes.allow_cidr, address);
+	return egress_allowed(router->egress, address);
 }
 
 static void publish_counts(struct worker *w)
