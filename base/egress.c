@@ -4,7 +4,6 @@
  * open what nobody means by it: an instance's credentials lie at a metadata address, and an HTTP request is enough to make other
  * protocols do things. The ports are those that browsers refuse for that reason (WHATWG Fetch, "bad port").
  */
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
@@ -44,12 +43,9 @@ bool egress_port_allowed(uint16_t port)
 
 static void say_denied(const struct sockaddr_storage *to, uint16_t port)
 {
-	char text[INET6_ADDRSTRLEN] = "";
+	char text[ADDRESS_TEXT_MAX];
 
-	if (to->ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)to)->sin_addr, text, sizeof(text));
-	else if (to->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)to)->sin6_addr, text, sizeof(text));
+	address_text(to, text);
 	log_debug("egress_denied", "address", LOG_S(text), "port", LOG_U(port));
 }
 

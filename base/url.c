@@ -116,11 +116,46 @@ bool address_parse(struct str text, struct sockaddr_storage *out)
 	return out->ss_family;
 }
 
+/* For each request, so without inet_ntop(), which is a printf. */
+static struct str v4_text(const unsigned char *bytes, char *out)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < 4; i++) {
+		char digits[U64_TEXT_MAX];
+		struct str number = u64_text(digits, bytes[i]);
+		memcpy(out + len, number.at, number.len);
+		len += number.len;
+		out[len++] = i < 3 ? '.' : '\0';
+	}
+	return (struct str){ out, len - 1 };
+}
+
+struct str address_text(const struct sockaddr_storage *address, char out[static ADDRESS_TEXT_MAX])
+{
+	if (address->ss_family == AF_INET)
+		return v4_text((const unsigned char *)&((const struct sockaddr_in *)(const void *)address)->sin_addr, out);
+	out[0] = '\0';
+	if (address->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out, ADDRESS_TEXT_MAX);
+	return str_of(out);
+}
+
 bool authority_valid(struct str text)
 {
 	struct url url = { 0 };
 
 	return text.len && parse_authority(text, &url);
+}
+
+static bool in_a_url(unsigned char c)
+{
+	switch (c) {
+	case '"': case '<': case '>': case '\\': case '^': case '`': case '{': case '|': case '}':
+		return false;
+	default:
+		return c > ' ' && c < 0x7f;
+	}
 }
 
 bool url_parse(const char *text, struct url *out, const char **why)
@@ -129,7 +164,7 @@ bool url_parse(const char *text, struct url *out, const char **why)
 	struct url url = { 0 };
 
 	for (size_t i = 0; i < rest.len; i++)
-		if ((unsigned char)rest.at[i] <= ' ' || (unsigned char)rest.at[i] >= 0x7f || strchr("\"<>\\^`{|}", rest.at[i]))
+		if (!in_a_url((unsigned char)rest.at[i]))
 			return refuse(why, "a URL must not contain spaces, control characters or any of \"<>\\^`{|}");
 	if (!parse_scheme(&rest, &url))
 		return refuse(why, "must begin with ws://, wss://, http:// or https://");

@@ -3,7 +3,6 @@
  * A refusal that can be made before the body has come is made then, and costs the connection (the body would have to be read
  * for nothing); without a body it waits for `ready`, and the connection lives on.
  */
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,16 +37,12 @@ bool edge_trusts_peer(const struct request *rq)
 }
 
 /* Without port; in the arena. */
-static const char *peer_address(struct request *rq)
+static struct str peer_address(struct request *rq)
 {
-	const struct sockaddr_storage *peer = exchange_peer(rq->x);
-	char text[INET6_ADDRSTRLEN] = "unknown";
+	char *text = arena_alloc(request_arena(rq), ADDRESS_TEXT_MAX);
+	struct str address = address_text(exchange_peer(rq->x), text);
 
-	if (peer->ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, text, sizeof(text));
-	else if (peer->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, text, sizeof(text));
-	return arena_copy(request_arena(rq), text, strlen(text));
+	return address.len ? address : STR("unknown");
 }
 
 /* All lines are one list (RFC 9110, 5.3): proxies that append a line leave the client's own, which then stands first. */
@@ -60,7 +55,8 @@ struct str edge_forwarded_for(struct request *rq)
 	for (size_t i = 0; edge_trusts_peer(rq) && i < n; i++)
 		if (str_is_nocase(headers[i].name, "X-Forwarded-For") && headers[i].value.len)
 			all = arena_printf(request_arena(rq), "%s%.*s, ", all, STR_ARG(headers[i].value));
-	return str_of(arena_printf(request_arena(rq), "%s%s", all, peer_address(rq)));
+	struct str peer = peer_address(rq);
+	return *all ? str_of(arena_printf(request_arena(rq), "%s%.*s", all, STR_ARG(peer))) : peer;
 }
 
 /* The last of a name is the word of the proxy that asks us, as far as there are more. */

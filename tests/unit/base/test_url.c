@@ -81,12 +81,43 @@ START_TEST(authorities_are_hosts_with_or_without_a_port)
 }
 END_TEST
 
+START_TEST(a_url_has_no_other_bytes)
+{
+	char text[] = "http://a/?";
+
+	for (int c = 1; c < 256; c++) {
+		text[9] = (char)c;
+		ck_assert_msg(url_parse(text, &(struct url){ 0 }, NULL) == (c > ' ' && c < 0x7f && !strchr("#\"<>\\^`{|}", c)), "%d", c);
+	}
+}
+END_TEST
+
+START_TEST(addresses_are_written_as_they_are_read)
+{
+	static const char *const texts[] = { "0.0.0.0", "255.255.255.255", "10.200.3.45", "::", "::1", "2001:db8::a:0:1", "::ffff:10.0.0.1",
+		                             "1111:2222:3333:4444:5555:6666:7777:8888" };
+	struct sockaddr_storage at;
+	char out[ADDRESS_TEXT_MAX];
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		ck_assert(address_parse(str_of(texts[i]), &at));
+		struct str text = address_text(&at, out);
+		ck_assert_str_eq(text.at, texts[i]);
+		ck_assert_uint_eq(text.len, strlen(texts[i]));
+	}
+	at.ss_family = AF_UNIX;
+	ck_assert_uint_eq(address_text(&at, out).len, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("url");
 	TCase *t = tcase_create("url");
 
 	tcase_add_test(t, urls_are_taken_apart);
+	tcase_add_test(t, a_url_has_no_other_bytes);
+	tcase_add_test(t, addresses_are_written_as_they_are_read);
 	tcase_add_test(t, authorities_are_hosts_with_or_without_a_port);
 	tcase_add_test(t, what_is_no_url_is_refused_with_words);
 	suite_add_tcase(s, t);
