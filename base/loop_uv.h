@@ -22,7 +22,7 @@ struct loop {
 	struct later *later, **last_later;
 	size_t nlater;
 	_Atomic(struct task *) posted; /* newest first */
-	struct loop *unrung[UNRUNG_MAX]; /* got their first message from this turn; their bells ring when it ends */
+	struct loop *unrung[UNRUNG_MAX]; /* got messages from this turn; their bells ring when it ends */
 	size_t nunrung;
 	bool fake;
 	uint64_t fake_ms;

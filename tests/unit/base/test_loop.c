@@ -274,6 +274,42 @@ START_TEST(a_turn_rings_for_its_posts_when_it_ends)
 }
 END_TEST
 
+static void *post_second(void *arg)
+{
+	(void)arg;
+	loop_post(elsewhere, &to_elsewhere[1], come);
+	return NULL;
+}
+
+static void post_and_stay(struct timer *t)
+{
+	pthread_t thread;
+
+	(void)t;
+	loop_post(elsewhere, &to_elsewhere[0], come);
+	pthread_create(&thread, NULL, post_second, NULL);
+	pthread_join(thread, NULL);
+	rang_early = rung(elsewhere);
+	loop_stop(loop);
+}
+
+START_TEST(another_threads_post_waits_for_no_turn)
+{
+	struct timer t = { 0 };
+
+	came = 0;
+	rang_early = false;
+	elsewhere = loop_new();
+	loop_turn(elsewhere);
+	timer_set(loop, &t, 0, post_and_stay);
+	loop_run(loop);
+	ck_assert(rang_early);
+	loop_turn(elsewhere);
+	ck_assert_uint_eq(came, 2);
+	loop_free(elsewhere);
+}
+END_TEST
+
 #define OTHERS 40
 static struct loop *others[OTHERS];
 static struct task to_others[OTHERS];
@@ -605,6 +641,7 @@ int main(void)
 	tcase_add_test(t, later_may_queue_itself);
 	tcase_add_test(t, posts_of_each_thread_keep_their_order);
 	tcase_add_test(t, a_turn_rings_for_its_posts_when_it_ends);
+	tcase_add_test(t, another_threads_post_waits_for_no_turn);
 	tcase_add_test(t, a_turn_rings_however_many_it_posts_to);
 	tcase_add_test(t, watch_reports_what_is_wanted);
 	tcase_add_test(t, watch_may_be_freed_in_its_callback);
