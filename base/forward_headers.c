@@ -31,8 +31,8 @@ static const char *const of_hops[] = {
 
 static bool listed(const char *const *list, struct str name)
 {
-	for (; *list; list++)
-		if (str_is_nocase(name, *list))
+	for (; name.len && *list; list++)
+		if ((**list | 0x20) == (name.at[0] | 0x20) && str_is_nocase(name, *list)) /* few begin alike */
 			return true;
 	return false;
 }

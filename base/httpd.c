@@ -120,6 +120,7 @@ void conn_forget(struct conn *c)
 {
 	struct httpd *h = c->httpd;
 	struct sockaddr_storage peer = c->peer;
+	bool given = c->given;
 
 	conn_deadline(c, 0);
 	*c->at = c->next;
@@ -128,7 +129,7 @@ void conn_forget(struct conn *c)
 	h->nconns--;
 	free(c->shown);
 	free(c);
-	h->ops->closed(h->arg, &peer);
+	h->ops->closed(h->arg, &peer, given);
 }
 
 /* MHD has let go of it. A front still has to bring out what MHD said last, as the kernel does for a socket. */
@@ -171,7 +172,7 @@ void httpd_add(struct httpd *h, const struct accepted *accepted)
 
 	if (!c) {
 		close(accepted->fd);
-		h->ops->closed(h->arg, &accepted->peer);
+		h->ops->closed(h->arg, &accepted->peer, false);
 	} else if (!h->fronts) {
 		conn_serve(c, accepted->fd);
 	} else if (!front_begin(c, accepted->fd)) {
@@ -193,7 +194,7 @@ static void notify_connection(void *arg, struct MHD_Connection *mhd, void **cont
 		return;
 	}
 	struct conn *c = *context;
-	if (!c->tls)
+	if (!c->tls && !c->given)
 		epoll_ctl(h->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
 	if (c->unread && !c->gone && !h->freeing && !c->tls)
 		httpd_linger(h, c->fd);

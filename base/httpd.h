@@ -52,7 +52,8 @@ struct httpd_ops {
 	void (*ready)(void *arg, struct exchange *); /* answer now, or later from the loop */
 	void (*end)(void *arg, struct exchange *, enum exchange_end);
 	void (*refuse)(void *arg, struct exchange *, int err, const char *detail); /* must exchange_answer() */
-	void (*closed)(void *arg, const struct sockaddr_storage *peer);            /* a connection left httpd's count */
+	/* A connection left httpd's count; given: it lives on, with whoever took its link. */
+	void (*closed)(void *arg, const struct sockaddr_storage *peer, bool given);
 	/* What a new connection is met with; read within this call alone. The op or its answer at the start NULL: plain HTTP. */
 	const struct tls *(*tls)(void *arg);
 	void (*shaken)(void *arg, const char *outcome); /* a handshake: done, failed, late, plain (HTTP); may be NULL */

@@ -21,7 +21,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/url.h"
+#include "base/networks.h"
 #include "base/str.h"
 #include "base/wait.h"
 
@@ -56,6 +56,7 @@ struct listen_set {
 	struct timer pause;
 	int spare; /* -1: it is needed elsewhere */
 	uint64_t shed_said_ms;
+	struct networks *proxies;
 	uint64_t count;
 	struct origin *origins[BUCKETS];
 };
@@ -106,7 +107,7 @@ static bool add_to(struct listen_set *set, struct origin **at, const unsigned ch
 
 static bool is_proxy(const struct listen_set *set, const struct sockaddr_storage *peer)
 {
-	return set->conf.proxies && *set->conf.proxies && cidr_contains(set->conf.proxies, peer);
+	return networks_contain(set->proxies, peer);
 }
 
 static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, bool inner)
@@ -120,14 +121,6 @@ static bool admit(struct listen_set *set, const struct sockaddr_storage *peer, b
 	if (*at && (*at)->count >= set->conf.connections_per_address && !is_proxy(set, peer))
 		return false;
 	return add_to(set, at, key);
-}
-
-void listen_held(struct listen_set *set, const struct sockaddr_storage *peer)
-{
-	unsigned char key[LISTEN_ORIGIN_BYTES];
-
-	listen_origin(peer, key);
-	add_to(set, origin_place(set, key), key);
 }
 
 void listen_released(struct listen_set *set, const struct sockaddr_storage *peer)
@@ -220,7 +213,6 @@ static int shed_one(struct listener *l)
 static bool accept_one(struct listener *l)
 {
 	struct accepted accepted = { .tag = l->tag, .peer_len = sizeof(accepted.peer) };
-	int on = 1;
 
 	struct sockaddr *peer = (struct sockaddr *)&accepted.peer;
 	accepted.fd = accept4(l->fd, peer, &accepted.peer_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -239,7 +231,6 @@ static bool accept_one(struct listener *l)
 		refuse(l->set, accepted.fd);
 		return true;
 	}
-	setsockopt(accepted.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conf->deal(conf->arg, &accepted);
 	return true;
 }
@@ -315,9 +306,11 @@ static void name_address(struct listener *l)
 static struct listener *add_listener(struct listen_set *set, int fd, int tag)
 {
 	struct listener *l = calloc(1, sizeof(*l));
+	int on = 1;
 
 	if (!l)
 		return NULL;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* whoever is accepted inherits it */
 	l->set = set;
 	l->fd = fd;
 	l->tag = tag;
@@ -385,6 +378,7 @@ struct listen_set *listen_set_new(struct loop *loop, const struct listen_conf *c
 		abort();
 	set->loop = loop;
 	set->conf = *conf;
+	set->proxies = networks_new(conf->proxies);
 	set->spare = -1;
 	keep_spare(set);
 	return set;
@@ -438,6 +432,7 @@ void listen_set_free(struct listen_set *set)
 		}
 	if (set->spare >= 0)
 		close(set->spare);
+	networks_free(set->proxies);
 	free(set);
 }
 

@@ -39,8 +39,6 @@ struct listener *listen_open(struct listen_set *, const char *address, int tag, 
 struct listener *listen_adopt(struct listen_set *, int fd, int tag); /* systemd socket activation */
 bool listen_has_left(int fd); /* the client, without a word */
 const char *listen_address(const struct listener *);                 /* "127.0.0.1:40123" */
-/* Acceptor's loop: a connection that has left its first holder lives on (as a tunnel), and counts until it is released. */
-void listen_held(struct listen_set *, const struct sockaddr_storage *peer);
 void listen_released(struct listen_set *, const struct sockaddr_storage *peer); /* acceptor's loop */
 /* Closing resets what the kernel has queued, and a handshake may end between the last accept and the close. So first quiet, then,
  * once those under way have had time to end, close. Quiet: no new handshake (its SYN is dropped, so the client sends it again and is

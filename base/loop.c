@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libuv's loop, with our own heap of timers (embedded in their owners, so that setting one allocates nothing and a fake
- * clock can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap, and only the
- * first message rings the bell. That is a descriptor of our own: who is woken by uv_async_send() spins until the sender is out of
- * it, and on one core the sender cannot get out before the woken one sleeps.
+ * clock can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap and a bell. That is a
+ * descriptor of our own: who is woken by uv_async_send() spins until the sender is out of it, and on one core the sender cannot
+ * get out before the woken one sleeps. Who posts in a turn of its own loop rings once, at the end of it: on one core each ring is
+ * a change of threads and back, and there may be a message for each request of the turn.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -81,6 +82,33 @@ static void run_later(struct loop *loop)
 }
 
 /* -- messages ------------------------------------------------------------------------------------------------------ */
+static _Thread_local struct loop *turning; /* whose turn this thread is in; NULL: none's */
+
+static bool noted(const struct loop *from, const struct loop *to)
+{
+	for (size_t i = 0; i < from->nunrung; i++)
+		if (from->unrung[i] == to)
+			return true;
+	return false;
+}
+
+/* Whoever posts rings, though the first message may be another's, whose turn may take long. */
+static void ring(struct loop *to)
+{
+	if (turning && noted(turning, to))
+		return;
+	if (turning && turning->nunrung < UNRUNG_MAX)
+		turning->unrung[turning->nunrung++] = to;
+	else
+		eventfd_write(to->bell_fd, 1);
+}
+
+static void ring_all(struct loop *loop)
+{
+	while (loop->nunrung)
+		eventfd_write(loop->unrung[--loop->nunrung]->bell_fd, 1);
+}
+
 void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
 {
 	task->run = run;
@@ -89,8 +117,7 @@ void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
 		task->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&to->posted, &head, task, memory_order_release,
 	                                                memory_order_relaxed));
-	if (!head)
-		eventfd_write(to->bell_fd, 1);
+	ring(to);
 }
 
 static void take_messages(uv_poll_t *bell, int status, int events)
@@ -260,6 +287,7 @@ static void about_to_sleep(uv_prepare_t *prepare)
 	struct loop *loop = prepare->data;
 
 	run_later(loop);
+	ring_all(loop);
 	loop->slept_from_ns = uv_hrtime();
 	loop->busy_ns = loop->woke_ns ? loop->slept_from_ns - loop->woke_ns : 0;
 	if (loop->busy_ns >= WORTH_NS)
@@ -400,9 +428,19 @@ struct loop *loop_new(void)
 	return loop;
 }
 
+static void turn(struct loop *loop, uv_run_mode mode)
+{
+	struct loop *outer = turning;
+
+	turning = loop;
+	uv_run(&loop->uv, mode);
+	turning = outer;
+	ring_all(loop);
+}
+
 void loop_run(struct loop *loop)
 {
-	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	turn(loop, UV_RUN_DEFAULT);
 }
 
 void loop_stop(struct loop *loop)
@@ -423,7 +461,7 @@ int loop_backend_timeout_ms(struct loop *loop)
 
 void loop_turn(struct loop *loop)
 {
-	uv_run(&loop->uv, UV_RUN_NOWAIT);
+	turn(loop, UV_RUN_NOWAIT);
 }
 
 static void close_own(uv_handle_t *handle)

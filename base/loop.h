@@ -69,7 +69,9 @@ struct task {
 	struct task *next;
 	void (*run)(struct task *);
 };
-void loop_post(struct loop *to, struct task *, void (*run)(struct task *)); /* any thread; never blocks, no lock */
+/* Any thread; never blocks, no lock. From a turn of a loop it is on its way when that turn ends: who waits there for what the
+ * other thread does waits for ever. */
+void loop_post(struct loop *to, struct task *, void (*run)(struct task *));
 
 /* -- names, signals, children ---------------------------------------------------------------------------------------- */
 #define LOOP_ADDRESSES_MAX 8

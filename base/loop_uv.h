@@ -7,6 +7,8 @@
 
 #include "base/loop.h"
 
+#define UNRUNG_MAX 16
+
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t alarm;       /* for the earliest of our timers */
@@ -20,6 +22,8 @@ struct loop {
 	struct later *later, **last_later;
 	uint64_t turn;
 	_Atomic(struct task *) posted; /* newest first */
+	struct loop *unrung[UNRUNG_MAX]; /* got messages from this turn; their bells ring when it ends */
+	size_t nunrung;
 	bool fake;
 	uint64_t fake_ms;
 	uint64_t woke_ns, stalled_ns;

@@ -15,7 +15,7 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t contexts; /* frees them when their threads end */
-static EVP_MD *sha256;
+static EVP_MD *sha256, *sha1;
 
 static void free_context(void *context)
 {
@@ -25,7 +25,8 @@ static void free_context(void *context)
 static void set_up(void)
 {
 	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-	if (!sha256 || pthread_key_create(&contexts, free_context))
+	sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+	if (!sha256 || !sha1 || pthread_key_create(&contexts, free_context))
 		abort();
 }
 
@@ -42,10 +43,10 @@ static EVP_MD_CTX *context_of_thread(void)
 	return context;
 }
 
-static void hash_two(struct str first, struct str second, unsigned char out[static MAC_BYTES])
+static void hash_two(EVP_MD *const *with, struct str first, struct str second, unsigned char *out)
 {
 	EVP_MD_CTX *context = context_of_thread();
-	bool good = EVP_DigestInit_ex2(context, sha256, NULL) > 0 && EVP_DigestUpdate(context, first.at, first.len) > 0 &&
+	bool good = EVP_DigestInit_ex2(context, *with, NULL) > 0 && EVP_DigestUpdate(context, first.at, first.len) > 0 &&
 		    EVP_DigestUpdate(context, second.at, second.len) > 0 && EVP_DigestFinal_ex(context, out, NULL) > 0;
 
 	if (!good)
@@ -54,7 +55,12 @@ static void hash_two(struct str first, struct str second, unsigned char out[stat
 
 void hash_sha256(struct str text, unsigned char out[static MAC_BYTES])
 {
-	hash_two(text, (struct str){ "", 0 }, out);
+	hash_two(&sha256, text, (struct str){ "", 0 }, out);
+}
+
+void hash_sha1(struct str first, struct str second, unsigned char out[static SHA1_BYTES])
+{
+	hash_two(&sha1, first, second, out);
 }
 
 void mac_sha256(struct str key, struct str text, unsigned char out[static MAC_BYTES])
@@ -67,10 +73,10 @@ void mac_sha256(struct str key, struct str text, unsigned char out[static MAC_BY
 		memcpy(block, key.at, key.len);
 	for (size_t i = 0; i < BLOCK_BYTES; i++)
 		block[i] ^= 0x36;
-	hash_two((struct str){ (const char *)block, BLOCK_BYTES }, text, inner);
+	hash_two(&sha256, (struct str){ (const char *)block, BLOCK_BYTES }, text, inner);
 	for (size_t i = 0; i < BLOCK_BYTES; i++)
 		block[i] ^= 0x36 ^ 0x5c;
-	hash_two((struct str){ (const char *)block, BLOCK_BYTES }, (struct str){ (const char *)inner, MAC_BYTES }, out);
+	hash_two(&sha256, (struct str){ (const char *)block, BLOCK_BYTES }, (struct str){ (const char *)inner, MAC_BYTES }, out);
 	OPENSSL_cleanse(block, sizeof(block));
 }
 

@@ -11,4 +11,7 @@
 void mac_sha256(struct str key, struct str text, unsigned char out[static MAC_BYTES]);
 void mac_sha256_hex(struct str key, struct str text, char out[static MAC_HEX_MAX]); /* 64 lower-case digits */
 void hash_sha256(struct str text, unsigned char out[static MAC_BYTES]);
+#define SHA1_BYTES 20
+/* Of both, one after the other. For the proof of WebSocket (RFC 6455, 4.2.2), which keeps nobody out. */
+void hash_sha1(struct str first, struct str second, unsigned char out[static SHA1_BYTES]);
 bool secret_eq(const void *a, const void *b, size_t len); /* takes as long wherever they differ */

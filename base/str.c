@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -24,11 +23,6 @@ bool str_eq(struct str a, struct str b)
 bool str_is(struct str s, const char *z)
 {
 	return str_eq(s, str_of(z));
-}
-
-bool str_is_nocase(struct str s, const char *z)
-{
-	return s.len == strlen(z) && (!s.len || !strncasecmp(s.at, z, s.len));
 }
 
 struct str str_trim(struct str s)

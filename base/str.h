@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 struct str { /* a view; not NUL-terminated, owns nothing */
 	const char *at;
@@ -15,7 +17,11 @@ struct str { /* a view; not NUL-terminated, owns nothing */
 struct str str_of(const char *z); /* NULL gives an empty view */
 bool str_eq(struct str, struct str);
 bool str_is(struct str, const char *z);
-bool str_is_nocase(struct str, const char *z);
+/* Here, as most names differ in length, and that of a literal is known where it stands. */
+static inline bool str_is_nocase(struct str s, const char *z)
+{
+	return s.len == strlen(z) && (!s.len || !strncasecmp(s.at, z, s.len));
+}
 struct str str_trim(struct str); /* without blanks and tabs around */
 bool str_cut(struct str *rest, char sep, struct str *piece); /* next piece; false when nothing is left */
 

@@ -181,8 +181,13 @@ static void set_ready(void *arg, int events)
 	int n = epoll_wait(set->epoll, seen, BATCH, 0);
 
 	(void)events;
-	for (int i = 0; i < n; i++)
-		side_event(seen[i].data.ptr, seen[i].events);
+	for (int i = 0; i < n; i++) {
+		uintptr_t of = (uintptr_t)seen[i].data.ptr;
+		if (of & OF_DIAL)
+			dial_event((struct dial *)(of - OF_DIAL), seen[i].events);
+		else
+			side_event((struct side *)of, seen[i].events);
+	}
 }
 
 /* -- opening ------------------------------------------------------------------------------------------------------- */
@@ -199,7 +204,7 @@ struct tunnel *tunnel_join(struct tunnels *set, struct dialed *peer, struct link
 	*t = (struct tunnel){ .set = set, .ended = ended, .arg = arg, .since_ms = loop_now_ms(set->loop), .extended = peer->extended };
 	*client = (struct side){ .link = *from, .client = true };
 	*from = (struct link){ .fd = -1 };
-	*server = (struct side){ .link = peer->link };
+	*server = (struct side){ .link = peer->link, .events = SILENT };
 	struct buf early = peer->extra;
 	set->npeers--;
 	free(peer);

@@ -3,6 +3,9 @@
  * Opening the far side: name, address, TLS, handshake, answer, each a state of one small machine with an own non-blocking
  * socket. Each address is asked whether it is allowed after it was resolved, so that no name leads elsewhere in between; they
  * share the time for connecting, so that a dead first one does not use it up.
+ *
+ * The socket is in the tunnels' epoll set from the first wait on, for one event at a time: after the last of them it is silent
+ * there until the tunnel takes it over. A dial that is over is freed after the batch, as an event of its may be in it.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,6 +13,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -31,12 +35,12 @@ struct dial {
 	struct wait resolved;   /* of the name */
 	struct later begin;
 	struct timer timer;
-	struct watch *watch;
 	struct link link;
 	struct addresses addresses;
 	size_t next_address;
 	uint64_t connect_by_ms, answer_timeout_ms;
 	bool tls, sending;
+	bool listed, dead; /* in the set; over */
 	bool starved; /* we had no descriptor for it: not the far side's fault */
 	enum http_outcome verdict; /* found before anything was begun */
 	char host[256];
@@ -52,12 +56,27 @@ struct dial {
 /* -- ends ---------------------------------------------------------------------------------------------------------- */
 static void drop_link(struct dial *d)
 {
-	watch_free(d->watch);
-	d->watch = NULL;
+	if (d->listed) /* closing is not enough while a child that is just being started has it, too */
+		epoll_ctl(d->set->epoll, EPOLL_CTL_DEL, d->link.fd, NULL);
+	d->listed = false;
 	link_close(&d->link);
 }
 
-static void free_dial(struct dial *d)
+static void free_dead(struct tunnels *set)
+{
+	while (set->dead_dials) {
+		struct dial *d = set->dead_dials;
+		set->dead_dials = d->next;
+		free(d);
+	}
+}
+
+static void reap(struct later *later)
+{
+	free_dead(container_of(later, struct tunnels, reap_dials));
+}
+
+static void end_dial(struct dial *d)
 {
 	struct tunnels *set = d->set;
 
@@ -72,7 +91,10 @@ static void free_dial(struct dial *d)
 	buf_free(&d->in);
 	buf_free(&d->protocols);
 	buf_free(&d->extensions);
-	free(d);
+	d->dead = true;
+	d->next = set->dead_dials;
+	set->dead_dials = d;
+	loop_later(set->loop, &set->reap_dials, reap);
 }
 
 static void dropped(struct op *op)
@@ -80,7 +102,7 @@ static void dropped(struct op *op)
 	struct dial *d = container_of(op, struct dial, op);
 
 	d->set->npeers--;
-	free_dial(d);
+	end_dial(d);
 }
 
 static void fail(struct dial *d, enum http_outcome outcome, const char *why)
@@ -91,7 +113,7 @@ static void fail(struct dial *d, enum http_outcome outcome, const char *why)
 	          LOG_S(why));
 	*d->out = (struct dial_answer){ .outcome = outcome };
 	d->set->npeers--;
-	free_dial(d);
+	end_dial(d);
 	wait_wake(waiter, 0);
 }
 
@@ -99,6 +121,8 @@ void dials_cancel(struct tunnels *set)
 {
 	while (set->dials)
 		fail(set->dials, HTTP_CANCELLED, "stopping");
+	loop_later_drop(set->loop, &set->reap_dials);
+	free_dead(set);
 }
 
 /* The peer takes over the link, what came behind the head, and the place in the count. */
@@ -109,10 +133,9 @@ static struct dialed *make_peer(struct dial *d, size_t used)
 	if (!peer)
 		abort();
 	peer->set = d->set;
-	watch_free(d->watch);
-	d->watch = NULL;
 	peer->link = d->link;
 	d->link = (struct link){ .fd = -1 };
+	d->listed = false;
 	if (used < d->in.len)
 		buf_add(&peer->extra, d->in.at + used, d->in.len - used);
 	return peer;
@@ -137,11 +160,27 @@ static void succeed(struct dial *d, struct dial_answer *answer, size_t used)
 		d->set->npeers--;
 	}
 	*d->out = *answer;
-	free_dial(d);
+	end_dial(d);
 	wait_wake(waiter, 0);
 }
 
+/* The last thing that is done to a dial which goes on. */
+static void await(struct dial *d, uint32_t events)
+{
+	struct epoll_event event = { .events = events | EPOLLONESHOT, .data.ptr = (void *)((uintptr_t)d | OF_DIAL) };
+	int op = d->listed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	d->listed = true;
+	if (epoll_ctl(d->set->epoll, op, d->link.fd, &event) < 0)
+		fail(d, HTTP_CANCELLED, "cannot be watched");
+}
+
 /* -- the answer ---------------------------------------------------------------------------------------------------- */
+static void await_answer(struct dial *d)
+{
+	await(d, link_events(&d->link, true, d->sent < d->request.len));
+}
+
 static void read_answer(struct dial *d)
 {
 	char bytes[READ_MAX];
@@ -149,8 +188,10 @@ static void read_answer(struct dial *d)
 	size_t used = 0;
 	ssize_t n = link_read(&d->link, bytes, sizeof(bytes));
 
-	if (n == LINK_AGAIN || n == LINK_AGAIN_WRITE)
+	if (n == LINK_AGAIN || n == LINK_AGAIN_WRITE) {
+		await_answer(d);
 		return;
+	}
 	if (n > 0)
 		buf_add(&d->in, bytes, (size_t)n);
 	struct str in = { d->in.at, d->in.len };
@@ -162,6 +203,8 @@ static void read_answer(struct dial *d)
 		fail(d, HTTP_GARBAGE, "not an answer to a WebSocket handshake");
 	else if (n <= 0)
 		fail(d, HTTP_RESET, "closed before its answer was whole");
+	else
+		await_answer(d);
 }
 
 static void no_answer(struct timer *timer)
@@ -177,13 +220,11 @@ static void send_request(struct dial *d)
 			fail(d, HTTP_RESET, "closed while it was asked");
 			return;
 		}
-		if (n < 0) {
-			watch_set(d->watch, LOOP_READ | LOOP_WRITE);
-			return;
-		}
+		if (n < 0)
+			break;
 		d->sent += (size_t)n;
 	}
-	watch_set(d->watch, LOOP_READ);
+	await_answer(d);
 }
 
 static void connected(struct dial *d)
@@ -212,26 +253,36 @@ static void shake(struct dial *d)
 		distrust(d, fault ? fault : why);
 		return;
 	}
-	watch_set(d->watch, outcome == LINK_AGAIN_WRITE ? LOOP_WRITE : LOOP_READ);
 	if (outcome)
-		return;
-	if (trust_pinned(d->set->conf.trust, d->link.ssl))
+		await(d, outcome == LINK_AGAIN_WRITE ? EPOLLOUT : EPOLLIN);
+	else if (trust_pinned(d->set->conf.trust, d->link.ssl))
 		connected(d);
 	else
 		distrust(d, "its key is not one of the pins");
 }
 
-static void tcp_connected(struct dial *d)
+/* A socket that is not connected yet takes nothing, and says why if it will not be; one to the same machine is at once. */
+static void ask_if_connected(struct dial *d)
+{
+	ssize_t n = link_write(&d->link, d->request.at, d->request.len);
+
+	if (n == LINK_AGAIN) {
+		await(d, EPOLLOUT);
+	} else if (n < 0) {
+		try_next(d);
+	} else {
+		d->sent = (size_t)n;
+		connected(d);
+	}
+}
+
+static void shake_if_connected(struct dial *d)
 {
 	int error = 0;
 	socklen_t len = sizeof(error);
 
 	if (getsockopt(d->link.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error) {
 		try_next(d);
-		return;
-	}
-	if (!d->tls) {
-		connected(d);
 		return;
 	}
 	const char *why = "out of memory";
@@ -245,15 +296,17 @@ static void tcp_connected(struct dial *d)
 		distrust(d, why);
 }
 
-static void on_socket(void *arg, int events)
+void dial_event(struct dial *d, uint32_t events)
 {
-	struct dial *d = arg;
-
+	if (d->dead)
+		return;
 	if (!d->sending && d->link.ssl)
 		shake(d);
+	else if (!d->sending && d->tls)
+		shake_if_connected(d);
 	else if (!d->sending)
-		tcp_connected(d);
-	else if (d->sent < d->request.len && events & LOOP_WRITE)
+		ask_if_connected(d);
+	else if (d->sent < d->request.len && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 		send_request(d);
 	else
 		read_answer(d);
@@ -278,10 +331,7 @@ static bool start_connect(struct dial *d, const struct sockaddr_storage *to, soc
 	if (d->link.fd < 0)
 		return false;
 	setsockopt(d->link.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(d->link.fd, (const struct sockaddr *)to, len) < 0 && errno != EINPROGRESS)
-		return false;
-	d->watch = watch_new(d->set->loop, d->link.fd, LOOP_WRITE, on_socket, d);
-	return d->watch;
+	return connect(d->link.fd, (const struct sockaddr *)to, len) == 0 || errno == EINPROGRESS;
 }
 
 /* The next allowed address, with its share of the time that is left. */
@@ -298,6 +348,10 @@ static void try_next(struct dial *d)
 		if (start_connect(d, &d->addresses.at[i], d->addresses.len[i])) {
 			uint64_t left = d->connect_by_ms > now ? d->connect_by_ms - now : 0;
 			timer_set(set->loop, &d->timer, left / (d->addresses.count - i), not_connected);
+			if (d->tls)
+				await(d, EPOLLOUT);
+			else
+				ask_if_connected(d);
 			return;
 		}
 		drop_link(d);
@@ -334,28 +388,57 @@ static void begin(struct later *later)
 }
 
 /* -- the request --------------------------------------------------------------------------------------------------- */
+static void add(struct buf *to, struct str text)
+{
+	buf_add(to, text.at, text.len);
+}
+
+static void add_header(struct buf *to, struct str name, struct str value)
+{
+	add(to, name);
+	add(to, STR(": "));
+	add(to, value);
+	add(to, STR("\r\n"));
+}
+
+static void add_offer(struct buf *to, struct str value)
+{
+	add(to, value);
+	add(to, STR(","));
+}
+
+static void add_target(struct buf *to, const struct url *url)
+{
+	add(to, url->path.len ? url->path : STR("/"));
+	if (url->query.len)
+		add(to, STR("?"));
+	add(to, url->query);
+}
+
 static void add_key(struct dial *d)
 {
 	unsigned char nonce[16];
 
 	random_bytes(nonce, sizeof(nonce));
 	d->key_len = (size_t)EVP_EncodeBlock((unsigned char *)d->key, nonce, sizeof(nonce));
-	buf_printf(&d->request, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", d->key);
+	add_header(&d->request, STR("Sec-WebSocket-Version"), STR("13"));
+	add_header(&d->request, STR("Sec-WebSocket-Key"), (struct str){ d->key, d->key_len });
 }
 
 static void write_request(struct dial *d, const struct dial_plan *plan, const struct url *url)
 {
-	struct str path = url->path.len ? url->path : STR("/");
-
-	buf_printf(&d->request, "GET %.*s%s%.*s HTTP/1.1\r\nHost: %.*s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", STR_ARG(path),
-	           url->query.len ? "?" : "", STR_ARG(url->query), STR_ARG(url->authority));
+	add(&d->request, STR("GET "));
+	add_target(&d->request, url);
+	add(&d->request, STR(" HTTP/1.1\r\nHost: "));
+	add(&d->request, url->authority);
+	add(&d->request, STR("\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"));
 	for (size_t i = 0; i < plan->nheaders; i++) {
 		const struct header *h = &plan->headers[i];
-		buf_printf(&d->request, "%.*s: %.*s\r\n", STR_ARG(h->name), STR_ARG(h->value));
+		add_header(&d->request, h->name, h->value);
 		if (str_is_nocase(h->name, "Sec-WebSocket-Protocol"))
-			buf_printf(&d->protocols, "%.*s,", STR_ARG(h->value));
+			add_offer(&d->protocols, h->value);
 		if (str_is_nocase(h->name, "Sec-WebSocket-Extensions"))
-			buf_printf(&d->extensions, "%.*s,", STR_ARG(h->value));
+			add_offer(&d->extensions, h->value);
 		if (!str_is_nocase(h->name, "Sec-WebSocket-Key"))
 			continue;
 		memcpy(d->key, h->value.at, KEY_LEN); /* keys_clear */
@@ -363,7 +446,7 @@ static void write_request(struct dial *d, const struct dial_plan *plan, const st
 	}
 	if (!d->key_len)
 		add_key(d);
-	buf_add(&d->request, "\r\n", 2);
+	add(&d->request, STR("\r\n"));
 }
 
 static void read_plan(struct dial *d, const struct dial_plan *plan)

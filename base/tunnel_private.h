@@ -6,6 +6,7 @@
 #pragma once
 
 #include <openssl/ssl.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 
 #include "base/link.h"
@@ -13,6 +14,9 @@
 #include "base/str.h"
 #include "base/tunnel.h"
 #include "base/ws.h"
+
+#define SILENT EPOLLHUP /* registered for nothing, not even that: its one event has come (EPOLLONESHOT) */
+#define OF_DIAL 1       /* added to the address of what an event is about: it is a dial and not a side */
 
 struct farewell { /* static */
 	unsigned code; /* of a Close frame */
@@ -23,7 +27,7 @@ struct side {
 	struct link link;
 	struct ws_track track; /* of what goes towards it */
 	const struct farewell *farewell; /* NULL: the tunnel's */
-	uint16_t events; /* registered; 0: not in the set */
+	uint16_t events; /* registered, or SILENT; 0: not in the set */
 	bool client;
 	bool ended;  /* its FIN was read */
 	bool sealed; /* nothing of the other side goes there any more */
@@ -55,15 +59,15 @@ struct tunnels {
 	struct tunnel *newest, *oldest;
 	size_t ntunnels, npeers; /* carried; dials under way and open far sides */
 	struct timer idle;
-	struct later reap;
-	struct dial *dials;
+	struct later reap, reap_dials;
+	struct dial *dials, *dead_dials;
 	SSL_CTX *tls; /* NULL until a wss was dialed */
 	char *block;  /* what is read at once, shared */
 	size_t block_size;
 };
 struct dialed {
 	struct tunnels *set;
-	struct link link;
+	struct link link; /* in the set, and SILENT there */
 	struct buf extra; /* came behind the answer's head */
 	bool extended;
 };
@@ -86,7 +90,8 @@ void tunnel_forget(struct tunnel *); /* out of the list */
 void tunnel_list(struct tunnel *);
 
 /* tunnel_dial.c */
-void dials_cancel(struct tunnels *);
+void dials_cancel(struct tunnels *); /* at the end of the set */
+void dial_event(struct dial *, uint32_t events);
 
 /* tunnel_answer.c */
 struct offer { /* what the far side may agree to */

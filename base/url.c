@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A URL is taken apart once, strictly, and only of the four schemes usher speaks. Addresses are judged after they are
- * resolved, never by their text: an IPv4 address inside an IPv6 one (mapped, NAT64, 6to4) is judged as the IPv4 one that it
- * leads to.
+ * A URL is taken apart once, strictly, and only of the four schemes usher speaks.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -118,11 +116,46 @@ bool address_parse(struct str text, struct sockaddr_storage *out)
 	return out->ss_family;
 }
 
+/* For each request, so without inet_ntop(), which is a printf. */
+static struct str v4_text(const unsigned char *bytes, char *out)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < 4; i++) {
+		char digits[U64_TEXT_MAX];
+		struct str number = u64_text(digits, bytes[i]);
+		memcpy(out + len, number.at, number.len);
+		len += number.len;
+		out[len++] = i < 3 ? '.' : '\0';
+	}
+	return (struct str){ out, len - 1 };
+}
+
+struct str address_text(const struct sockaddr_storage *address, char out[static ADDRESS_TEXT_MAX])
+{
+	if (address->ss_family == AF_INET)
+		return v4_text((const unsigned char *)&((const struct sockaddr_in *)(const void *)address)->sin_addr, out);
+	out[0] = '\0';
+	if (address->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, out, ADDRESS_TEXT_MAX);
+	return str_of(out);
+}
+
 bool authority_valid(struct str text)
 {
 	struct url url = { 0 };
 
 	return text.len && parse_authority(text, &url);
+}
+
+static bool in_a_url(unsigned char c)
+{
+	switch (c) {
+	case '"': case '<': case '>': case '\\': case '^': case '`': case '{': case '|': case '}':
+		return false;
+	default:
+		return c > ' ' && c < 0x7f;
+	}
 }
 
 bool url_parse(const char *text, struct url *out, const char **why)
@@ -131,7 +164,7 @@ bool url_parse(const char *text, struct url *out, const char **why)
 	struct url url = { 0 };
 
 	for (size_t i = 0; i < rest.len; i++)
-		if ((unsigned char)rest.at[i] <= ' ' || (unsigned char)rest.at[i] >= 0x7f || strchr("\"<>\\^`{|}", rest.at[i]))
+		if (!in_a_url((unsigned char)rest.at[i]))
 			return refuse(why, "a URL must not contain spaces, control characters or any of \"<>\\^`{|}");
 	if (!parse_scheme(&rest, &url))
 		return refuse(why, "must begin with ws://, wss://, http:// or https://");
@@ -153,119 +186,6 @@ bool url_parse(const char *text, struct url *out, const char **why)
 		url.query = (struct str){ query + 1, rest.len - url.path.len - 1 };
 	*out = url;
 	return true;
-}
-
-/* -- networks --------------------------------------------------------------------------------------------------------------- */
-struct bytes { /* an address as bits: 4 or 16 bytes */
-	unsigned char at[16];
-	size_t len;
-};
-
-/*
- * The IPv4 address that an IPv6 one stands for: mapped (::ffff:0:0/96), translated (::ffff:0:0:0/96), compatible (::/96, but for
- * loopback), NAT64 (64:ff9b::/96), 6to4 (2002::/16).
- */
-static bool embedded_v4(const unsigned char *v6, struct bytes *out)
-{
-	static const unsigned char before[][12] = { { [10] = 0xff, [11] = 0xff }, { [8] = 0xff, [9] = 0xff }, { 0 },
-		                                    { 0, 0x64, 0xff, 0x9b } };
-	const unsigned char *at = NULL;
-
-	for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++)
-		if (!memcmp(v6, before[i], 12) && memcmp(v6, &in6addr_loopback, 16))
-			at = v6 + 12;
-	if (v6[0] == 0x20 && v6[1] == 0x02)
-		at = v6 + 2;
-	if (!at)
-		return false;
-	memmove(out->at, at, 4); /* may be the same bytes */
-	out->len = 4;
-	return true;
-}
-
-static bool address_bytes(const struct sockaddr_storage *address, struct bytes *out)
-{
-	if (address->ss_family == AF_INET) {
-		memcpy(out->at, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
-		out->len = 4;
-		return true;
-	}
-	if (address->ss_family != AF_INET6)
-		return false;
-	memcpy(out->at, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
-	out->len = 16;
-	embedded_v4(out->at, out);
-	return true;
-}
-
-static bool parse_network(struct str text, struct bytes *net, size_t *bits)
-{
-	char buffer[64];
-	const char *slash = memchr(text.at, '/', text.len);
-	size_t len = slash ? (size_t)(slash - text.at) : text.len;
-	uint64_t n;
-
-	if (!len || len >= sizeof(buffer))
-		return false;
-	memcpy(buffer, text.at, len);
-	buffer[len] = '\0';
-	bool v6 = strchr(buffer, ':');
-	net->len = inet_pton(v6 ? AF_INET6 : AF_INET, buffer, net->at) != 1 ? 0 : v6 ? 16 : 4;
-	n = net->len * 8;
-	if (slash && !parse_u64((struct str){ slash + 1, text.len - len - 1 }, &n))
-		return false;
-	*bits = n;
-	return net->len && n <= net->len * 8;
-}
-
-static bool covers(const struct bytes *net, size_t bits, const struct bytes *address)
-{
-	if (net->len != address->len || memcmp(net->at, address->at, bits / 8))
-		return false;
-	unsigned char mask = (unsigned char)(0xff00 >> (bits % 8));
-	return !(bits % 8) || !((net->at[bits / 8] ^ address->at[bits / 8]) & mask);
-}
-
-bool cidr_valid(const char *list)
-{
-	struct str rest = str_of(list), piece;
-	struct bytes net;
-	size_t bits, count = 0;
-
-	while (str_cut(&rest, ',', &piece)) {
-		if (!parse_network(str_trim(piece), &net, &bits))
-			return false;
-		count++;
-	}
-	return count > 0;
-}
-
-/* An entry that cannot be read spoils the whole list. */
-static bool list_covers(const char *list, const char *inside, const struct bytes *address)
-{
-	struct str rest = str_of(list), piece;
-	struct bytes net;
-	size_t bits;
-	bool found = false;
-
-	while (str_cut(&rest, ',', &piece)) {
-		if (!parse_network(str_trim(piece), &net, &bits))
-			return false;
-		found = found || (covers(&net, bits, address) && (!inside || list_covers(inside, NULL, &net)));
-	}
-	return found;
-}
-
-bool cidr_contains_by(const char *list, const char *inside, const struct sockaddr_storage *address)
-{
-	struct bytes bytes;
-
-	return address_bytes(address, &bytes) && list_covers(list, inside, &bytes);
-}
-
-bool cidr_contains(const char *list, const struct sockaddr_storage *address)
-{
-	return cidr_contains_by(list, NULL, address);
 }
 
 bool url_path_stays(struct str path, char *scratch)

@@ -22,6 +22,5 @@ bool url_parse(const char *text, struct url *out, const char **why);
 bool url_path_stays(struct str path, char *scratch);
 bool authority_valid(struct str); /* host, host:port, [v6], [v6]:port: what Host may say */
 bool address_parse(struct str text, struct sockaddr_storage *out); /* IPv4 or IPv6, no port; written either way */
-bool cidr_contains(const char *list, const struct sockaddr_storage *addr); /* "10.0.0.0/8,::1/128"; bad list: false */
-bool cidr_contains_by(const char *list, const char *inside, const struct sockaddr_storage *); /* an entry that begins in `inside` does */
-bool cidr_valid(const char *list);
+#define ADDRESS_TEXT_MAX 46
+struct str address_text(const struct sockaddr_storage *, char out[static ADDRESS_TEXT_MAX]); /* no port; "" of other families */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mac.h"
 #include "base/ws.h"
 
 #define CONTROL_MAX 125 /* bytes (RFC 6455, 5.5) */
@@ -142,14 +143,10 @@ size_t ws_close_frame(char out[static WS_CLOSE_MAX], unsigned code, const char *
 
 void ws_accept_key(struct str key, char out[static 29])
 {
-	unsigned char text[128], hash[EVP_MAX_MD_SIZE];
-	size_t len = key.len > 64 ? 64 : key.len;
+	unsigned char hash[SHA1_BYTES];
 
-	memcpy(text, key.at, len);
-	memcpy(text + len, GUID, sizeof(GUID) - 1);
-	if (!EVP_Digest(text, len + sizeof(GUID) - 1, hash, NULL, EVP_sha1(), NULL))
-		abort();
-	EVP_EncodeBlock((unsigned char *)out, hash, 20);
+	hash_sha1(key, STR(GUID), hash);
+	EVP_EncodeBlock((unsigned char *)out, hash, SHA1_BYTES);
 }
 
 /* -- endpoints ----------------------------------------------------------------------------------------------------- */

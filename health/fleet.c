@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/egress.h"
 #include "base/error.h"
 #include "health/fleet_private.h"
 
@@ -330,6 +331,7 @@ struct fleet *fleet_new(struct loop *keeper, struct store *store, struct retire 
 	fleet->store = store;
 	fleet->retire = retire;
 	fleet->conf = *conf;
+	fleet->egress = egress_new(conf->allow_cidr);
 	fleet->wait.wake = woken;
 	atomic_init(&fleet->refs, 1);
 	return fleet;
@@ -363,6 +365,7 @@ void fleet_free(struct fleet *fleet)
 	}
 	free(fleet->seats);
 	free(fleet->order);
+	egress_free(fleet->egress);
 	fleet_forget_hearsay(fleet);
 	if (p)
 		free_published(&p->retired);

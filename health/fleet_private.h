@@ -53,6 +53,7 @@ struct fleet {
 	struct store *store;
 	struct retire *retire;
 	struct fleet_conf conf;
+	struct egress *egress;
 	_Atomic(struct published *) now;
 	_Atomic int64_t store_ahead_ms; /* the store's clock minus ours */
 	struct timer timer, ticker;

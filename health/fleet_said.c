@@ -35,17 +35,17 @@ static void free_retired(struct retired *retired)
 }
 
 /* Names are judged at each connect; an address can be told now. */
-static bool address_allowed(const char *cidr, const char *text)
+static bool address_allowed(const struct fleet *fleet, const char *text)
 {
 	struct url url;
 
-	return !text || !*text || !url_parse(text, &url, NULL) || egress_host_allowed(cidr, url.host);
+	return !text || !*text || !url_parse(text, &url, NULL) || egress_host_allowed(fleet->egress, url.host);
 }
 
 static struct said *said_new(const struct fleet *fleet, const struct node_record *record)
 {
 	struct said *said = calloc(1, sizeof(*said));
-	const char *cidr = fleet->conf.allow_cidr, *fault;
+	const char *fault;
 
 	if (!said)
 		abort();
@@ -55,7 +55,7 @@ static struct said *said_new(const struct fleet *fleet, const struct node_record
 		said->why_not |= WHY_NOT(UNREADABLE);
 	if (!said->info.pool || !*said->info.pool)
 		said->info.pool = "default";
-	if (!address_allowed(cidr, said->info.signal_url) || !address_allowed(cidr, said->info.control_url))
+	if (!address_allowed(fleet, said->info.signal_url) || !address_allowed(fleet, said->info.control_url))
 		said->why_not |= WHY_NOT(ADDRESS);
 	return said;
 }

@@ -51,6 +51,7 @@ struct probes {
 	struct fleet *fleet;
 	struct http *http;
 	struct probes_conf conf;
+	struct egress *egress;
 	struct timer tick;
 	uint64_t version; /* of the view that the list follows */
 	struct probe *list;
@@ -150,7 +151,7 @@ static void try_address(struct probe *probe)
 	while (probe->at < probe->addresses.count) {
 		size_t i = probe->at++;
 		const struct sockaddr_storage *address = &probe->addresses.at[i];
-		if (!egress_allowed(probe->probes->conf.allow_cidr, address))
+		if (!egress_allowed(probe->probes->egress, address))
 			continue;
 		probe->fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		if (probe->fd < 0)
@@ -306,7 +307,7 @@ struct probes *probes_new(struct loop *loop, struct fleet *fleet, struct http *h
 
 	if (!probes)
 		abort();
-	*probes = (struct probes){ .loop = loop, .fleet = fleet, .http = http, .conf = *conf };
+	*probes = (struct probes){ .loop = loop, .fleet = fleet, .http = http, .conf = *conf, .egress = egress_new(conf->allow_cidr) };
 	timer_set(loop, &probes->tick, TICK_MS, tick);
 	return probes;
 }
@@ -316,5 +317,6 @@ void probes_free(struct probes *probes)
 	timer_clear(probes->loop, &probes->tick);
 	while (probes->list)
 		drop(&probes->list);
+	egress_free(probes->egress);
 	free(probes);
 }

@@ -58,7 +58,9 @@ const char *address_upstream(struct request *rq, const struct node *node, bool w
 
 	if (!base || !url_parse(base, &url, NULL))
 		return NULL;
-	buf_printf(&out, "%s%s://%.*s", websocket ? "ws" : "http", url.tls ? "s" : "", STR_ARG(url.authority));
+	buf_adds(&out, websocket ? "ws" : "http");
+	buf_adds(&out, url.tls ? "s://" : "://");
+	buf_add(&out, url.authority.at, url.authority.len);
 	if (url.path.len)
 		buf_add(&out, url.path.at, url.path.len);
 	else if (!rq->rest.len)

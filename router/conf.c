@@ -16,6 +16,7 @@
 
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/networks.h"
 #include "base/trust.h"
 #include "base/url.h"
 #include "registry/nodes.h"
@@ -35,7 +36,7 @@ static const char *const auth_words[] = { "none", "token", "jwt", NULL };
 static bool is_cidr_list(const char *value, const char **why)
 {
 	*why = "must be networks like 10.0.0.0/8,::1/128";
-	return cidr_valid(value);
+	return networks_valid(value);
 }
 
 static bool is_optional_cidr_list(const char *value, const char **why)

@@ -3,7 +3,6 @@
  * A refusal that can be made before the body has come is made then, and costs the connection (the body would have to be read
  * for nothing); without a body it waits for `ready`, and the connection lives on.
  */
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "base/arena.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/networks.h"
 #include "base/url.h"
 #include "router/access.h"
 #include "router/certificate.h"
@@ -33,22 +33,16 @@
 /* -- what is believed ------------------------------------------------------------------------------------------------------ */
 bool edge_trusts_peer(const struct request *rq)
 {
-	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
-
-	return *proxies && cidr_contains(proxies, exchange_peer(rq->x));
+	return networks_contain(rq->worker->router->proxies, exchange_peer(rq->x));
 }
 
 /* Without port; in the arena. */
-static const char *peer_address(struct request *rq)
+static struct str peer_address(struct request *rq)
 {
-	const struct sockaddr_storage *peer = exchange_peer(rq->x);
-	char text[INET6_ADDRSTRLEN] = "unknown";
+	char *text = arena_alloc(request_arena(rq), ADDRESS_TEXT_MAX);
+	struct str address = address_text(exchange_peer(rq->x), text);
 
-	if (peer->ss_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, text, sizeof(text));
-	else if (peer->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, text, sizeof(text));
-	return arena_copy(request_arena(rq), text, strlen(text));
+	return address.len ? address : STR("unknown");
 }
 
 /* All lines are one list (RFC 9110, 5.3): proxies that append a line leave the client's own, which then stands first. */
@@ -61,7 +55,8 @@ struct str edge_forwarded_for(struct request *rq)
 	for (size_t i = 0; edge_trusts_peer(rq) && i < n; i++)
 		if (str_is_nocase(headers[i].name, "X-Forwarded-For") && headers[i].value.len)
 			all = arena_printf(request_arena(rq), "%s%.*s, ", all, STR_ARG(headers[i].value));
-	return str_of(arena_printf(request_arena(rq), "%s%s", all, peer_address(rq)));
+	struct str peer = peer_address(rq);
+	return *all ? str_of(arena_printf(request_arena(rq), "%s%.*s", all, STR_ARG(peer))) : peer;
 }
 
 /* The last of a name is the word of the proxy that asks us, as far as there are more. */
@@ -105,14 +100,13 @@ static struct str cut_last(struct str *list)
 
 void edge_client(struct request *rq, struct sockaddr_storage *out)
 {
-	const char *proxies = rq->worker->router->conf.server.trusted_proxies;
 	struct str hops = edge_forwarded_for(rq);
 	struct sockaddr_storage hop;
 
 	*out = *exchange_peer(rq->x);
 	while (hops.len && address_parse(cut_last(&hops), &hop)) {
 		*out = hop;
-		if (!*proxies || !cidr_contains(proxies, &hop))
+		if (!networks_contain(rq->worker->router->proxies, &hop))
 			return;
 	}
 }
@@ -402,9 +396,10 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 }
 
 /* -- connections: the acceptor counts them ---------------------------------------------------------------------------------------- */
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
-	worker_count_connection(arg, peer, false);
+	if (!given) /* else a tunnel counts on */
+		worker_release_connection(arg, peer);
 }
 
 static const struct tls *tls(void *arg)

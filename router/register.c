@@ -81,7 +81,7 @@ static int check_url(struct request *rq, const struct node_url *of, const char *
 		return request_fail(rq, ERR_BAD_REQUEST, "%s: must be http or https", of->member);
 	if (!egress_port_allowed(url.port))
 		return request_fail(rq, ERR_BAD_REQUEST, "%s: port %u belongs to another protocol", of->member, url.port);
-	if (of->reached && !egress_host_allowed(rq->worker->router->conf.nodes.allow_cidr, url.host))
+	if (of->reached && !egress_host_allowed(rq->worker->router->egress, url.host))
 		return request_fail(rq, ERR_BAD_REQUEST, "%s: %.*s is not in nodes.allow_cidr", of->member, STR_ARG(url.host));
 	return 0;
 }

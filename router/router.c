@@ -10,12 +10,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/egress.h"
+#include "base/networks.h"
 #include "base/wait.h"
 #include "base/http.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/retire.h"
-#include "base/url.h"
 #include "health/fleet.h"
 #include "health/probe.h"
 #include "registry/registry.h"
@@ -178,12 +179,11 @@ static void build_health(struct router *router)
  * a proxy are participants, too. */
 static bool inner(void *arg, int tag, const struct sockaddr_storage *peer)
 {
-	const struct router_conf *conf = &((const struct router *)arg)->conf;
+	const struct router *router = arg;
 
-	if (*conf->server.admin_listen)
+	if (*router->conf.server.admin_listen)
 		return tag == LISTENER_ADMIN;
-	return cidr_contains(conf->nodes.allow_cidr, peer) &&
-	       !(*conf->server.trusted_proxies && cidr_contains(conf->server.trusted_proxies, peer));
+	return networks_contain(router->nodes_from, peer) && !networks_contain(router->proxies, peer);
 }
 
 static uint64_t reserved(const struct router_conf *conf)
@@ -282,6 +282,9 @@ bool router_build(struct router *router)
 		return false;
 	router->sheet = metrics_sheet(router->metrics);
 	make_id(router);
+	router->proxies = networks_new(router->conf.server.trusted_proxies);
+	router->nodes_from = networks_new(router->conf.nodes.allow_cidr);
+	router->egress = egress_new(router->conf.nodes.allow_cidr);
 	router->events = events_new(router);
 	if (!build_registry(router))
 		return false;
@@ -459,6 +462,9 @@ void router_take_apart(struct router *router)
 	for (const char *const *host = router->hosts; *host; host++)
 		free((void *)(uintptr_t)*host);
 	free((void *)(uintptr_t)router->hosts);
+	networks_free(router->proxies);
+	networks_free(router->nodes_from);
+	egress_free(router->egress);
 	free(router->worker_loops);
 	free(router->workers);
 	metrics_free(router->metrics);

@@ -46,6 +46,8 @@ struct router {
 	const struct conf_cli *cli;     /* where the settings came from, for reading them again */
 	_Atomic(const char *) origins;  /* server.origins, as last reloaded */
 	struct reloaded *reloaded;      /* reload.c */
+	struct networks *proxies, *nodes_from; /* server.trusted_proxies, nodes.allow_cidr: who comes from there */
+	struct egress *egress;                 /* nodes.allow_cidr: where we connect to */
 	struct trust sfu_trust, peer_trust; /* whom TLS believes */
 	_Atomic unsigned trust_read;        /* how often their files were to be read anew */
 	char id[65];             /* host:pid:random, for records and the list of routers */

@@ -180,7 +180,7 @@ void signal_headers(struct request *rq, struct header *headers, size_t *n)
 	struct str grant = grants_of_request(rq, rs->name, &rs->room), traceparent = exchange_header(rq->x, "traceparent");
 
 	add(headers, n, "X-Usher-Room", address_room(rq, rs->name));
-	add(headers, n, "X-Usher-Epoch", str_of(arena_printf(request_arena(rq), "%llu", (unsigned long long)rs->room.epoch)));
+	add(headers, n, "X-Usher-Epoch", u64_text(arena_alloc(request_arena(rq), U64_TEXT_MAX), rs->room.epoch));
 	if (grant.len)
 		add(headers, n, "X-Usher-Grant", grant);
 	add(headers, n, "X-Forwarded-For", edge_forwarded_for(rq));

@@ -55,7 +55,7 @@ static void ended(void *arg, const struct tunnel_end *end)
 	         LOG_S(carried_node(carried)), "why", LOG_S(end->why), "offender", LOG_S(end->offender), "fault", LOG_S(end->fault),
 	         "up", LOG_U(end->bytes_up), "down", LOG_U(end->bytes_down), "lived_ms", LOG_U(end->lived_ms));
 	memcpy(&from, &carried->from, sizeof(carried->from));
-	worker_count_connection(worker, &from, false);
+	worker_release_connection(worker, &from);
 	free(carried);
 }
 
@@ -86,7 +86,6 @@ static void given(void *arg, struct link *client, struct str extra)
 	struct dialed *peer = sg->dial.peer;
 
 	sg->dial.peer = NULL;
-	worker_count_connection(rq->worker, exchange_peer(rq->x), true);
 	tunnel_join(rq->worker->tunnels, peer, client, extra, ended, carried_new(rq));
 	/* A tunnel that opens while the router leaves was missed by the round that closes them. */
 	if (atomic_load(&rq->worker->closing_tunnels))

@@ -43,7 +43,7 @@ bool worker_address_allowed(void *arg, const struct sockaddr_storage *address)
 {
 	const struct router *router = arg;
 
-	return egress_allowed(router->conf.nodes.allow_cidr, address);
+	return egress_allowed(router->egress, address);
 }
 
 static void publish_counts(struct worker *w)
@@ -154,7 +154,7 @@ static void take_gift(struct task *task)
 	/* After a stall there are many who have given up, and each would cost as much as a request. */
 	if (listen_has_left(gift->accepted.fd)) {
 		close(gift->accepted.fd);
-		worker_count_connection(gift->worker, &gift->accepted.peer, false);
+		worker_release_connection(gift->worker, &gift->accepted.peer);
 	} else {
 		httpd_add(gift->worker->httpd, &gift->accepted);
 	}
@@ -172,32 +172,28 @@ void worker_give(struct worker *w, const struct accepted *accepted)
 	loop_post(w->loop, &gift->task, take_gift);
 }
 
-struct counted {
+struct released {
 	struct task task;
 	struct router *router;
 	struct sockaddr_storage peer;
-	bool held;
 };
 
-static void count_connection(struct task *task)
+static void release_connection(struct task *task)
 {
-	struct counted *counted = container_of(task, struct counted, task);
+	struct released *released = container_of(task, struct released, task);
 
-	if (counted->held)
-		listen_held(counted->router->listeners, &counted->peer);
-	else
-		listen_released(counted->router->listeners, &counted->peer);
-	free(counted);
+	listen_released(released->router->listeners, &released->peer);
+	free(released);
 }
 
-void worker_count_connection(struct worker *w, const struct sockaddr_storage *peer, bool held)
+void worker_release_connection(struct worker *w, const struct sockaddr_storage *peer)
 {
-	struct counted *counted = malloc(sizeof(*counted));
+	struct released *released = malloc(sizeof(*released));
 
-	if (!counted)
+	if (!released)
 		abort();
-	*counted = (struct counted){ .router = w->router, .peer = *peer, .held = held };
-	loop_post(w->router->loop, &counted->task, count_connection);
+	*released = (struct released){ .router = w->router, .peer = *peer };
+	loop_post(w->router->loop, &released->task, release_connection);
 }
 
 /* -- the stop ------------------------------------------------------------------------------------------------------------------ */

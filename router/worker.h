@@ -66,8 +66,8 @@ struct worker {
 struct worker *worker_new(struct router *, unsigned index); /* NULL: out of memory or descriptors; logged */
 bool worker_start(struct worker *);                         /* its thread */
 void worker_give(struct worker *, const struct accepted *); /* any thread */
-/* From a worker: tells the acceptor that a connection of this peer lives on (held) or has ended. */
-void worker_count_connection(struct worker *, const struct sockaddr_storage *peer, bool held);
+/* From a worker: tells the acceptor that a connection of this peer, or the tunnel that it became, has ended. */
+void worker_release_connection(struct worker *, const struct sockaddr_storage *peer);
 void worker_lame_duck(struct worker *);                     /* any thread: answers say Connection: close */
 void worker_close_tunnels(struct worker *);                 /* any thread: politely, spread over server.drain_ms */
 void worker_close_late_tunnel(struct worker *);             /* its own: one opened after that */

@@ -316,10 +316,11 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 	answer_problem(x, err, detail);
 }
 
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
 	struct adapter_echo *echo = arg;
 
+	(void)given;
 	listen_released(echo->listeners, peer);
 }
 

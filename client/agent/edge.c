@@ -48,10 +48,11 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 	answer_problem(x, err, detail);
 }
 
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
 	struct agent *agent = arg;
 
+	(void)given; /* tunnels have a limit of their own */
 	listen_released(agent->listeners, peer);
 }
 

@@ -221,6 +221,7 @@ class EchoSfu:
         peer.sendall(b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
         while len(frame := stream.read(8 + MESSAGE)) == 8 + MESSAGE:
             peer.sendall(bytes([0x82, 126, *frame[2:4]]) + frame[8:])  # the mask was zero
+        peer.shutdown(socket.SHUT_WR)
 
 
 def proxied(router):
@@ -231,12 +232,28 @@ def websocket_accept(key):
     return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
 
 
-def relay(router):
-    """A message there and its echo back: two relayed messages."""
+def tunnel(router):
     link = Connection(router)
     link.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     link.ask(request("GET", "/v1/rooms/known/signal", **{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
                                                          "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}), b"101")
+    return link
+
+
+def opened(router):
+    """A connection, a tunnel, and its end."""
+    def run(count):
+        for _ in range(count):
+            link = tunnel(router)
+            link.socket.shutdown(socket.SHUT_WR)
+            assert link.stream.read() == b""
+            link.socket.close()
+    return run
+
+
+def relay(router):
+    """A message there and its echo back: two relayed messages."""
+    link = tunnel(router)
     message = bytes([0x82, 0x80 | 126, 0, MESSAGE, 0, 0, 0, 0]) + b"m" * MESSAGE
 
     def run(count):
@@ -285,6 +302,7 @@ def plain(stage, directory, echo):
     yield "join", per_operation(counted, node, join(router))
     yield "heartbeat, 50 rooms", per_operation(counted, node, heartbeat(router, node, node.rooms))
     yield "relayed message", per_operation(counted, node, relay(router))
+    yield "tunnel, its opening and end", per_operation(counted, node, opened(router))
     yield "proxied request", per_operation(counted, node, proxied(router))
     yield "first join", per_operation(counted, node, first_join(router, node))
     idle = settle(stage, counted, "idle", echo)

@@ -100,9 +100,9 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 	answer_problem(x, err, detail);
 }
 
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
-	(void)arg;
+	(void)arg, (void)given;
 	listen_released(listeners, peer);
 }
 

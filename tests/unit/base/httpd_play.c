@@ -104,11 +104,12 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 	exchange_answer(x, error_info(err)->status, STR("refused"));
 }
 
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
 	(void)arg;
 	ck_assert_int_eq(peer->ss_family, AF_INET);
 	seen.closed++;
+	seen.closed_given += given;
 }
 
 static const struct tls *tls(void *arg)

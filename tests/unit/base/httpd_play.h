@@ -36,7 +36,7 @@ extern struct httpd *httpd;
 extern struct peer clients;
 extern struct play_state {
 	enum play play;
-	unsigned begins, readies, ends, refusals, closed, sent, gone, given;
+	unsigned begins, readies, ends, refusals, closed, closed_given, sent, gone, given;
 	int err; /* of the last refusal */
 	struct exchange *x; /* the one under way */
 	char detail[100];

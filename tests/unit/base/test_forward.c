@@ -94,9 +94,9 @@ static void refuse(void *arg, struct exchange *x, int err, const char *detail)
 	exchange_answer(x, 400, STR("refused"));
 }
 
-static void closed(void *arg, const struct sockaddr_storage *peer)
+static void closed(void *arg, const struct sockaddr_storage *peer, bool given)
 {
-	(void)arg, (void)peer;
+	(void)arg, (void)peer, (void)given;
 }
 
 static void setup(void)

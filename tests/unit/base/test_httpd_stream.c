@@ -197,6 +197,7 @@ START_TEST(an_upgrade_gives_the_socket_away)
 	ck_assert(has(c, "HTTP/1.1 101 ") && has(c, "Upgrade: websocket\r\n") && has(c, "Connection: Upgrade\r\n"));
 	ck_assert_str_eq(seen.extra, "early");
 	UNTIL(loop, seen.closed == 1); /* it is counted no more */
+	ck_assert_uint_eq(seen.closed_given, 1);
 	ck_assert_uint_eq(httpd_connections(httpd), 0);
 	ck_assert(fcntl(seen.client.fd, F_GETFD) & FD_CLOEXEC);
 	ck_assert(fcntl(seen.client.fd, F_GETFL) & O_NONBLOCK);
@@ -237,6 +238,7 @@ START_TEST(an_upgrade_without_descriptors_is_a_lost_client)
 	turns(loop, 10);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
 	UNTIL(loop, c->eof && seen.gone == 1 && seen.closed == 1);
+	ck_assert_uint_eq(seen.closed_given, 0);
 }
 END_TEST
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -243,6 +244,125 @@ START_TEST(posts_of_each_thread_keep_their_order)
 		pthread_join(threads[i], NULL);
 	ck_assert_uint_eq(arrived, POSTERS * POSTS);
 	ck_assert_uint_eq(out_of_order, 0);
+}
+END_TEST
+
+static struct loop *elsewhere;
+static struct task to_elsewhere[2];
+static unsigned came;
+static bool rang_early;
+
+static bool rung(struct loop *l)
+{
+	struct pollfd ready = { .fd = loop_backend_fd(l), .events = POLLIN };
+
+	return poll(&ready, 1, 0) == 1;
+}
+
+static void come(struct task *t)
+{
+	ck_assert_ptr_eq(t, &to_elsewhere[came]);
+	came++;
+}
+
+static void post_twice(struct timer *t)
+{
+	(void)t;
+	loop_post(elsewhere, &to_elsewhere[0], come);
+	loop_post(elsewhere, &to_elsewhere[1], come);
+	rang_early = rung(elsewhere);
+	loop_stop(loop);
+}
+
+START_TEST(a_turn_rings_for_its_posts_when_it_ends)
+{
+	struct timer t = { 0 };
+
+	came = 0;
+	elsewhere = loop_new();
+	loop_turn(elsewhere); /* libuv arms what was begun */
+	ck_assert(!rung(elsewhere));
+	timer_set(loop, &t, 0, post_twice);
+	loop_run(loop); /* it stops in this very turn */
+	ck_assert(!rang_early && rung(elsewhere));
+	loop_turn(elsewhere);
+	ck_assert_uint_eq(came, 2);
+	came = 0;
+	loop_post(elsewhere, &to_elsewhere[0], come); /* from no turn */
+	ck_assert(rung(elsewhere));
+	loop_turn(elsewhere);
+	ck_assert_uint_eq(came, 1);
+	loop_free(elsewhere);
+}
+END_TEST
+
+static void *post_second(void *arg)
+{
+	(void)arg;
+	loop_post(elsewhere, &to_elsewhere[1], come);
+	return NULL;
+}
+
+static void post_and_stay(struct timer *t)
+{
+	pthread_t thread;
+
+	(void)t;
+	loop_post(elsewhere, &to_elsewhere[0], come);
+	pthread_create(&thread, NULL, post_second, NULL);
+	pthread_join(thread, NULL);
+	rang_early = rung(elsewhere);
+	loop_stop(loop);
+}
+
+START_TEST(another_threads_post_waits_for_no_turn)
+{
+	struct timer t = { 0 };
+
+	came = 0;
+	rang_early = false;
+	elsewhere = loop_new();
+	loop_turn(elsewhere);
+	timer_set(loop, &t, 0, post_and_stay);
+	loop_run(loop);
+	ck_assert(rang_early);
+	loop_turn(elsewhere);
+	ck_assert_uint_eq(came, 2);
+	loop_free(elsewhere);
+}
+END_TEST
+
+#define OTHERS 40
+static struct loop *others[OTHERS];
+static struct task to_others[OTHERS];
+
+static void come_too(struct task *t)
+{
+	(void)t;
+	came++;
+}
+
+static void post_to_all(struct timer *t)
+{
+	(void)t;
+	for (size_t i = 0; i < OTHERS; i++)
+		loop_post(others[i], &to_others[i], come_too);
+}
+
+START_TEST(a_turn_rings_however_many_it_posts_to)
+{
+	struct timer t = { 0 };
+
+	came = 0;
+	for (size_t i = 0; i < OTHERS; i++)
+		others[i] = loop_new();
+	timer_set(loop, &t, 0, post_to_all);
+	UNTIL(loop, !t.slot);
+	for (size_t i = 0; i < OTHERS; i++) {
+		loop_turn(others[i]);
+		loop_free(others[i]);
+	}
+	ck_assert_uint_eq(came, OTHERS);
 }
 END_TEST
 
@@ -543,6 +663,9 @@ int main(void)
 	tcase_add_test(t, later_may_queue_itself);
 	tcase_add_test(t, what_a_later_queues_runs_in_the_same_turn);
 	tcase_add_test(t, posts_of_each_thread_keep_their_order);
+	tcase_add_test(t, a_turn_rings_for_its_posts_when_it_ends);
+	tcase_add_test(t, another_threads_post_waits_for_no_turn);
+	tcase_add_test(t, a_turn_rings_however_many_it_posts_to);
 	tcase_add_test(t, watch_reports_what_is_wanted);
 	tcase_add_test(t, watch_may_be_freed_in_its_callback);
 	tcase_add_test(t, errors_are_seen_as_everything);

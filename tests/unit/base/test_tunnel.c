@@ -23,7 +23,7 @@ static struct peer server, clients;
 static struct arena arena;
 static const char *words;   /* the server's answer to a handshake */
 static bool cut_after_words, offers;
-static uint64_t clock_ms, frame_bytes, message_bytes;
+static uint64_t clock_ms, frame_bytes, message_bytes, connect_ms;
 
 struct dialing {
 	struct wait wait;
@@ -76,6 +76,7 @@ static void setup(void)
 	clients = (struct peer){ .loop = loop };
 	words = UPGRADED ACCEPT "\r\n\r\n";
 	cut_after_words = offers = false;
+	connect_ms = 300;
 }
 
 static void teardown(void)
@@ -95,7 +96,7 @@ static void woken(struct wait *w, int err)
 
 static int dial_url(struct dialing *d, const char *url)
 {
-	struct dial_plan plan = { .url = url, .nheaders = offers ? 4 : 2, .connect_timeout_ms = 300, .answer_timeout_ms = 300,
+	struct dial_plan plan = { .url = url, .nheaders = offers ? 4 : 2, .connect_timeout_ms = connect_ms, .answer_timeout_ms = 300,
 		                  .headers = { { STR("Sec-WebSocket-Key"), STR(KEY) }, { STR("Sec-WebSocket-Version"), STR("13") },
 		                               { STR("Sec-WebSocket-Protocol"), STR("a, b") },
 		                               { STR("Sec-WebSocket-Extensions"), STR("x-one; q, x-two") } } };
@@ -310,6 +311,51 @@ START_TEST(next_address_is_tried)
 }
 END_TEST
 
+/* The kernel drops the first SYN, as nothing more can be queued, and sends another one a second later. */
+START_TEST(connecting_may_take_its_time)
+{
+	struct dialing d;
+	struct peer full;
+	char url[64];
+
+	connect_ms = 10000;
+	peer_open(&full, loop, answer_handshake);
+	ck_assert_int_eq(listen(full.fd, 0), 0);
+	watch_set(full.watch, 0);
+	int first = connect_to(full.port);
+	snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", full.port);
+	ck_assert_int_eq(dial_url(&d, url), WAIT);
+	turns(loop, 20);
+	ck_assert(!d.done);
+	watch_set(full.watch, LOOP_READ);
+	UNTIL(loop, d.done);
+	ck_assert_int_eq(d.answer.status, 101);
+	dialed_free(d.answer.peer);
+	close(first);
+	peer_free(&full);
+}
+END_TEST
+
+START_TEST(an_answer_may_come_in_pieces)
+{
+	struct dialing d;
+	char url[64];
+
+	server.got = NULL;
+	snprintf(url, sizeof(url), "ws://127.0.0.1:%u/", server.port);
+	ck_assert_int_eq(dial_url(&d, url), WAIT);
+	UNTIL(loop, server.conns && server.conns->in.len);
+	for (const char *piece = words; *piece; piece++) {
+		ck_assert(!d.done);
+		peer_send(server.conns, piece, 1);
+		turns(loop, 3);
+	}
+	UNTIL(loop, d.done);
+	ck_assert_int_eq(d.answer.status, 101);
+	dialed_free(d.answer.peer);
+}
+END_TEST
+
 START_TEST(tunnels_are_counted)
 {
 	struct dialing one, two;
@@ -407,6 +453,26 @@ START_TEST(early_bytes_of_both_sides_cross)
 	UNTIL(loop, c.client->in.len == 5 && c.server->in.len == 8);
 	ck_assert_mem_eq(c.client->in.at, "hello", 5);
 	ck_assert_mem_eq(c.server->in.at, "hi there", 8);
+}
+END_TEST
+
+/* The socket is in the set, and nobody reads there yet. */
+START_TEST(what_comes_before_the_tunnel_waits_for_it)
+{
+	static struct carried c;
+	struct dialing d;
+	uint16_t port;
+	int lfd = listen_anywhere(&port), fd = connect_to(port), ours = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	close(lfd);
+	dial(&d);
+	peer_says(server.conns, "soon");
+	turns(loop, 20);
+	c = (struct carried){ .client = peer_adopt(&clients, fd), .server = server.conns };
+	c.tunnel = tunnel_join(set, d.answer.peer, &(struct link){ .fd = ours }, (struct str){ 0 }, ended, &c);
+	UNTIL(loop, c.client->in.len == 4);
+	peer_says(c.client, "so");
+	UNTIL(loop, c.server->in.len == 2);
 }
 END_TEST
 
@@ -739,9 +805,12 @@ int main(void)
 	tcase_add_test(c, our_own_shortage_is_not_the_other_sides_fault);
 	tcase_add_test(c, refused_dials);
 	tcase_add_test(c, next_address_is_tried);
+	tcase_add_test(c, connecting_may_take_its_time);
+	tcase_add_test(c, an_answer_may_come_in_pieces);
 	tcase_add_test(c, tunnels_are_counted);
 	tcase_add_test(c, megabytes_both_ways_at_once);
 	tcase_add_test(c, early_bytes_of_both_sides_cross);
+	tcase_add_test(c, what_comes_before_the_tunnel_waits_for_it);
 	tcase_add_test(c, slow_reader_stops_the_sender);
 	tcase_add_test(c, half_close_is_passed_on);
 	tcase_add_loop_test(c, reset_of_one_ends_the_other, 0, 2);
