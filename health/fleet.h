@@ -51,6 +51,7 @@ struct node { /* immutable once published, but for what breakers and meter point
 struct fleet_view {
 	size_t count;
 	const struct node *nodes; /* sorted by id */
+	const struct fleet_index *index; /* fleet_find()'s */
 	uint64_t seen_ms;         /* loop time of the store's answer behind it */
 	uint64_t version;
 	bool ready;               /* the store has answered once */

@@ -170,13 +170,30 @@ static unsigned wishes_met(const struct place_wish *wish, const struct node *nod
 	return met;
 }
 
+/* -- where it stands ------------------------------------------------------------------------------------------------------ */
+#define AGAINST_BIT 63
+#define WISHES_BIT 49
+#define TURN_BIT 47 /* below: loads up to LOAD_MAX in steps of TIE */
+#define WISHES_MAX ((1u << (AGAINST_BIT - WISHES_BIT)) - 1)
+_Static_assert(WISH_COLOCATE + WISH_REGION + LABELS_MAX <= WISHES_MAX, "each has bits of its own");
+
+/* What counts more stands in higher bits. */
+static uint64_t key_of(const struct candidate *c)
+{
+	uint64_t key = (uint64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
+
+	key |= (uint64_t)c->turn << TURN_BIT;
+	key |= (uint64_t)(WISHES_MAX - c->wishes) << WISHES_BIT;
+	return key | (uint64_t)!!c->why_not << AGAINST_BIT;
+}
+
 /* -- the whole field ------------------------------------------------------------------------------------------------------ */
 void candidate_read(struct place *place, const struct field *field, uint64_t now_ms, struct candidate *c)
 {
 	const struct node *node = c->node;
 	const struct pool *pool = &field->pool;
 
-	*c = (struct candidate){ .node = node, .lot = c->lot, .size = size_in(pool, node) };
+	*c = (struct candidate){ .node = node, .standing.lot = c->standing.lot, .size = size_in(pool, node) };
 	c->cost = field->cost / c->size;
 	c->charges = fleet_charges(place->fleet, node, now_ms);
 	if (starts_slowly(place, pool, node, now_ms)) {
@@ -185,26 +202,17 @@ void candidate_read(struct place *place, const struct field *field, uint64_t now
 	}
 	c->effective = node->score.value + c->charges + c->slow_start;
 	c->turn = turn_of(place, c);
-	c->rank = (int64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
 	c->why_not = why_not_now(place, field, c, now_ms);
 	c->why_not |= bit(over_max_load(place, c), WHY_NOT(MAX_LOAD));
 	c->wishes = wishes_met(field->wish, node);
-}
-
-bool candidate_better(const struct candidate *a, const struct candidate *b)
-{
-	if (a->wishes != b->wishes)
-		return a->wishes > b->wishes;
-	if (a->turn != b->turn)
-		return a->turn < b->turn;
-	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
+	c->standing.key = key_of(c);
 }
 
 void best_take(struct best *best, const struct candidate *c)
 {
 	size_t at = best->n;
 
-	while (at && candidate_better(c, best->at[at - 1]))
+	while (at && stands_before(c->standing, best->at[at - 1]->standing))
 		at--;
 	if (at == BEST_MAX)
 		return;
@@ -253,7 +261,7 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 	for (size_t i = 0; i < view->count; i++) {
 		struct candidate *c = &out->at[i];
 		c->node = &view->nodes[i];
-		c->lot = random_u64();
+		c->standing.lot = random_u64();
 		candidate_read(place, out, now_ms, c);
 		count(out, c);
 	}

@@ -44,6 +44,23 @@ START_TEST(views_are_sorted_and_found)
 }
 END_TEST
 
+START_TEST(nodes_are_found_while_others_come_and_go)
+{
+	stage_ready("b");
+	stage_ready("d");
+	stage_remove("b");
+	stage_ready("a");
+	stage_ready("c");
+	ck_assert_ptr_null(fleet_find(stage.fleet, "b"));
+	for (size_t i = 0; i < 3; i++) {
+		const struct node *node = &fleet_view(stage.fleet)->nodes[i];
+		ck_assert_ptr_eq(stage_node(node->record.id), node);
+		fleet_charged(stage.fleet, node->record.id, 1, 0.1 * (double)(i + 1)); /* which takes its seat */
+		ck_assert(meter_extra(node->meter) == 0.1 * (double)(i + 1));
+	}
+}
+END_TEST
+
 /* -- hearsay: a process that has started while the store is away ------------------------------------------------------------------ */
 static struct fleet *fleet_without_store(void)
 {
@@ -648,6 +665,7 @@ int main(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(tc, stage_open, stage_close);
 	tcase_add_test(tc, views_are_sorted_and_found);
+	tcase_add_test(tc, nodes_are_found_while_others_come_and_go);
 	tcase_add_test(tc, a_view_is_not_ready_before_the_first_answer);
 	tcase_add_test(tc, livekit_4663_nodes_that_are_heard_of_own_rooms_and_get_none);
 	tcase_add_test(tc, of_two_that_are_heard_of_under_one_name_the_later_registration_counts);
