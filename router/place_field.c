@@ -236,6 +236,7 @@ static struct candidate *scratch(struct place *place, size_t n)
 static void count(struct field *field, const struct candidate *c)
 {
 	field->left += !c->why_not;
+	field->starters += c->starts_slowly;
 	if (!c->why_not && c->wishes > field->most_wishes)
 		field->most_wishes = c->wishes;
 	for (unsigned why_not = c->why_not; why_not; why_not &= why_not - 1)
@@ -249,7 +250,7 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 	out->view = view;
 	out->wish = wish;
 	out->n = view->count;
-	out->left = 0;
+	out->left = out->starters = 0;
 	out->most_wishes = 0;
 	out->read_ms = now_ms;
 	memset(out->excluded, 0, sizeof(out->excluded));

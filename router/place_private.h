@@ -55,6 +55,7 @@ struct field {
 	struct candidate *at; /* one for each node of the view, in its order; as last read */
 	size_t n, left;       /* left: those without a reason against them, when all were read */
 	size_t excluded[WHY_NOT_BITS]; /* how many had it */
+	size_t starters;      /* that start slowly */
 	bool steered;         /* breakers steer this pool */
 	unsigned most_wishes; /* that one of those left fulfilled */
 	uint64_t read_ms;     /* when all were read */
