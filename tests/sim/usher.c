@@ -34,6 +34,7 @@
 #define OPEN_MS 20
 #define RING 64              /* ms; more than any of these takes */
 #define ROUTERS_MAX 16
+#define WAKE_TICKS 128       /* more than a node sleeps; one that is woken too early sleeps on */
 
 struct way { /* of setting it up */
 	double room_cost;                        /* < 0: learned */
@@ -87,7 +88,8 @@ struct usher {
 	struct place *places[ROUTERS_MAX];
 	size_t nrouters;
 	struct told *nodes;
-	uint64_t *wake_ms; /* of each node: when it does something next; beside them, as all are looked at in each tick */
+	uint64_t *wake;    /* a ring of WAKE_TICKS sets of nodes, a bit for each, of nwake words: who does something in that tick */
+	size_t nwake;
 	struct chance chance;
 	uint64_t now_ms; /* of the world */
 	struct dues ring[RING];
@@ -335,6 +337,19 @@ static void send_report(struct usher *u, size_t i)
 	beat(u, i);
 }
 
+static uint64_t *wake_set(struct usher *u, uint64_t tick)
+{
+	return u->wake + tick % WAKE_TICKS * u->nwake;
+}
+
+static void wake_at(struct usher *u, size_t i, uint64_t at_ms)
+{
+	uint64_t now = u->now_ms / TICK, tick = (at_ms + TICK - 1) / TICK;
+
+	tick = tick < now ? now : tick < now + WAKE_TICKS ? tick : now + WAKE_TICKS - 1;
+	wake_set(u, tick)[i / 64] |= UINT64_C(1) << i % 64;
+}
+
 static void node_goes_on(struct usher *u, size_t i)
 {
 	struct told *node = &u->nodes[i];
@@ -345,7 +360,7 @@ static void node_goes_on(struct usher *u, size_t i)
 		send_report(u, i);
 	if (!node->sampled && node->sample_ms <= u->now_ms)
 		sample(u, i);
-	u->wake_ms[i] = node->sampled ? node->send_ms : node->sample_ms;
+	wake_at(u, i, node->sampled ? node->send_ms : node->sample_ms);
 	if (!node->lost)
 		return;
 	node->lost = false;
@@ -354,9 +369,14 @@ static void node_goes_on(struct usher *u, size_t i)
 
 static void nodes_go_on(struct usher *u)
 {
-	for (size_t i = 0; i < u->world->nsites; i++)
-		if (u->wake_ms[i] <= u->now_ms)
-			node_goes_on(u, i);
+	uint64_t *now = wake_set(u, u->now_ms / TICK), *before = wake_set(u, u->now_ms / TICK - 1); /* woken after its tick was gone through */
+
+	for (size_t k = 0; k < u->nwake; k++) {
+		uint64_t set = now[k] | before[k];
+		now[k] = before[k] = 0;
+		for (; set; set &= set - 1)
+			node_goes_on(u, 64 * k + (size_t)__builtin_ctzll(set));
+	}
 }
 
 static void node_changed(void *arg, const char *id, enum node_state from, enum node_state to)
@@ -368,7 +388,7 @@ static void node_changed(void *arg, const char *id, enum node_state from, enum n
 	if (to != NODE_LOST || !u->world->sites[i].up)
 		return;
 	u->nodes[i].lost = true;
-	u->wake_ms[i] = 0;
+	wake_at(u, i, 0);
 }
 
 static void start_node(struct usher *u, size_t i)
@@ -384,7 +404,7 @@ static void start_node(struct usher *u, size_t i)
 	node->sampled = false;
 	beat(u, i);
 	node->sample_ms = u->now_ms + chance_below(&u->chance, u->way->report_pause_ms);
-	u->wake_ms[i] = 0;
+	wake_at(u, i, node->sample_ms);
 }
 
 static void look(struct usher *u)
@@ -417,7 +437,8 @@ static void open_routers(struct usher *u)
 static void open_nodes(struct usher *u)
 {
 	u->nodes = make(u->world->nsites, sizeof(*u->nodes));
-	u->wake_ms = make(u->world->nsites, sizeof(*u->wake_ms));
+	u->nwake = u->world->nsites / 64 + 1;
+	u->wake = make(WAKE_TICKS * u->nwake, sizeof(*u->wake));
 	for (size_t i = 0; i < u->world->nsites; i++) {
 		snprintf(u->nodes[i].id, sizeof(u->nodes[i].id), "n%zu", i);
 		start_node(u, i);
@@ -478,7 +499,7 @@ static void close_usher(void *arg)
 	for (size_t i = 0; i < u->world->nsites; i++)
 		free(u->nodes[i].changes);
 	free(u->nodes);
-	free(u->wake_ms);
+	free(u->wake);
 	free(u);
 }
 
