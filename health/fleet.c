@@ -320,6 +320,7 @@ struct fleet *fleet_new(struct loop *keeper, struct store *store, struct retire 
 	fleet->store = store;
 	fleet->retire = retire;
 	fleet->conf = *conf;
+	fleet->conf.breaker.unclosed = &fleet->unclosed;
 	fleet->wait.wake = woken;
 	atomic_init(&fleet->refs, 1);
 	return fleet;

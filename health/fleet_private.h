@@ -54,6 +54,7 @@ struct fleet {
 	struct retire *retire;
 	struct fleet_conf conf;
 	_Atomic(struct published *) now;
+	_Atomic size_t unclosed; /* breakers of seats */
 	_Atomic int64_t store_ahead_ms; /* the store's clock minus ours */
 	struct timer timer, ticker;
 	struct wait wait;

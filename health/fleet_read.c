@@ -49,6 +49,8 @@ static void seat_end(struct fleet *fleet, struct seat *seat)
 		if (seat->breaker_told[class] != BREAKER_CLOSED && fleet->conf.breaker_changed)
 			fleet->conf.breaker_changed(fleet->conf.arg, seat->node, (enum breaker_class)class, seat->breaker_told[class],
 			                            BREAKER_CLOSED);
+	for (int class = 0; class < CLASSES; class++)
+		breaker_uncount(seat->breakers[class]);
 	fleet_end(fleet, &seat->retired, free_retired);
 }
 
@@ -240,6 +242,6 @@ void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all
 	for (size_t i = 0; i < all->nunread; i++)
 		unread[i] = all->unread[i];
 	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .seen_ms = now_ms, .version = ++fleet->version, .ready = true,
-		                       .unread = unread, .since_ms = fleet->first_store_ms, .index = fleet->index };
+		                       .unread = unread, .since_ms = fleet->first_store_ms, .index = fleet->index, .unclosed = &fleet->unclosed };
 	fleet_derive(fleet, &p->view, nodes, now_ms);
 }

@@ -125,8 +125,9 @@ static unsigned why_not_now(const struct place *place, const struct field *field
 	const struct node *node = c->node;
 	const struct place_wish *wish = field->wish;
 	size_t opens = meter_opens(node->meter, now_ms);
-	bool held = node_held_back(node, now_ms, &c->retry_ms);
 
+	c->retry_ms = 0;
+	bool held = breakers_matter(field->view) && node_held_back(node, now_ms, &c->retry_ms);
 	if (now_ms < node->full_until_ms && node->full_until_ms - now_ms > c->retry_ms)
 		c->retry_ms = node->full_until_ms - now_ms;
 	return (node->why_not & ~WHY_NOT(BREAKER)) | bit(held && field->steered, WHY_NOT(BREAKER)) |
@@ -193,13 +194,11 @@ void candidate_read(struct place *place, const struct field *field, uint64_t now
 	const struct node *node = c->node;
 	const struct pool *pool = &field->pool;
 
-	*c = (struct candidate){ .node = node, .standing.lot = c->standing.lot, .size = size_in(pool, node) };
+	c->size = size_in(pool, node);
 	c->cost = field->cost / c->size;
 	c->charges = fleet_charges(place->fleet, node, now_ms);
-	if (starts_slowly(place, pool, node, now_ms)) {
-		c->starts_slowly = true;
-		c->slow_start = slow_start(place, pool, node, now_ms);
-	}
+	c->starts_slowly = starts_slowly(place, pool, node, now_ms);
+	c->slow_start = c->starts_slowly ? slow_start(place, pool, node, now_ms) : 0;
 	c->effective = node->score.value + c->charges + c->slow_start;
 	c->turn = turn_of(place, c);
 	c->why_not = why_not_now(place, field, c, now_ms);
@@ -243,11 +242,21 @@ static void count(struct field *field, const struct candidate *c)
 		field->excluded[__builtin_ctz(why_not)]++;
 }
 
+/* What nodes of a pool have in common changes with the view, but for who is still new. */
+static bool is_settled(const struct field *field, const struct fleet_view *view, const char *pool)
+{
+	return field->read_ms && field->view == view && field->version == view->version && !field->pool.fresh &&
+	       !strcmp(field->pool.name, pool);
+}
+
 void field_read(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct field *out)
 {
 	const struct fleet_view *view = fleet_view(place->fleet);
 
+	bool knows_pool = is_settled(out, view, field_pool(wish));
+
 	out->view = view;
+	out->version = view->version;
 	out->wish = wish;
 	out->n = view->count;
 	out->left = out->starters = 0;
@@ -256,8 +265,10 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 	memset(out->excluded, 0, sizeof(out->excluded));
 	out->at = out->at ? out->at : scratch(place, view->count);
 	out->cost = place_cost(place, wish);
-	out->pool = (struct pool){ .name = field_pool(wish) };
-	pool_read(&out->pool, place, view, now_ms);
+	if (!knows_pool) {
+		out->pool = (struct pool){ .name = field_pool(wish) };
+		pool_read(&out->pool, place, view, now_ms);
+	}
 	out->steered = breakers_steer(view, out->pool.name, place->conf.max_ejected, now_ms);
 	for (size_t i = 0; i < view->count; i++) {
 		struct candidate *c = &out->at[i];

@@ -21,7 +21,7 @@
 struct order {
 	struct field field;
 	char pool[LABEL_MAX + 1], region[LABEL_MAX + 1], require_region[LABEL_MAX + 1];
-	uint64_t version, used_ms;
+	uint64_t used_ms;
 	size_t size; /* of the field's tables */
 };
 struct orders {
@@ -170,12 +170,11 @@ static void read_all(struct place *place, const struct place_wish *wish, uint64_
 	field_read(place, wish, now_ms, &order->field);
 	order->field.pool.name = order->pool;
 	set_up(&order->field);
-	order->version = order->field.view->version;
 }
 
 static bool is_old(const struct order *order, const struct fleet_view *view, uint64_t now_ms)
 {
-	return !order->field.read_ms || order->field.view != view || order->version != view->version ||
+	return !order->field.read_ms || order->field.view != view || order->field.version != view->version ||
 	       now_ms >= order->field.read_ms + ORDER_MS;
 }
 

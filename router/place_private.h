@@ -53,6 +53,7 @@ struct field {
 	struct pool pool;
 	double cost;          /* of this room on an average node */
 	struct candidate *at; /* one for each node of the view, in its order; as last read */
+	uint64_t version;     /* of the view */
 	size_t n, left;       /* left: those without a reason against them, when all were read */
 	size_t excluded[WHY_NOT_BITS]; /* how many had it */
 	size_t starters;      /* that start slowly */

@@ -507,6 +507,24 @@ START_TEST(an_operators_reset_closes)
 }
 END_TEST
 
+START_TEST(breakers_matter_while_one_is_not_closed)
+{
+	struct node_record *a = stage_ready("a");
+
+	stage_ready("b");
+	ck_assert(!breakers_matter(fleet_view(stage.fleet)));
+	fail_calls("a", CLASS_CONTROL, 2);
+	fail_calls("b", CLASS_SIGNAL, 2);
+	ck_assert(breakers_matter(fleet_view(stage.fleet)));
+	a->resets++;
+	stage_pass(600);
+	ck_assert(breakers_matter(fleet_view(stage.fleet)));
+	stage_add("b", "i2", GATED); /* another process */
+	stage_pass(600);
+	ck_assert(!breakers_matter(fleet_view(stage.fleet)));
+}
+END_TEST
+
 START_TEST(past_max_ejected_breakers_steer_nothing)
 {
 	for (int i = 0; i < 4; i++)
@@ -694,6 +712,7 @@ int main(void)
 	tcase_add_test(tc, the_same_process_keeps_its_breaker_over_a_registration);
 	tcase_add_test(tc, an_operators_reset_closes);
 	tcase_add_test(tc, past_max_ejected_breakers_steer_nothing);
+	tcase_add_test(tc, breakers_matter_while_one_is_not_closed);
 	tcase_add_test(tc, each_pool_is_steered_by_its_own_breakers);
 	tcase_add_test(tc, a_full_node_gets_no_rooms_for_the_time_it_said);
 	tcase_add_test(tc, scalelite_1048_an_older_report_does_not_erase_a_charge);
