@@ -154,16 +154,18 @@ static void on_charged(void *arg, const char *node, uint64_t number, double cost
 		later(u, up_to(u, STORE_MS), (struct due){ DUE_HEAR, .router = r, .site = site_of(node), .number = number, .cost = cost });
 }
 
-static struct str name_of(uint64_t number, char *text, size_t size)
+/* Names and reports are written without printf, which would be felt. */
+static struct str name_of(uint64_t number, char text[static 1 + U64_TEXT_MAX])
 {
-	return (struct str){ text, (size_t)snprintf(text, size, "r%llu", (unsigned long long)number) };
+	text[0] = 'r';
+	return (struct str){ text, 1 + u64_text(text + 1, number).len };
 }
 
 static void reserve(struct usher *u, const struct due *due)
 {
 	const char *node = u->nodes[due->site].id;
-	char text[32];
-	struct reserve want = { .room = name_of(due->number, text, sizeof(text)), .registration = due->registration,
+	char text[1 + U64_TEXT_MAX];
+	struct reserve want = { .room = name_of(due->number, text), .registration = due->registration,
 		                .cost = u->way->uncharged ? 0 : due->cost };
 	struct reserved got;
 	struct wait w = { 0 };
@@ -306,15 +308,34 @@ static void sample(struct usher *u, size_t i)
 	node->send_ms = u->now_ms + u->way->report_old_ms + (site->slow ? chance_below(&u->chance, SLOW_MS) : 0);
 }
 
+static char *put(char *at, const char *words, uint64_t number)
+{
+	at = stpcpy(at, words);
+	return at + u64_text(at, number).len;
+}
+
+/* A load of up to five digits after the point. */
+static void write_load(const struct told *node, double serves, char *at)
+{
+	uint64_t cpu = (uint64_t)llround((double)node->people * 1e5 / serves);
+
+	at = put(at, "{\"cpu\":", cpu / 100000);
+	*at++ = '.';
+	for (uint64_t digit = 10000; digit; digit /= 10)
+		*at++ = (char)('0' + cpu / digit % 10);
+	at = put(at, ",\"participants\":", node->people);
+	at = put(at, ",\"rooms\":", node->rooms);
+	strcpy(at, "}");
+}
+
 static void beat(struct usher *u, size_t i)
 {
 	struct told *node = &u->nodes[i];
-	char load[96];
+	char load[4 * U64_TEXT_MAX + 40];
 	struct renewed got;
 	struct wait w = { 0 };
 
-	snprintf(load, sizeof(load), "{\"cpu\":%.5f,\"participants\":%llu,\"rooms\":%llu}",
-	         (double)node->people / u->world->sites[i].serves, (unsigned long long)node->people, (unsigned long long)node->rooms);
+	write_load(node, u->world->sites[i].serves, load);
 	struct renewal renewal = { .incarnation = node->incarnation, .registration = node->registration, .seq = ++node->seq,
 		                   .lease_ms = 4 * u->way->heartbeat_ms, .load = str_of(load), .seen = node->seen, .shown = node->shown };
 	if (nodes_renew(u->store, node->id, &renewal, loop_ms(u) + 500, &got, &w))
@@ -517,8 +538,8 @@ static void pass(void *arg, struct world *w, uint64_t now_ms)
 static int choose(void *arg, struct world *w, const struct room *room, uint64_t now_ms)
 {
 	struct usher *u = arg;
-	char text[32];
-	struct place_wish wish = { .room = name_of(room->number, text, sizeof(text)), .pool = pool_name(room->pool) };
+	char text[1 + U64_TEXT_MAX];
+	struct place_wish wish = { .room = name_of(room->number, text), .pool = pool_name(room->pool) };
 	struct due due = { DUE_RESERVE, .router = room->router % u->nrouters, .number = room->number };
 	struct placed placed;
 	uint64_t retry_ms, takes_ms = up_to(u, RESERVE_MS);
@@ -554,10 +575,10 @@ static void joined(void *arg, struct world *w, const struct room *room)
 static void ended(void *arg, struct world *w, const struct room *room)
 {
 	struct usher *u = arg;
-	char text[32];
+	char text[1 + U64_TEXT_MAX];
 
 	(void)w;
-	nodes_unindex(u->store, u->nodes[room->node].id, name_of(room->number, text, sizeof(text)), room->number);
+	nodes_unindex(u->store, u->nodes[room->node].id, name_of(room->number, text), room->number);
 }
 
 static void drains(void *arg, struct world *w, size_t i)
