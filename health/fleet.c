@@ -31,7 +31,7 @@ const struct node *fleet_find(const struct fleet *fleet, const char *id)
 	const struct fleet_view *view = fleet_view(fleet);
 	size_t at;
 
-	return fleet_index_find(view->index, id, node_id, view->nodes, &at) ? &view->nodes[at] : NULL;
+	return fleet_index_find(view->index, id, node_id, view->nodes, view->count, &at) ? &view->nodes[at] : NULL;
 }
 
 bool fleet_owns(const struct fleet *fleet, const char *node, const char *incarnation)
@@ -79,7 +79,7 @@ struct seat *fleet_seat(const struct fleet *fleet, const char *node)
 {
 	size_t at;
 
-	return fleet_index_find(fleet->index, node, seat_id, fleet->seats, &at) ? fleet->seats[at] : NULL;
+	return fleet_index_find(fleet->index, node, seat_id, fleet->seats, fleet->nseats, &at) ? fleet->seats[at] : NULL;
 }
 
 void fleet_tell_breakers(struct seat *seat, uint64_t now_ms)

@@ -46,13 +46,16 @@ END_TEST
 
 START_TEST(nodes_are_found_while_others_come_and_go)
 {
-	stage_ready("b");
-	stage_ready("d");
-	stage_remove("b");
-	stage_ready("a");
-	stage_ready("c");
+	static const char *const ids[] = { "b", "d", "f", "h", "g", "e", "a", "c" };
+	const size_t n = sizeof(ids) / sizeof(*ids);
+
+	for (size_t i = 0; i < n; i++) {
+		stage_ready(ids[i]);
+		if (i == n / 2)
+			stage_remove(ids[0]);
+	}
 	ck_assert_ptr_null(fleet_find(stage.fleet, "b"));
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < n - 1; i++) {
 		const struct node *node = &fleet_view(stage.fleet)->nodes[i];
 		ck_assert_ptr_eq(stage_node(node->record.id), node);
 		fleet_charged(stage.fleet, node->record.id, 1, 0.1 * (double)(i + 1)); /* which takes its seat */
