@@ -181,10 +181,19 @@ static bool step(struct breaker *b, uint64_t *word, uint64_t next)
 	return atomic_compare_exchange_strong_explicit(&b->word, word, next, memory_order_acq_rel, memory_order_acquire);
 }
 
+/* One more that is not closed, or one less. */
+static void count_unclosed(const struct breaker *b, size_t by)
+{
+	if (b->conf.unclosed)
+		atomic_fetch_add_explicit(b->conf.unclosed, by, memory_order_relaxed);
+}
+
 static bool open_it(struct breaker *b, uint64_t word, uint64_t now_ms)
 {
 	if (!step(b, &word, word_after(word, BREAKER_OPEN, false, now_ms + wait_of(b))))
 		return false;
+	if (state_of(word) == BREAKER_CLOSED)
+		count_unclosed(b, 1);
 	forget_window(b);
 	return true;
 }
@@ -193,6 +202,8 @@ static bool close_it(struct breaker *b, uint64_t word)
 {
 	if (!step(b, &word, word_after(word, BREAKER_CLOSED, false, 0)))
 		return false;
+	if (state_of(word) != BREAKER_CLOSED)
+		count_unclosed(b, (size_t)-1);
 	forget_window(b);
 	set_row(b, 0);
 	b->opened = 0;
@@ -244,4 +255,11 @@ bool breaker_reset(struct breaker *b, uint64_t now_ms)
 	while (!close_it(b, word))
 		word = atomic_load_explicit(&b->word, memory_order_acquire);
 	return !was_closed;
+}
+
+void breaker_uncount(struct breaker *b)
+{
+	if (state_of(atomic_load_explicit(&b->word, memory_order_acquire)) != BREAKER_CLOSED)
+		count_unclosed(b, (size_t)-1);
+	b->conf.unclosed = NULL;
 }

@@ -18,6 +18,7 @@ extern const char *const breaker_state_words[]; /* "closed", "open", "half-open"
 struct breaker_conf {
 	uint64_t failures, window_ms, min_calls, open_ms, max_open_ms;
 	double failure_rate, backoff, jitter;
+	_Atomic size_t *unclosed; /* counts those of this conf that are not closed; NULL: nobody asks */
 };
 struct breaker;
 
@@ -45,4 +46,5 @@ void breaker_free(struct breaker *);
 bool breaker_judge(struct breaker *, const struct admission *, enum breaker_result, uint64_t now_ms);
 bool breaker_probed(struct breaker *, bool ok, uint64_t now_ms); /* usher's own probe while open: after success it is half-open */
 bool breaker_reset(struct breaker *, uint64_t now_ms);
+void breaker_uncount(struct breaker *); /* its process is gone: it is not counted any more, and does not change */
 uint64_t breaker_failures(const struct breaker *); /* in a row; keeper */

@@ -22,22 +22,17 @@ const struct fleet_view *fleet_view(const struct fleet *fleet)
 	return p ? &p->view : &none;
 }
 
+static const char *node_id(const void *nodes, size_t at)
+{
+	return ((const struct node *)nodes)[at].record.id;
+}
+
 const struct node *fleet_find(const struct fleet *fleet, const char *id)
 {
 	const struct fleet_view *view = fleet_view(fleet);
-	size_t low = 0, high = view->count;
+	size_t at;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(view->nodes[middle].record.id, id);
-		if (!order)
-			return &view->nodes[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return fleet_index_find(view->index, id, node_id, view->nodes, view->count, &at) ? &view->nodes[at] : NULL;
 }
 
 bool fleet_owns(const struct fleet *fleet, const char *node, const char *incarnation)
@@ -76,21 +71,16 @@ double fleet_charges(const struct fleet *fleet, const struct node *node, uint64_
 }
 
 /* -- telling ----------------------------------------------------------------------------------------------------------------------- */
+static const char *seat_id(const void *seats, size_t at)
+{
+	return ((struct seat *const *)seats)[at]->node;
+}
+
 struct seat *fleet_seat(const struct fleet *fleet, const char *node)
 {
-	size_t low = 0, high = fleet->nseats;
+	size_t at;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(fleet->seats[middle]->node, node);
-		if (!order)
-			return fleet->seats[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return fleet_index_find(fleet->index, node, seat_id, fleet->seats, fleet->nseats, &at) ? fleet->seats[at] : NULL;
 }
 
 void fleet_tell_breakers(struct seat *seat, uint64_t now_ms)
@@ -332,6 +322,7 @@ struct fleet *fleet_new(struct loop *keeper, struct store *store, struct retire 
 	fleet->retire = retire;
 	fleet->conf = *conf;
 	fleet->egress = egress_new(conf->allow_cidr);
+	fleet->conf.breaker.unclosed = &fleet->unclosed;
 	fleet->wait.wake = woken;
 	atomic_init(&fleet->refs, 1);
 	return fleet;
@@ -364,6 +355,7 @@ void fleet_free(struct fleet *fleet)
 		seat_free(fleet->seats[i]);
 	}
 	free(fleet->seats);
+	free(fleet->index);
 	free(fleet->order);
 	egress_free(fleet->egress);
 	fleet_forget_hearsay(fleet);

@@ -51,10 +51,12 @@ struct node { /* immutable once published, but for what breakers and meter point
 struct fleet_view {
 	size_t count;
 	const struct node *nodes; /* sorted by id */
+	const struct fleet_index *index; /* fleet_find()'s */
 	uint64_t seen_ms;         /* loop time of the store's answer behind it */
 	uint64_t version;
 	bool ready;               /* the store has answered once */
 	uint64_t since_ms;        /* the store's clock at its first answer: what began later, we have watched from its beginning */
+	const _Atomic size_t *unclosed; /* breakers of the fleet, as of now */
 	const char *const *unread; /* ids whose record could not be read this time; NULL-terminated, NULL: none */
 };
 
@@ -99,6 +101,8 @@ struct call_result {
 };
 void fleet_report(struct fleet *, const struct call_result *);
 
+/* Some breaker of the fleet is not closed; else no node is held back, and nobody needs to look at each. Any thread. */
+bool breakers_matter(const struct fleet_view *);
 /* A breaker of the node is open, or its trial under way: no new rooms for *retry_ms. Any thread. */
 bool node_held_back(const struct node *, uint64_t now_ms, uint64_t *retry_ms);
 /* False: more than max_ejected of the pool's live nodes are held back; then breakers steer no placement. Any thread. */

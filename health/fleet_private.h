@@ -55,6 +55,7 @@ struct fleet {
 	struct fleet_conf conf;
 	struct egress *egress;
 	_Atomic(struct published *) now;
+	_Atomic size_t unclosed; /* breakers of seats */
 	_Atomic int64_t store_ahead_ms; /* the store's clock minus ours */
 	struct timer timer, ticker;
 	struct wait wait;
@@ -72,6 +73,7 @@ struct fleet {
 	size_t nheard;
 	size_t nseats;
 	struct seat **seats;    /* by id */
+	struct fleet_index *index; /* of both seats and view */
 	size_t *order;          /* of each seat, where its record stood in the last answer */
 	struct retired *ended;  /* the published view still shows them */
 };
@@ -88,6 +90,12 @@ void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_
 void fleet_end(struct fleet *, struct retired *, void (*free_it)(struct retired *)); /* no later view shows it */
 void fleet_retire_ended(struct fleet *); /* once a view without them is published */
 void seat_free(struct seat *);
+/* fleet_index.c: where a node stands, by its id. NULL: for few. A new one for seats that were put in order; id_at(all, place) is the id there. */
+struct fleet_index *fleet_index_new(struct seat *const *, size_t n);
+struct retired *fleet_index_retired(struct fleet_index *);
+void fleet_index_free(struct retired *);
+bool fleet_index_find(const struct fleet_index *, const char *id, const char *(*id_at)(const void *all, size_t place), const void *all,
+                      size_t n, size_t *place);
 /* fleet_said.c: what its node said, read if it is not what it was; put into a view's node; ended with the seat. */
 void seat_hear(struct fleet *, struct seat *, const struct node_record *);
 void seat_say(const struct seat *, struct node *);

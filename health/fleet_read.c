@@ -49,6 +49,8 @@ static void seat_end(struct fleet *fleet, struct seat *seat)
 		if (seat->breaker_told[class] != BREAKER_CLOSED && fleet->conf.breaker_changed)
 			fleet->conf.breaker_changed(fleet->conf.arg, seat->node, (enum breaker_class)class, seat->breaker_told[class],
 			                            BREAKER_CLOSED);
+	for (int class = 0; class < CLASSES; class++)
+		breaker_uncount(seat->breakers[class]);
 	fleet_end(fleet, &seat->retired, free_retired);
 }
 
@@ -113,8 +115,15 @@ static struct seat *seat_for(struct fleet *fleet, struct seat *held, const struc
 	return seat;
 }
 
+static void index_anew(struct fleet *fleet)
+{
+	if (fleet->index)
+		fleet_end(fleet, fleet_index_retired(fleet->index), fleet_index_free);
+	fleet->index = fleet_index_new(fleet->seats, fleet->nseats);
+}
+
 /* One seat for each record, in order; seats without a record end. */
-static void seat_all(struct fleet *fleet, const struct nodes_all *all, uint64_t now_ms)
+static void seat_all(struct fleet *fleet, const struct nodes_all *all, bool same_nodes, uint64_t now_ms)
 {
 	struct seat **seats = calloc(all->count + 1, sizeof(struct seat *));
 	size_t held = 0;
@@ -133,6 +142,8 @@ static void seat_all(struct fleet *fleet, const struct nodes_all *all, uint64_t 
 	free(fleet->seats);
 	fleet->seats = seats;
 	fleet->nseats = all->count;
+	if (!same_nodes)
+		index_anew(fleet);
 }
 
 /* -- records ----------------------------------------------------------------------------------------------------------------- */
@@ -153,16 +164,18 @@ static bool is_ordered(const struct fleet *fleet, const struct nodes_all *all)
 	return true;
 }
 
-static void put_in_order(struct fleet *fleet, const struct nodes_all *all)
+/* True: they are the nodes that have seats, in the order of before. */
+static bool put_in_order(struct fleet *fleet, const struct nodes_all *all)
 {
 	if (is_ordered(fleet, all))
-		return;
+		return true;
 	fleet->order = realloc(fleet->order, (all->count + 1) * sizeof(*fleet->order));
 	if (!fleet->order)
 		abort();
 	for (size_t i = 0; i < all->count; i++)
 		fleet->order[i] = i;
 	qsort_r(fleet->order, all->count, sizeof(*fleet->order), by_id, all->nodes);
+	return false;
 }
 
 static struct str kept(struct arena *arena, struct str text)
@@ -218,8 +231,7 @@ void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all
 
 	if (all->nunread)
 		take_over_unread(fleet, &p->arena, all);
-	put_in_order(fleet, all);
-	seat_all(fleet, all, now_ms);
+	seat_all(fleet, all, put_in_order(fleet, all), now_ms);
 	struct node *nodes = arena_alloc(&p->arena, (all->count + 1) * sizeof(*nodes));
 	for (size_t i = 0; i < all->count; i++) {
 		fill_node(&all->nodes[fleet->order[i]], fleet->seats[i], &nodes[i]);
@@ -230,6 +242,6 @@ void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all
 	for (size_t i = 0; i < all->nunread; i++)
 		unread[i] = all->unread[i];
 	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .seen_ms = now_ms, .version = ++fleet->version, .ready = true,
-		                       .unread = unread, .since_ms = fleet->first_store_ms };
+		                       .unread = unread, .since_ms = fleet->first_store_ms, .index = fleet->index, .unclosed = &fleet->unclosed };
 	fleet_derive(fleet, &p->view, nodes, now_ms);
 }

@@ -53,7 +53,8 @@ static struct said *said_new(const struct fleet *fleet, const struct node_record
 	said->text = (struct str){ arena_copy(&said->arena, record->info.at, record->info.len), record->info.len };
 	if (*record->incarnation && json_read(said->text, &node_info_shape, &said->arena, &said->info, &fault) < 0)
 		said->why_not |= WHY_NOT(UNREADABLE);
-	if (!said->info.pool || !*said->info.pool)
+	/* One text for all that are in it: a choice in a large fleet compares each node's. */
+	if (!said->info.pool || !*said->info.pool || !strcmp(said->info.pool, "default"))
 		said->info.pool = "default";
 	if (!address_allowed(fleet, said->info.signal_url) || !address_allowed(fleet, said->info.control_url))
 		said->why_not |= WHY_NOT(ADDRESS);

@@ -129,6 +129,11 @@ static unsigned why_not_of(const struct fleet *fleet, const struct node *node, u
 	       bit(record->exclusive, WHY_NOT(EXCLUSIVE));
 }
 
+bool breakers_matter(const struct fleet_view *view)
+{
+	return view->unclosed && atomic_load_explicit(view->unclosed, memory_order_relaxed);
+}
+
 bool node_held_back(const struct node *node, uint64_t now_ms, uint64_t *retry_ms)
 {
 	*retry_ms = 0;
@@ -150,6 +155,8 @@ bool breakers_steer(const struct fleet_view *view, const char *pool, double max_
 {
 	size_t members = 0, held = 0;
 
+	if (!breakers_matter(view))
+		return true;
 	for (size_t i = 0; i < view->count; i++) {
 		uint64_t retry_ms;
 		if (!is_here(&view->nodes[i]) || strcmp(view->nodes[i].info.pool, pool))

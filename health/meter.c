@@ -28,13 +28,13 @@ struct entries {
 	size_t count, size;
 	struct entry *at;
 };
-struct meter {
+struct meter { /* what each choice reads stands first */
+	_Atomic double extra;
+	struct entries opens, announced;
+	double allowed;
 	uint64_t ramp_ms, charged; /* the highest number that the last reading had */
-	struct entries announced, opens;
 	uint64_t base_ms;     /* when they were summed up; those that had faded by then are not in: */
 	double cost, moment;
-	double allowed;
-	_Atomic double extra;
 };
 
 struct meter *meter_new(uint64_t ramp_ms)

@@ -109,7 +109,7 @@ static void count_choice(const struct field *field, const struct candidate *chos
 {
 	double sizes = 0;
 
-	if (!field->pool.fresh)
+	if (!field->starters)
 		return;
 	for (size_t i = 0; i < field->n; i++)
 		sizes += competes(&field->at[i], chosen) ? field->at[i].size : 0;

@@ -125,8 +125,9 @@ static unsigned why_not_now(const struct place *place, const struct field *field
 	const struct node *node = c->node;
 	const struct place_wish *wish = field->wish;
 	size_t opens = meter_opens(node->meter, now_ms);
-	bool held = node_held_back(node, now_ms, &c->retry_ms);
 
+	c->retry_ms = 0;
+	bool held = breakers_matter(field->view) && node_held_back(node, now_ms, &c->retry_ms);
 	if (now_ms < node->full_until_ms && node->full_until_ms - now_ms > c->retry_ms)
 		c->retry_ms = node->full_until_ms - now_ms;
 	return (node->why_not & ~WHY_NOT(BREAKER)) | bit(held && field->steered, WHY_NOT(BREAKER)) |
@@ -170,41 +171,47 @@ static unsigned wishes_met(const struct place_wish *wish, const struct node *nod
 	return met;
 }
 
+/* -- where it stands ------------------------------------------------------------------------------------------------------ */
+#define AGAINST_BIT 63
+#define WISHES_BIT 49
+#define TURN_BIT 47 /* below: loads up to LOAD_MAX in steps of TIE */
+#define WISHES_MAX ((1u << (AGAINST_BIT - WISHES_BIT)) - 1)
+_Static_assert(WISH_COLOCATE + WISH_REGION + LABELS_MAX <= WISHES_MAX, "each has bits of its own");
+
+/* What counts more stands in higher bits. */
+static uint64_t key_of(const struct candidate *c)
+{
+	uint64_t key = (uint64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
+
+	key |= (uint64_t)c->turn << TURN_BIT;
+	key |= (uint64_t)(WISHES_MAX - c->wishes) << WISHES_BIT;
+	return key | (uint64_t)!!c->why_not << AGAINST_BIT;
+}
+
 /* -- the whole field ------------------------------------------------------------------------------------------------------ */
 void candidate_read(struct place *place, const struct field *field, uint64_t now_ms, struct candidate *c)
 {
 	const struct node *node = c->node;
 	const struct pool *pool = &field->pool;
 
-	*c = (struct candidate){ .node = node, .lot = c->lot, .size = size_in(pool, node) };
+	c->size = size_in(pool, node);
 	c->cost = field->cost / c->size;
 	c->charges = fleet_charges(place->fleet, node, now_ms);
-	if (starts_slowly(place, pool, node, now_ms)) {
-		c->starts_slowly = true;
-		c->slow_start = slow_start(place, pool, node, now_ms);
-	}
+	c->starts_slowly = starts_slowly(place, pool, node, now_ms);
+	c->slow_start = c->starts_slowly ? slow_start(place, pool, node, now_ms) : 0;
 	c->effective = node->score.value + c->charges + c->slow_start;
 	c->turn = turn_of(place, c);
-	c->rank = (int64_t)(within(c->effective, 0, LOAD_MAX) / TIE);
 	c->why_not = why_not_now(place, field, c, now_ms);
 	c->why_not |= bit(over_max_load(place, c), WHY_NOT(MAX_LOAD));
 	c->wishes = wishes_met(field->wish, node);
-}
-
-bool candidate_better(const struct candidate *a, const struct candidate *b)
-{
-	if (a->wishes != b->wishes)
-		return a->wishes > b->wishes;
-	if (a->turn != b->turn)
-		return a->turn < b->turn;
-	return a->rank != b->rank ? a->rank < b->rank : a->lot < b->lot;
+	c->standing.key = key_of(c);
 }
 
 void best_take(struct best *best, const struct candidate *c)
 {
 	size_t at = best->n;
 
-	while (at && candidate_better(c, best->at[at - 1]))
+	while (at && stands_before(c->standing, best->at[at - 1]->standing))
 		at--;
 	if (at == BEST_MAX)
 		return;
@@ -228,32 +235,45 @@ static struct candidate *scratch(struct place *place, size_t n)
 static void count(struct field *field, const struct candidate *c)
 {
 	field->left += !c->why_not;
+	field->starters += c->starts_slowly;
 	if (!c->why_not && c->wishes > field->most_wishes)
 		field->most_wishes = c->wishes;
 	for (unsigned why_not = c->why_not; why_not; why_not &= why_not - 1)
 		field->excluded[__builtin_ctz(why_not)]++;
 }
 
+/* What nodes of a pool have in common changes with the view, but for who is still new. */
+static bool is_settled(const struct field *field, const struct fleet_view *view, const char *pool)
+{
+	return field->read_ms && field->view == view && field->version == view->version && !field->pool.fresh &&
+	       !strcmp(field->pool.name, pool);
+}
+
 void field_read(struct place *place, const struct place_wish *wish, uint64_t now_ms, struct field *out)
 {
 	const struct fleet_view *view = fleet_view(place->fleet);
 
+	bool knows_pool = is_settled(out, view, field_pool(wish));
+
 	out->view = view;
+	out->version = view->version;
 	out->wish = wish;
 	out->n = view->count;
-	out->left = 0;
+	out->left = out->starters = 0;
 	out->most_wishes = 0;
 	out->read_ms = now_ms;
 	memset(out->excluded, 0, sizeof(out->excluded));
 	out->at = out->at ? out->at : scratch(place, view->count);
 	out->cost = place_cost(place, wish);
-	out->pool = (struct pool){ .name = field_pool(wish) };
-	pool_read(&out->pool, place, view, now_ms);
+	if (!knows_pool) {
+		out->pool = (struct pool){ .name = field_pool(wish) };
+		pool_read(&out->pool, place, view, now_ms);
+	}
 	out->steered = breakers_steer(view, out->pool.name, place->conf.max_ejected, now_ms);
 	for (size_t i = 0; i < view->count; i++) {
 		struct candidate *c = &out->at[i];
 		c->node = &view->nodes[i];
-		c->lot = random_u64();
+		c->standing.lot = random_u64();
 		candidate_read(place, out, now_ms, c);
 		count(out, c);
 	}

@@ -21,7 +21,7 @@
 struct order {
 	struct field field;
 	char pool[LABEL_MAX + 1], region[LABEL_MAX + 1], require_region[LABEL_MAX + 1];
-	uint64_t version, used_ms;
+	uint64_t used_ms;
 	size_t size; /* of the field's tables */
 };
 struct orders {
@@ -29,18 +29,14 @@ struct orders {
 };
 
 /* -- the heap ------------------------------------------------------------------------------------------------------------ */
-static bool comes_first(const struct field *field, uint32_t a, uint32_t b)
+static bool comes_first(const struct field *field, size_t a, size_t b)
 {
-	const struct candidate *one = &field->at[a], *other = &field->at[b];
-
-	if (!one->why_not != !other->why_not)
-		return !one->why_not;
-	return candidate_better(one, other);
+	return stands_before(field->order[a].standing, field->order[b].standing);
 }
 
 static void swap(struct field *field, size_t a, size_t b)
 {
-	uint32_t held = field->order[a];
+	struct place_in_order held = field->order[a];
 
 	field->order[a] = field->order[b];
 	field->order[b] = held;
@@ -52,9 +48,9 @@ static bool sift_down(struct field *field, size_t at)
 	size_t from = at;
 
 	for (size_t child; (child = 2 * at + 1) < field->norder; at = child) {
-		if (child + 1 < field->norder && comes_first(field, field->order[child + 1], field->order[child]))
+		if (child + 1 < field->norder && comes_first(field, child + 1, child))
 			child++;
-		if (!comes_first(field, field->order[child], field->order[at]))
+		if (!comes_first(field, child, at))
 			break;
 		swap(field, at, child);
 	}
@@ -63,7 +59,7 @@ static bool sift_down(struct field *field, size_t at)
 
 static void sift_up(struct field *field, size_t at)
 {
-	for (; at && comes_first(field, field->order[at], field->order[(at - 1) / 2]); at = (at - 1) / 2)
+	for (; at && comes_first(field, at, (at - 1) / 2); at = (at - 1) / 2)
 		swap(field, at, (at - 1) / 2);
 }
 
@@ -74,7 +70,7 @@ static void set_up(struct field *field)
 		if (field->at[i].starts_slowly)
 			field->slow[field->nslow++] = i;
 		else
-			field->order[field->norder++] = i;
+			field->order[field->norder++] = (struct place_in_order){ field->at[i].standing, i };
 	for (size_t i = field->norder / 2; i-- > 0;)
 		sift_down(field, i);
 }
@@ -84,10 +80,11 @@ static void set_up(struct field *field)
 static const struct candidate *first(struct place *place, struct field *field, uint64_t now_ms)
 {
 	while (field->norder) {
-		struct candidate *c = &field->at[field->order[0]];
+		struct candidate *c = &field->at[field->order[0].at];
 		if (c->why_not)
 			return NULL; /* and all that stand behind it */
 		candidate_read(place, field, now_ms, c);
+		field->order[0].standing = c->standing;
 		if (sift_down(field, 0) && !c->why_not)
 			return c;
 	}
@@ -173,12 +170,11 @@ static void read_all(struct place *place, const struct place_wish *wish, uint64_
 	field_read(place, wish, now_ms, &order->field);
 	order->field.pool.name = order->pool;
 	set_up(&order->field);
-	order->version = order->field.view->version;
 }
 
 static bool is_old(const struct order *order, const struct fleet_view *view, uint64_t now_ms)
 {
-	return !order->field.read_ms || order->field.view != view || order->version != view->version ||
+	return !order->field.read_ms || order->field.view != view || order->field.version != view->version ||
 	       now_ms >= order->field.read_ms + ORDER_MS;
 }
 

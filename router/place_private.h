@@ -29,8 +29,10 @@ struct candidate {
 	double charges, slow_start, effective;
 	bool starts_slowly;
 	enum turn turn;
-	int64_t rank;      /* of the effective load, in steps of TIE … */
-	uint64_t lot;      /* … and between equals */
+	struct standing {
+		uint64_t key; /* all that counts, in one number: less is better … */
+		uint64_t lot; /* … and between equals */
+	} standing;
 	uint64_t retry_ms; /* held back by a breaker, or full: for so long */
 };
 enum { CAP_BANDWIDTH, CAP_ROOMS, CAP_PARTICIPANTS, CAPS };
@@ -41,18 +43,25 @@ struct pool { /* what the nodes of the wish's pool have in common */
 	double cap_sum[CAPS];
 	bool cap_stated[CAPS]; /* by every member */
 };
+struct place_in_order { /* beside each other for all candidates, which would each be read for a look at its standing */
+	struct standing standing;
+	uint32_t at; /* of the candidate */
+};
 struct field {
 	const struct fleet_view *view;
 	const struct place_wish *wish;
 	struct pool pool;
 	double cost;          /* of this room on an average node */
 	struct candidate *at; /* one for each node of the view, in its order; as last read */
+	uint64_t version;     /* of the view */
 	size_t n, left;       /* left: those without a reason against them, when all were read */
 	size_t excluded[WHY_NOT_BITS]; /* how many had it */
+	size_t starters;      /* that start slowly */
 	bool steered;         /* breakers steer this pool */
 	unsigned most_wishes; /* that one of those left fulfilled */
 	uint64_t read_ms;     /* when all were read */
-	uint32_t *order, *slow; /* NULL: not kept. A heap of candidates, the best first; those that start slowly stand beside it */
+	struct place_in_order *order; /* NULL: not kept. A heap of candidates, the best first … */
+	uint32_t *slow;               /* … and those that start slowly stand beside it */
 	size_t norder, nslow;
 };
 #define BEST_MAX 12
@@ -92,7 +101,10 @@ const char *field_pool(const struct place_wish *);
 /* Into out->at; where that is NULL, into scratch that the next reading takes. */
 void field_read(struct place *, const struct place_wish *, uint64_t now_ms, struct field *out);
 void candidate_read(struct place *, const struct field *, uint64_t now_ms, struct candidate *); /* `node` and `lot` are there */
-bool candidate_better(const struct candidate *, const struct candidate *);
+static inline bool stands_before(struct standing one, struct standing other)
+{
+	return one.key != other.key ? one.key < other.key : one.lot < other.lot;
+}
 void best_take(struct best *, const struct candidate *); /* where it stands among them, if at all */
 /* place_order.c: a field whose order is kept, read anew if it has to be; NULL: for this wish, or in this fleet, none is. */
 struct field *order_of(struct place *, const struct place_wish *, uint64_t now_ms);

@@ -37,6 +37,7 @@ static struct room *room_new(struct world *w)
 
 static void room_unuse(struct world *w, struct room *room)
 {
+	room->number = 0; /* whoever still points to it sees that */
 	room->next = w->unused;
 	w->unused = room;
 }

@@ -34,6 +34,7 @@
 #define OPEN_MS 20
 #define RING 64              /* ms; more than any of these takes */
 #define ROUTERS_MAX 16
+#define WAKE_TICKS 128       /* more than a node sleeps; one that is woken too early sleeps on */
 
 struct way { /* of setting it up */
 	double room_cost;                        /* < 0: learned */
@@ -55,14 +56,17 @@ static const struct way uncharged = { -1, RAMP, OLD, .uncharged = true };
 
 struct due { /* what happens within the next milliseconds */
 	enum { DUE_RESERVE, DUE_HEAR, DUE_OPENED } what;
-	size_t router;
-	uint64_t number;
+	size_t router, site;
+	uint64_t number, registration;
 	double cost;
-	struct placed placed;
 };
 struct dues {
 	size_t n, size;
 	struct due *at;
+};
+struct change { /* that room's, unless the room is another one by now */
+	const struct room *room;
+	uint64_t number;
 };
 struct told { /* what a node knows of itself, and the report it is about to send */
 	char id[24], incarnation[24];
@@ -70,6 +74,8 @@ struct told { /* what a node knows of itself, and the report it is about to send
 	uint64_t seen, people, rooms, told_ms;
 	double shown; /* load, of young rooms */
 	bool sampled, lost;
+	struct change *changes; /* since the last sample */
+	size_t nchanges, size;
 };
 struct usher {
 	struct world *world;
@@ -82,6 +88,8 @@ struct usher {
 	struct place *places[ROUTERS_MAX];
 	size_t nrouters;
 	struct told *nodes;
+	uint64_t *wake;    /* a ring of WAKE_TICKS sets of nodes, a bit for each, of nwake words: who does something in that tick */
+	size_t nwake;
 	struct chance chance;
 	uint64_t now_ms; /* of the world */
 	struct dues ring[RING];
@@ -133,42 +141,49 @@ static uint64_t up_to(struct usher *u, uint64_t ms)
 	return 1 + chance_below(&u->chance, ms);
 }
 
+static size_t site_of(const char *node)
+{
+	return strtoul(node + 1, NULL, 10);
+}
+
 static void on_charged(void *arg, const char *node, uint64_t number, double cost)
 {
 	struct usher *u = arg;
 
-	for (size_t r = 0; r < u->nrouters; r++) {
-		struct due due = { DUE_HEAR, r, number, cost, { "" } };
-		snprintf(due.placed.node, sizeof(due.placed.node), "%s", node);
-		later(u, up_to(u, STORE_MS), due);
-	}
+	for (size_t r = 0; r < u->nrouters; r++)
+		later(u, up_to(u, STORE_MS), (struct due){ DUE_HEAR, .router = r, .site = site_of(node), .number = number, .cost = cost });
 }
 
-static struct str name_of(uint64_t number, char *text, size_t size)
+/* Names and reports are written without printf, which would be felt. */
+static struct str name_of(uint64_t number, char text[static 1 + U64_TEXT_MAX])
 {
-	return (struct str){ text, (size_t)snprintf(text, size, "r%llu", (unsigned long long)number) };
+	text[0] = 'r';
+	return (struct str){ text, 1 + u64_text(text + 1, number).len };
 }
 
 static void reserve(struct usher *u, const struct due *due)
 {
-	char text[32];
-	struct reserve want = { .room = name_of(due->number, text, sizeof(text)), .registration = due->placed.registration,
-		                .cost = u->way->uncharged ? 0 : due->placed.cost };
+	const char *node = u->nodes[due->site].id;
+	char text[1 + U64_TEXT_MAX];
+	struct reserve want = { .room = name_of(due->number, text), .registration = due->registration,
+		                .cost = u->way->uncharged ? 0 : due->cost };
 	struct reserved got;
 	struct wait w = { 0 };
 
-	if (!nodes_reserve(u->store, due->placed.node, &want, loop_ms(u) + 500, &got, &w) && got.granted)
-		nodes_index(u->store, due->placed.node, want.room, due->number);
+	if (!nodes_reserve(u->store, node, &want, loop_ms(u) + 500, &got, &w) && got.granted)
+		nodes_index(u->store, node, want.room, due->number);
 }
 
 static void happen(struct usher *u, const struct due *due)
 {
+	const char *node = u->nodes[due->site].id;
+
 	if (due->what == DUE_RESERVE)
 		reserve(u, due);
 	else if (due->what == DUE_HEAR)
-		fleet_charged(u->fleets[due->router], due->placed.node, due->number, due->cost);
+		fleet_charged(u->fleets[due->router], node, due->number, due->cost);
 	else
-		place_opened(u->places[due->router], due->placed.node, loop_ms(u));
+		place_opened(u->places[due->router], node, loop_ms(u));
 }
 
 /* Also those of the slot that come while it is gone through: none, as all is at least a millisecond ahead. */
@@ -208,17 +223,74 @@ static void enlist(struct usher *u, size_t i)
 	node->seq = node->charged = 0;
 }
 
-/* Of rooms so young that their charge still counts, and that changed since the last report: as libusher's heartbeats name them and
- * router/heartbeat.c reads them. */
-static double shown(const struct usher *u, size_t i)
+/* -- what nodes name in their reports: the rooms that have changed since the last one, as libusher's heartbeats do ------------ */
+static void note_change(struct told *node, const struct room *room)
+{
+	if (node->nchanges == node->size) {
+		node->size = node->size ? 2 * node->size : 4;
+		node->changes = realloc(node->changes, node->size * sizeof(*node->changes));
+		if (!node->changes)
+			abort();
+	}
+	node->changes[node->nchanges++] = (struct change){ room, room->number };
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct room *one = ((const struct change *)a)->room, *other = ((const struct change *)b)->room;
+
+	if (one->placed_ms != other->placed_ms)
+		return one->placed_ms < other->placed_ms ? 1 : -1;
+	return one->number == other->number ? 0 : one->number < other->number ? 1 : -1;
+}
+
+/* Those that are still here, each once. */
+static void tidy_changes(struct told *node, size_t i)
+{
+	size_t n = 0, once = 0;
+
+	for (size_t k = 0; k < node->nchanges; k++)
+		if (node->changes[k].room->number == node->changes[k].number && node->changes[k].room->node == i)
+			node->changes[n++] = node->changes[k];
+	if (n > 1)
+		qsort(node->changes, n, sizeof(*node->changes), newest_first);
+	for (size_t k = 0; k < n; k++)
+		if (!once || node->changes[once - 1].number != node->changes[k].number)
+			node->changes[once++] = node->changes[k];
+	node->nchanges = once;
+}
+
+/* What else changes in this very moment is for the next report, too. */
+static void forget_changes(struct usher *u, struct told *node)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < node->nchanges; k++)
+		if (node->changes[k].room->changed_ms >= u->now_ms)
+			node->changes[n++] = node->changes[k];
+	node->nchanges = n;
+}
+
+static bool is_young(const struct usher *u, const struct room *room)
+{
+	return room->placed_ms + u->way->ramp_ms > u->now_ms;
+}
+
+/* Of those so young that their charge still counts, as router/heartbeat.c reads it. */
+static double shown(struct usher *u, size_t i)
 {
 	struct shown_room rooms[SHOWN_MAX];
 	const struct site *site = &u->world->sites[i];
+	struct told *node = &u->nodes[i];
 	size_t n = 0;
 
-	for (const struct room *room = site->held; room && room->placed_ms + u->way->ramp_ms > u->now_ms && n < SHOWN_MAX; room = room->after)
-		if (room->changed_ms >= u->nodes[i].told_ms)
+	tidy_changes(node, i);
+	for (size_t k = 0; k < node->nchanges && n < SHOWN_MAX; k++) {
+		const struct room *room = node->changes[k].room;
+		if (is_young(u, room))
 			rooms[n++] = (struct shown_room){ room->people, u->now_ms - room->placed_ms };
+	}
+	forget_changes(u, node);
 	return charges_shown(place_room_cost(u->places[0], pool_name(site->pool)), 1 / site->serves, rooms, n, u->way->ramp_ms);
 }
 
@@ -236,15 +308,34 @@ static void sample(struct usher *u, size_t i)
 	node->send_ms = u->now_ms + u->way->report_old_ms + (site->slow ? chance_below(&u->chance, SLOW_MS) : 0);
 }
 
+static char *put(char *at, const char *words, uint64_t number)
+{
+	at = stpcpy(at, words);
+	return at + u64_text(at, number).len;
+}
+
+/* A load of up to five digits after the point. */
+static void write_load(const struct told *node, double serves, char *at)
+{
+	uint64_t cpu = (uint64_t)llround((double)node->people * 1e5 / serves);
+
+	at = put(at, "{\"cpu\":", cpu / 100000);
+	*at++ = '.';
+	for (uint64_t digit = 10000; digit; digit /= 10)
+		*at++ = (char)('0' + cpu / digit % 10);
+	at = put(at, ",\"participants\":", node->people);
+	at = put(at, ",\"rooms\":", node->rooms);
+	strcpy(at, "}");
+}
+
 static void beat(struct usher *u, size_t i)
 {
 	struct told *node = &u->nodes[i];
-	char load[96];
+	char load[4 * U64_TEXT_MAX + 40];
 	struct renewed got;
 	struct wait w = { 0 };
 
-	snprintf(load, sizeof(load), "{\"cpu\":%.5f,\"participants\":%llu,\"rooms\":%llu}",
-	         (double)node->people / u->world->sites[i].serves, (unsigned long long)node->people, (unsigned long long)node->rooms);
+	write_load(node, u->world->sites[i].serves, load);
 	struct renewal renewal = { .incarnation = node->incarnation, .registration = node->registration, .seq = ++node->seq,
 		                   .lease_ms = 4 * u->way->heartbeat_ms, .load = str_of(load), .seen = node->seen, .shown = node->shown };
 	if (nodes_renew(u->store, node->id, &renewal, loop_ms(u) + 500, &got, &w))
@@ -267,30 +358,58 @@ static void send_report(struct usher *u, size_t i)
 	beat(u, i);
 }
 
+static uint64_t *wake_set(struct usher *u, uint64_t tick)
+{
+	return u->wake + tick % WAKE_TICKS * u->nwake;
+}
+
+static void wake_at(struct usher *u, size_t i, uint64_t at_ms)
+{
+	uint64_t now = u->now_ms / TICK, tick = (at_ms + TICK - 1) / TICK;
+
+	tick = tick < now ? now : tick < now + WAKE_TICKS ? tick : now + WAKE_TICKS - 1;
+	wake_set(u, tick)[i / 64] |= UINT64_C(1) << i % 64;
+}
+
+static void node_goes_on(struct usher *u, size_t i)
+{
+	struct told *node = &u->nodes[i];
+
+	if (!u->world->sites[i].up)
+		return;
+	if (node->sampled && node->send_ms <= u->now_ms)
+		send_report(u, i);
+	if (!node->sampled && node->sample_ms <= u->now_ms)
+		sample(u, i);
+	wake_at(u, i, node->sampled ? node->send_ms : node->sample_ms);
+	if (!node->lost)
+		return;
+	node->lost = false;
+	world_lost(u->world, i);
+}
+
 static void nodes_go_on(struct usher *u)
 {
-	for (size_t i = 0; i < u->world->nsites; i++) {
-		struct told *node = &u->nodes[i];
-		if (!u->world->sites[i].up)
-			continue;
-		if (node->sampled && node->send_ms <= u->now_ms)
-			send_report(u, i);
-		if (!node->sampled && node->sample_ms <= u->now_ms)
-			sample(u, i);
-		if (!node->lost)
-			continue;
-		node->lost = false;
-		world_lost(u->world, i);
+	uint64_t *now = wake_set(u, u->now_ms / TICK), *before = wake_set(u, u->now_ms / TICK - 1); /* woken after its tick was gone through */
+
+	for (size_t k = 0; k < u->nwake; k++) {
+		uint64_t set = now[k] | before[k];
+		now[k] = before[k] = 0;
+		for (; set; set &= set - 1)
+			node_goes_on(u, 64 * k + (size_t)__builtin_ctzll(set));
 	}
 }
 
 static void node_changed(void *arg, const char *id, enum node_state from, enum node_state to)
 {
 	struct usher *u = arg;
-	size_t i = strtoul(id + 1, NULL, 10);
+	size_t i = site_of(id);
 
 	(void)from;
-	u->nodes[i].lost = u->nodes[i].lost || (to == NODE_LOST && u->world->sites[i].up);
+	if (to != NODE_LOST || !u->world->sites[i].up)
+		return;
+	u->nodes[i].lost = true;
+	wake_at(u, i, 0);
 }
 
 static void start_node(struct usher *u, size_t i)
@@ -306,6 +425,7 @@ static void start_node(struct usher *u, size_t i)
 	node->sampled = false;
 	beat(u, i);
 	node->sample_ms = u->now_ms + chance_below(&u->chance, u->way->report_pause_ms);
+	wake_at(u, i, node->sample_ms);
 }
 
 static void look(struct usher *u)
@@ -338,9 +458,13 @@ static void open_routers(struct usher *u)
 static void open_nodes(struct usher *u)
 {
 	u->nodes = make(u->world->nsites, sizeof(*u->nodes));
+	u->nwake = u->world->nsites / 64 + 1;
+	u->wake = make(WAKE_TICKS * u->nwake, sizeof(*u->wake));
 	for (size_t i = 0; i < u->world->nsites; i++) {
 		snprintf(u->nodes[i].id, sizeof(u->nodes[i].id), "n%zu", i);
 		start_node(u, i);
+		for (const struct room *room = u->world->sites[i].held; room && is_young(u, room); room = room->after)
+			note_change(&u->nodes[i], room);
 	}
 }
 
@@ -393,7 +517,10 @@ static void close_usher(void *arg)
 	loop_free(u->loop);
 	for (size_t i = 0; i < RING; i++)
 		free(u->ring[i].at);
+	for (size_t i = 0; i < u->world->nsites; i++)
+		free(u->nodes[i].changes);
 	free(u->nodes);
+	free(u->wake);
 	free(u);
 }
 
@@ -411,33 +538,47 @@ static void pass(void *arg, struct world *w, uint64_t now_ms)
 static int choose(void *arg, struct world *w, const struct room *room, uint64_t now_ms)
 {
 	struct usher *u = arg;
-	char text[32];
-	struct place_wish wish = { .room = name_of(room->number, text, sizeof(text)), .pool = pool_name(room->pool) };
-	struct due due = { .what = DUE_RESERVE, .router = room->router % u->nrouters, .number = room->number };
+	char text[1 + U64_TEXT_MAX];
+	struct place_wish wish = { .room = name_of(room->number, text), .pool = pool_name(room->pool) };
+	struct due due = { DUE_RESERVE, .router = room->router % u->nrouters, .number = room->number };
+	struct placed placed;
 	uint64_t retry_ms, takes_ms = up_to(u, RESERVE_MS);
 	bool wait_helps;
 
 	(void)now_ms;
 	if (!u->way->untold)
 		wish.expected_participants = room->moved ? room->people : room->told;
-	if (place_choose(u->places[due.router], &wish, loop_ms(u), &due.placed, &wait_helps, &retry_ms))
+	if (room->moved)
+		note_change(&u->nodes[room->node], room); /* stays there if it finds no other */
+	if (place_choose(u->places[due.router], &wish, loop_ms(u), &placed, &wait_helps, &retry_ms))
 		return -1;
 	if (u->way->uncharged)
-		place_opened(u->places[due.router], due.placed.node, loop_ms(u)); /* takes the pending charge off again */
+		place_opened(u->places[due.router], placed.node, loop_ms(u)); /* takes the pending charge off again */
+	due.site = site_of(placed.node);
+	due.registration = placed.registration;
+	due.cost = placed.cost;
 	later(u, takes_ms, due);
 	due.what = DUE_OPENED;
 	later(u, takes_ms + OPEN_MS, due);
 	(void)w;
-	return (int)strtol(due.placed.node + 1, NULL, 10);
+	return (int)due.site;
+}
+
+static void joined(void *arg, struct world *w, const struct room *room)
+{
+	struct usher *u = arg;
+
+	(void)w;
+	note_change(&u->nodes[room->node], room);
 }
 
 static void ended(void *arg, struct world *w, const struct room *room)
 {
 	struct usher *u = arg;
-	char text[32];
+	char text[1 + U64_TEXT_MAX];
 
 	(void)w;
-	nodes_unindex(u->store, u->nodes[room->node].id, name_of(room->number, text, sizeof(text)), room->number);
+	nodes_unindex(u->store, u->nodes[room->node].id, name_of(room->number, text), room->number);
 }
 
 static void drains(void *arg, struct world *w, size_t i)
@@ -466,7 +607,7 @@ static void restarted(void *arg, struct world *w, size_t i, bool up)
 	look(u);
 }
 
-#define REST close_usher, pass, choose, NULL, ended, restarted, drains
+#define REST close_usher, pass, choose, joined, ended, restarted, drains
 const struct policy policy_usher = { "usher", open_usual, REST };
 const struct policy policy_short_ramp = { "usher-ramp-20s", open_short_ramp, REST };
 const struct policy policy_cost_start = { "usher-cost-0.01", open_cost_start, REST };
@@ -485,13 +626,12 @@ static double cpu_us(void)
 
 static void charge_all(struct usher *u, size_t times)
 {
-	struct due due = { .what = DUE_RESERVE };
+	struct due due = { DUE_RESERVE, .cost = 0.003 };
 
 	for (size_t k = 0; k < times; k++) {
 		for (size_t i = 0; i < u->world->nsites; i++) {
-			snprintf(due.placed.node, sizeof(due.placed.node), "%s", u->nodes[i].id);
-			due.placed.registration = u->nodes[i].registration;
-			due.placed.cost = 0.003;
+			due.site = i;
+			due.registration = u->nodes[i].registration;
 			due.number++;
 			reserve(u, &due);
 		}

@@ -68,11 +68,13 @@ static void restarts(struct world *w)
 /* Its people come back within EMPTY_MS, wherever they are sent then. */
 void world_lost(struct world *w, size_t site)
 {
-	w->sites[site].empty_by_ms = w->now_ms + EMPTY_MS;
+	w->sites[site].empty_by_ms = w->empty_by_ms = w->now_ms + EMPTY_MS;
 }
 
 static void empty_lost(struct world *w)
 {
+	if (w->empty_by_ms <= w->now_ms)
+		return;
 	for (size_t i = 0; i < w->nsites; i++)
 		if (w->sites[i].empty_by_ms > w->now_ms)
 			empty(w, i, w->sites[i].empty_by_ms - w->now_ms - TICK);

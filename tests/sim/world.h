@@ -61,6 +61,7 @@ struct world {
 	struct room **wheel, *unused, *blocks;
 	struct chance starts, routers;
 	double rate;        /* rooms a second that keep the fleet at its fill */
+	uint64_t empty_by_ms;  /* of all sites, the latest */
 	uint64_t next_ms, trace_at, trace_from_ms;
 	double next_exact_ms, trace_rooms;
 	/* measured from warm_ms on */

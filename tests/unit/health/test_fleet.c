@@ -44,6 +44,26 @@ START_TEST(views_are_sorted_and_found)
 }
 END_TEST
 
+START_TEST(nodes_are_found_while_others_come_and_go)
+{
+	static const char *const ids[] = { "b", "d", "f", "h", "g", "e", "a", "c" };
+	const size_t n = sizeof(ids) / sizeof(*ids);
+
+	for (size_t i = 0; i < n; i++) {
+		stage_ready(ids[i]);
+		if (i == n / 2)
+			stage_remove(ids[0]);
+	}
+	ck_assert_ptr_null(fleet_find(stage.fleet, "b"));
+	for (size_t i = 0; i < n - 1; i++) {
+		const struct node *node = &fleet_view(stage.fleet)->nodes[i];
+		ck_assert_ptr_eq(stage_node(node->record.id), node);
+		fleet_charged(stage.fleet, node->record.id, 1, 0.1 * (double)(i + 1)); /* which takes its seat */
+		ck_assert(meter_extra(node->meter) == 0.1 * (double)(i + 1));
+	}
+}
+END_TEST
+
 /* -- hearsay: a process that has started while the store is away ------------------------------------------------------------------ */
 static struct fleet *fleet_without_store(void)
 {
@@ -490,6 +510,24 @@ START_TEST(an_operators_reset_closes)
 }
 END_TEST
 
+START_TEST(breakers_matter_while_one_is_not_closed)
+{
+	struct node_record *a = stage_ready("a");
+
+	stage_ready("b");
+	ck_assert(!breakers_matter(fleet_view(stage.fleet)));
+	fail_calls("a", CLASS_CONTROL, 2);
+	fail_calls("b", CLASS_SIGNAL, 2);
+	ck_assert(breakers_matter(fleet_view(stage.fleet)));
+	a->resets++;
+	stage_pass(600);
+	ck_assert(breakers_matter(fleet_view(stage.fleet)));
+	stage_add("b", "i2", GATED); /* another process */
+	stage_pass(600);
+	ck_assert(!breakers_matter(fleet_view(stage.fleet)));
+}
+END_TEST
+
 START_TEST(past_max_ejected_breakers_steer_nothing)
 {
 	for (int i = 0; i < 4; i++)
@@ -648,6 +686,7 @@ int main(void)
 	suite_add_tcase(suite, tc);
 	tcase_add_checked_fixture(tc, stage_open, stage_close);
 	tcase_add_test(tc, views_are_sorted_and_found);
+	tcase_add_test(tc, nodes_are_found_while_others_come_and_go);
 	tcase_add_test(tc, a_view_is_not_ready_before_the_first_answer);
 	tcase_add_test(tc, livekit_4663_nodes_that_are_heard_of_own_rooms_and_get_none);
 	tcase_add_test(tc, of_two_that_are_heard_of_under_one_name_the_later_registration_counts);
@@ -676,6 +715,7 @@ int main(void)
 	tcase_add_test(tc, the_same_process_keeps_its_breaker_over_a_registration);
 	tcase_add_test(tc, an_operators_reset_closes);
 	tcase_add_test(tc, past_max_ejected_breakers_steer_nothing);
+	tcase_add_test(tc, breakers_matter_while_one_is_not_closed);
 	tcase_add_test(tc, each_pool_is_steered_by_its_own_breakers);
 	tcase_add_test(tc, a_full_node_gets_no_rooms_for_the_time_it_said);
 	tcase_add_test(tc, scalelite_1048_an_older_report_does_not_erase_a_charge);

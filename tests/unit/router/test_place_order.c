@@ -208,6 +208,28 @@ START_TEST(an_old_order_is_not_kept)
 }
 END_TEST
 
+/* While all are new nobody is; once most are not, the rest starts slowly, without another view. */
+START_TEST(who_is_new_is_seen_within_a_view)
+{
+	struct place_wish wish = bed_wish("r");
+
+	bed_conf.slow_start_ms = 10000;
+	open_with(60, "{\"cpu\":0.5%.0f}");
+	bed_pass(5000);
+	for (int i = 0; i < 40; i++) {
+		char id[16];
+		snprintf(id, sizeof(id), "late%d", i);
+		bed_node(id, "", "{\"cpu\":0.4}");
+	}
+	ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
+	ck_assert_int_eq(placed.node[0], 'l');
+	bed_pass(5500);
+	ck_assert_int_eq(bed_choose(0, &wish, &placed), 0);
+	ck_assert_int_eq(placed.node[0], 'n');
+	bed_close();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("router/place_order");
@@ -223,6 +245,7 @@ int main(void)
 	tcase_add_test(t, a_large_room_leaves_the_order_as_it_is);
 	tcase_add_test(t, a_new_view_is_a_new_order);
 	tcase_add_test(t, an_old_order_is_not_kept);
+	tcase_add_test(t, who_is_new_is_seen_within_a_view);
 	suite_add_tcase(suite, t);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
