@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libuv's loop, with our own heap of timers (embedded in their owners, so that setting one allocates nothing and a fake
- * clock can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap and a bell. That is a
- * descriptor of our own: who is woken by uv_async_send() spins until the sender is out of it, and on one core the sender cannot
- * get out before the woken one sleeps. Who posts in a turn of its own loop rings once, at the end of it: on one core each ring is
- * a change of threads and back, and there may be a message for each request of the turn.
+ * clock can own them) and messages through one lock-free stack a loop: posting is a compare-and-swap and a bell. That is
+ * a descriptor of our own: who is woken by uv_async_send() spins until the sender is out of it, and on one core the
+ * sender cannot get out before the woken one sleeps. Who posts in a turn of its own loop rings once, at the end of it: on
+ * one core each ring is a change of threads and back, and there may be a message for each request of the turn.
  */
 #include <assert.h>
 #include <stdlib.h>
