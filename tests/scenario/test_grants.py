@@ -104,10 +104,10 @@ def test_the_grant_is_for_the_gate_and_not_for_the_sfu(stage, keys):
 
 class Guarded(FakeNode):
     """Lets in with a grant that it was brought; forgets them when told to."""
-    knocks, awaited, takes = 0, 0, True
+    knocks, answered, awaited, takes = 0, 0, 0, True
 
     async def _answer(self, method, target, headers, body, writer):
-        while not target.startswith("/signal") and self.knocks < self.awaited:
+        while not target.startswith("/signal") and self.answered < self.awaited:
             await asyncio.sleep(0.001)
         if not target.startswith("/signal"):
             return await super()._answer(method, target, headers, body, writer)
@@ -116,6 +116,7 @@ class Guarded(FakeNode):
         text = "200 OK" if known else "403 Forbidden\r\nX-Usher-Refused: stale_grant"
         writer.write(f"HTTP/1.1 {text}\r\nContent-Length: 0\r\n\r\n".encode())
         await writer.drain()
+        self.answered += 1
         return True
 
     def _control(self, method, target, headers, body):
@@ -352,7 +353,7 @@ def test_of_many_that_come_for_one_room_one_brings_its_grant(stage, keys):
     node = stage.add(Guarded("n1", [router]))
     router.wait_placeable("n1")
     _, epoch = owner(router.join("r"))
-    node.opens, node.awaited = [], node.knocks + 8  # the first one's grant comes when all have been refused
+    node.opens, node.awaited = [], node.answered + 8  # the first one's grant comes when all have been refused
     node.grants.clear()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert [answer.status for answer in pool.map(lambda _: router.get("/v1/rooms/r/signal"), range(8))] == [200] * 8
