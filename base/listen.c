@@ -82,11 +82,8 @@ void listen_origin(const struct sockaddr_storage *peer, unsigned char key[static
 
 static struct origin **origin_place(struct listen_set *set, const unsigned char key[LISTEN_ORIGIN_BYTES])
 {
-	uint64_t hash = UINT64_C(14695981039346656037);
+	struct origin **at = &set->origins[fnv1a(FNV_BEGIN, (struct str){ (const char *)key, LISTEN_ORIGIN_BYTES }) % BUCKETS];
 
-	for (int i = 0; i < LISTEN_ORIGIN_BYTES; i++)
-		hash = (hash ^ key[i]) * UINT64_C(1099511628211);
-	struct origin **at = &set->origins[hash % BUCKETS];
 	while (*at && memcmp((*at)->key, key, LISTEN_ORIGIN_BYTES))
 		at = &(*at)->next;
 	return at;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log_limit.h"
+#include "base/str.h"
 
 #define EVENTS_MAX 256
 #define BURST_US UINT64_C(5000000)
@@ -25,10 +26,8 @@ void log_limit_set(double per_s)
 /* The same name may stand at several addresses. */
 static struct counted *find(const char *event)
 {
-	uint64_t hash = UINT64_C(14695981039346656037);
+	uint64_t hash = fnv1a(FNV_BEGIN, str_of(event));
 
-	for (const char *c = event; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
 	for (size_t n = 0; n < EVENTS_MAX; n++) {
 		struct counted *slot = &counted[(hash + n) % EVENTS_MAX];
 		const char *name = atomic_load_explicit(&slot->event, memory_order_relaxed);

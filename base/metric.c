@@ -87,14 +87,7 @@ struct sheet *metrics_sheet(struct metrics *metrics)
 
 static uint64_t hash_labels(const char *l0, const char *l1)
 {
-	uint64_t hash = UINT64_C(14695981039346656037);
-
-	for (; *l0; l0++)
-		hash = (hash ^ (unsigned char)*l0) * UINT64_C(1099511628211);
-	hash *= UINT64_C(1099511628211);
-	for (; *l1; l1++)
-		hash = (hash ^ (unsigned char)*l1) * UINT64_C(1099511628211);
-	return hash;
+	return fnv1a(fnv1a(fnv1a(FNV_BEGIN, str_of(l0)), STR("\0")), str_of(l1));
 }
 
 /* A long value is cut, but not within a character: a scrape with broken UTF-8 would be refused as a whole. */

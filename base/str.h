@@ -49,6 +49,14 @@ bool glob_free_token(struct str); /* [A-Za-z0-9._:-]+ : safe in keys, logs, URLs
 bool query_get(struct str query, const char *name, struct str *value);
 void time_rfc3339(uint64_t unix_ms, char out[static 25]); /* 2026-01-31T12:00:00.000Z */
 uint64_t wall_ms(void); /* unix time; for people and tickets, never for ownership */
+/* FNV-1a, gone on with from `hash`, FNV_BEGIN at first. For keys that no stranger chooses: collisions are easily made. */
+#define FNV_BEGIN UINT64_C(0xcbf29ce484222325)
+static inline uint64_t fnv1a(uint64_t hash, struct str text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		hash = (hash ^ (unsigned char)text.at[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
 void random_bytes(void *out, size_t len);
 uint64_t random_u64(void);              /* per-thread generator, seeded from the kernel: not for secrets */
 double random_unit(void);               /* [0, 1) */

@@ -16,24 +16,13 @@ struct slot {
 };
 struct fleet_index {
 	struct retired retired;
-	uint64_t begin;
 	size_t mask;
 	struct slot slots[];
 };
 
-/* FNV-1a, begun with a number of our own: who names nodes has a credential for it, and each route asks for one by its name. */
-static uint64_t hash_of(const struct fleet_index *index, const char *id)
-{
-	uint64_t hash = index->begin;
-
-	for (; *id; id++)
-		hash = (hash ^ (unsigned char)*id) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
 static void put(struct fleet_index *index, const char *id, size_t place)
 {
-	uint64_t hash = hash_of(index, id);
+	uint64_t hash = fnv1a(FNV_BEGIN, str_of(id)); /* who names nodes has a credential for it */
 	size_t at = hash & index->mask;
 
 	while (index->slots[at].place)
@@ -52,7 +41,6 @@ struct fleet_index *fleet_index_new(struct seat *const *seats, size_t n)
 	struct fleet_index *index = calloc(1, sizeof(*index) + size * sizeof(*index->slots));
 	if (!index)
 		abort();
-	random_bytes(&index->begin, sizeof(index->begin));
 	index->mask = size - 1;
 	for (size_t i = 0; i < n; i++)
 		put(index, seats[i]->node, i);
@@ -84,7 +72,7 @@ bool fleet_index_find(const struct fleet_index *index, const char *id, const cha
 {
 	if (!index)
 		return find_of_few(id, id_at, all, n, place);
-	uint64_t hash = hash_of(index, id);
+	uint64_t hash = fnv1a(FNV_BEGIN, str_of(id));
 	for (size_t at = hash; index->slots[at & index->mask].place; at++) {
 		const struct slot *slot = &index->slots[at & index->mask];
 		if (slot->hash != hash >> 32 || strcmp(id_at(all, slot->place - 1), id) != 0)

@@ -205,13 +205,8 @@ struct str reply_info(const struct redisReply *r, const char *name)
 uint64_t reply_run_id(const struct redisReply *r)
 {
 	struct str id = reply_info(r, "run_id");
-	uint64_t hash = 14695981039346656037u; /* FNV-1a */
 
-	if (!id.at)
-		return 1;
-	for (size_t i = 0; i < id.len; i++)
-		hash = (hash ^ (unsigned char)id.at[i]) * 1099511628211u;
-	return hash;
+	return id.at ? fnv1a(FNV_BEGIN, id) : 1;
 }
 
 uint64_t reply_time_ms(const struct redisReply *r)
