@@ -24,7 +24,8 @@
 #define POOL_EXTRA 16384 /* beside the head: MHD's own records of the lines, and the answer's head; all is zeroed after each request */
 
 /* -- running MHD --------------------------------------------------------------------------------------------------- */
-/* A socket that comes back into MHD's set, once its answer is out, is ready to be written: heard now, or it wakes the loop for nothing. */
+/* A socket that comes back into MHD's set, once its answer is out, is ready to be written: heard now, or it wakes the loop for nothing.
+ * It comes back some rounds after it was resumed, so that `resumed` stays until MHD has nothing else. */
 static bool has_work(struct httpd *h)
 {
 	MHD_UNSIGNED_LONG_LONG timeout;

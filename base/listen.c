@@ -188,6 +188,11 @@ static void say_shed(struct listen_set *set)
 	}
 }
 
+static void send_at_once(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+}
+
 /* 0, or what accept says even so: EAGAIN where nobody was queued (without descriptors it says so only now). */
 static int shed_one(struct listener *l)
 {
@@ -228,6 +233,8 @@ static bool accept_one(struct listener *l)
 		refuse(l->set, accepted.fd);
 		return true;
 	}
+	if (l->adopted) /* who came before it was ours has inherited nothing */
+		send_at_once(accepted.fd);
 	conf->deal(conf->arg, &accepted);
 	return true;
 }
@@ -303,11 +310,9 @@ static void name_address(struct listener *l)
 static struct listener *add_listener(struct listen_set *set, int fd, int tag)
 {
 	struct listener *l = calloc(1, sizeof(*l));
-	int on = 1;
 
 	if (!l)
 		return NULL;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* whoever is accepted inherits it */
 	l->set = set;
 	l->fd = fd;
 	l->tag = tag;
@@ -333,8 +338,10 @@ struct listener *listen_open(struct listen_set *set, const char *address, int ta
 		return NULL;
 	}
 	int fd = socket(at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
+	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		send_at_once(fd); /* whoever is accepted inherits it */
+	}
 	if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) < 0 || listen(fd, SOMAXCONN) < 0) {
 		*why = strerror(errno);
 		if (fd >= 0)

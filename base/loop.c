@@ -92,6 +92,11 @@ static bool noted(const struct loop *from, const struct loop *to)
 	return false;
 }
 
+void loop_ring(struct loop *to)
+{
+	eventfd_write(to->bell_fd, 1);
+}
+
 /* Whoever posts rings, though the first message may be another's, whose turn may take long. */
 static void ring(struct loop *to)
 {
@@ -100,13 +105,13 @@ static void ring(struct loop *to)
 	if (turning && turning->nunrung < UNRUNG_MAX)
 		turning->unrung[turning->nunrung++] = to;
 	else
-		eventfd_write(to->bell_fd, 1);
+		loop_ring(to);
 }
 
 static void ring_all(struct loop *loop)
 {
 	while (loop->nunrung)
-		eventfd_write(loop->unrung[--loop->nunrung]->bell_fd, 1);
+		loop_ring(loop->unrung[--loop->nunrung]);
 }
 
 void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
@@ -141,6 +146,7 @@ static void take_messages(uv_poll_t *bell, int status, int events)
 		in_order = task->next;
 		task->run(task);
 	}
+	ring_all(loop); /* answers to these do not wait for what else this turn has to do */
 }
 
 /* -- timers -------------------------------------------------------------------------------------------------------- */

@@ -53,7 +53,8 @@ void watch_set(struct watch *, int events); /* cheap when unchanged; 0 pauses */
 void watch_free(struct watch *);            /* NULL is fine; may be called inside its callback */
 
 /* Runs at the end of the present turn, before the loop sleeps; for work that collected ("dirty"). Fires once. Embedded in its
- * owner, zero-initialized. */
+ * owner, zero-initialized. What is queued meanwhile runs in the same turn, too, but none twice in one: who has run waits for the
+ * next. Who makes new ones of them in a row has to bound that. */
 struct later {
 	struct later *next;
 	bool queued;
@@ -69,9 +70,10 @@ struct task {
 	struct task *next;
 	void (*run)(struct task *);
 };
-/* Any thread; never blocks, no lock. From a turn of a loop it is on its way when that turn ends: who waits there for what the
- * other thread does waits for ever. */
+/* Any thread; never blocks, no lock. From a turn of a loop it is on its way when that turn ends (or the messages are through that the
+ * turn began with): who waits there for what the other thread does waits for ever. */
 void loop_post(struct loop *to, struct task *, void (*run)(struct task *));
+void loop_ring(struct loop *to); /* any thread: what was posted to it is on its way at once */
 
 /* -- names, signals, children ---------------------------------------------------------------------------------------- */
 #define LOOP_ADDRESSES_MAX 8

@@ -43,6 +43,7 @@ static EVP_MD_CTX *context_of_thread(void)
 	return context;
 }
 
+/* *with is there once context_of_thread() has fetched it. */
 static void hash_two(EVP_MD *const *with, struct str first, struct str second, unsigned char *out)
 {
 	EVP_MD_CTX *context = context_of_thread();

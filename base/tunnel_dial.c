@@ -306,7 +306,7 @@ void dial_event(struct dial *d, uint32_t events)
 		shake_if_connected(d);
 	else if (!d->sending)
 		ask_if_connected(d);
-	else if (d->sent < d->request.len && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+	else if (d->sent < d->request.len && (d->link.ssl || events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) /* TLS may read to write */
 		send_request(d);
 	else
 		read_answer(d);

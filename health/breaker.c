@@ -182,10 +182,10 @@ static bool step(struct breaker *b, uint64_t *word, uint64_t next)
 }
 
 /* One more that is not closed, or one less. */
-static void count_unclosed(const struct breaker *b, size_t by)
+static void count_unclosed(const struct breaker *b, int by)
 {
 	if (b->conf.unclosed)
-		atomic_fetch_add_explicit(b->conf.unclosed, by, memory_order_relaxed);
+		atomic_fetch_add_explicit(b->conf.unclosed, (size_t)by, memory_order_relaxed);
 }
 
 static bool open_it(struct breaker *b, uint64_t word, uint64_t now_ms)
@@ -203,7 +203,7 @@ static bool close_it(struct breaker *b, uint64_t word)
 	if (!step(b, &word, word_after(word, BREAKER_CLOSED, false, 0)))
 		return false;
 	if (state_of(word) != BREAKER_CLOSED)
-		count_unclosed(b, (size_t)-1);
+		count_unclosed(b, -1);
 	forget_window(b);
 	set_row(b, 0);
 	b->opened = 0;
@@ -260,6 +260,6 @@ bool breaker_reset(struct breaker *b, uint64_t now_ms)
 void breaker_uncount(struct breaker *b)
 {
 	if (state_of(atomic_load_explicit(&b->word, memory_order_acquire)) != BREAKER_CLOSED)
-		count_unclosed(b, (size_t)-1);
+		count_unclosed(b, -1);
 	b->conf.unclosed = NULL;
 }

@@ -46,5 +46,5 @@ void breaker_free(struct breaker *);
 bool breaker_judge(struct breaker *, const struct admission *, enum breaker_result, uint64_t now_ms);
 bool breaker_probed(struct breaker *, bool ok, uint64_t now_ms); /* usher's own probe while open: after success it is half-open */
 bool breaker_reset(struct breaker *, uint64_t now_ms);
-void breaker_uncount(struct breaker *); /* its process is gone: it is not counted any more, and does not change */
+void breaker_uncount(struct breaker *); /* its process is gone: it is not counted any more, whatever trial is still under way */
 uint64_t breaker_failures(const struct breaker *); /* in a row; keeper */

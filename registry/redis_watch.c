@@ -418,4 +418,5 @@ void redis_watch_forgot(struct redis_watch *w)
 {
 	if (!atomic_exchange(&w->forgot_posted, true))
 		loop_post(w->all->loop, &w->forgot, forgot_arrived);
+	loop_ring(w->all->loop); /* until then all trust what may be old, whoever posted it */
 }
