@@ -82,6 +82,8 @@ static void run_later(struct loop *loop)
 }
 
 /* -- messages ------------------------------------------------------------------------------------------------------ */
+#define SOON_MS 5 /* a busy worker then has some hundred messages together, and nobody sees the delay */
+
 static _Thread_local struct loop *turning; /* whose turn this thread is in; NULL: none's */
 
 static bool noted(const struct loop *from, const struct loop *to)
@@ -110,11 +112,26 @@ static void ring(struct loop *to)
 
 static void ring_all(struct loop *loop)
 {
-	while (loop->nunrung)
-		loop_ring(loop->unrung[--loop->nunrung]);
+	while (loop->nunrung) {
+		struct loop *to = loop->unrung[--loop->nunrung];
+		loop_ring(to);
+		if (loop->soon_to == to) {
+			loop->soon_to = NULL;
+			timer_clear(loop, &loop->soon);
+		}
+	}
 }
 
-void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
+static void ring_soon(struct timer *timer)
+{
+	struct loop *loop = container_of(timer, struct loop, soon), *to = loop->soon_to;
+
+	loop->soon_to = NULL;
+	if (to)
+		loop_ring(to);
+}
+
+static void push(struct loop *to, struct task *task, void (*run)(struct task *))
 {
 	task->run = run;
 	struct task *head = atomic_load_explicit(&to->posted, memory_order_relaxed);
@@ -122,7 +139,23 @@ void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
 		task->next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&to->posted, &head, task, memory_order_release,
 	                                                memory_order_relaxed));
+}
+
+void loop_post(struct loop *to, struct task *task, void (*run)(struct task *))
+{
+	push(to, task, run);
 	ring(to);
+}
+
+void loop_post_soon(struct loop *to, struct task *task, void (*run)(struct task *))
+{
+	push(to, task, run);
+	if (!turning || turning == to || (turning->soon_to && turning->soon_to != to)) {
+		ring(to);
+	} else if (!turning->soon_to && !noted(turning, to)) {
+		turning->soon_to = to;
+		timer_set(turning, &turning->soon, SOON_MS, ring_soon);
+	}
 }
 
 static void take_messages(uv_poll_t *bell, int status, int events)
@@ -447,6 +480,8 @@ static void turn(struct loop *loop, uv_run_mode mode)
 void loop_run(struct loop *loop)
 {
 	turn(loop, UV_RUN_DEFAULT);
+	timer_clear(loop, &loop->soon);
+	ring_soon(&loop->soon);
 }
 
 void loop_stop(struct loop *loop)

@@ -73,6 +73,8 @@ struct task {
 /* Any thread; never blocks, no lock. From a turn of a loop it is on its way when that turn ends (or the messages are through that the
  * turn began with): who waits there for what the other thread does waits for ever. */
 void loop_post(struct loop *to, struct task *, void (*run)(struct task *));
+/* The same for what changes nothing by itself: on its way within 5 ms, or with the next message that may not wait. In order, too. */
+void loop_post_soon(struct loop *to, struct task *, void (*run)(struct task *));
 void loop_ring(struct loop *to); /* any thread: what was posted to it is on its way at once */
 
 /* -- names, signals, children ---------------------------------------------------------------------------------------- */

@@ -24,6 +24,8 @@ struct loop {
 	_Atomic(struct task *) posted; /* newest first */
 	struct loop *unrung[UNRUNG_MAX]; /* got messages from this turn; their bells ring when it ends */
 	size_t nunrung;
+	struct loop *soon_to; /* got messages from this loop that may wait; its bell rings with `soon` at the latest. NULL: none */
+	struct timer soon;
 	bool fake;
 	uint64_t fake_ms;
 	uint64_t woke_ns, stalled_ns;

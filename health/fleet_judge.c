@@ -90,7 +90,11 @@ void fleet_report(struct fleet *fleet, const struct call_result *result)
 	report->fleet = fleet;
 	report->result = *result;
 	atomic_fetch_add(&fleet->refs, 1);
-	loop_post(fleet->loop, &report->task, report_here);
+	/* Each request has one, and it changes nothing by itself: it has to be there before a failure that comes after it. */
+	if (result->result == RESULT_OK && !result->admission.trial)
+		loop_post_soon(fleet->loop, &report->task, report_here);
+	else
+		loop_post(fleet->loop, &report->task, report_here);
 }
 
 void fleet_probed(struct fleet *fleet, const char *node, const char *incarnation, enum breaker_class class, bool ok)

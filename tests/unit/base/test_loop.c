@@ -332,6 +332,48 @@ START_TEST(another_threads_post_waits_for_no_turn)
 }
 END_TEST
 
+static void post_two_that_may_wait(struct later *l)
+{
+	(void)l;
+	loop_post_soon(elsewhere, &to_elsewhere[0], come);
+	loop_post_soon(elsewhere, &to_elsewhere[1], come);
+}
+
+static void post_one_that_may_wait(struct later *l)
+{
+	(void)l;
+	loop_post_soon(elsewhere, &to_elsewhere[0], come);
+	loop_post(elsewhere, &to_elsewhere[1], come);
+}
+
+START_TEST(what_may_wait_goes_with_what_may_not)
+{
+	struct later both = { 0 }, one = { 0 };
+
+	came = 0;
+	elsewhere = loop_new();
+	loop_turn(elsewhere);
+	loop_fake_clock(loop, 1000);
+	loop_later(loop, &both, post_two_that_may_wait);
+	loop_turn(loop);
+	loop_fake_clock(loop, 1004);
+	ck_assert(!rung(elsewhere));
+	loop_fake_clock(loop, 1005);
+	ck_assert(rung(elsewhere));
+	loop_turn(elsewhere);
+	ck_assert_uint_eq(came, 2);
+	came = 0;
+	loop_later(loop, &one, post_one_that_may_wait);
+	loop_turn(loop);
+	ck_assert(rung(elsewhere));
+	loop_turn(elsewhere);
+	ck_assert_uint_eq(came, 2);
+	loop_fake_clock(loop, 1100);
+	ck_assert(!rung(elsewhere));
+	loop_free(elsewhere);
+}
+END_TEST
+
 #define OTHERS 40
 static struct loop *others[OTHERS];
 static struct task to_others[OTHERS];
@@ -665,6 +707,7 @@ int main(void)
 	tcase_add_test(t, posts_of_each_thread_keep_their_order);
 	tcase_add_test(t, a_turn_rings_for_its_posts_when_it_ends);
 	tcase_add_test(t, another_threads_post_waits_for_no_turn);
+	tcase_add_test(t, what_may_wait_goes_with_what_may_not);
 	tcase_add_test(t, a_turn_rings_however_many_it_posts_to);
 	tcase_add_test(t, watch_reports_what_is_wanted);
 	tcase_add_test(t, watch_may_be_freed_in_its_callback);
