@@ -416,7 +416,9 @@ static void forgot_arrived(struct task *task)
 
 void redis_watch_forgot(struct redis_watch *w)
 {
+	struct loop *keeper = w->all->loop; /* once posted, it may end before this goes on */
+
 	if (!atomic_exchange(&w->forgot_posted, true))
-		loop_post(w->all->loop, &w->forgot, forgot_arrived);
-	loop_ring(w->all->loop); /* until then all trust what may be old, whoever posted it */
+		loop_post(keeper, &w->forgot, forgot_arrived);
+	loop_ring(keeper); /* until then all trust what may be old, whoever posted it */
 }
