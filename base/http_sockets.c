@@ -2,14 +2,18 @@
 /*
  * curl's sockets on our loop. Those in use curl has watched; those it keeps for a next request we watch ourselves: nobody was
  * asked on them, so what comes is the end, or an answer that the next request would take for its own, and curl before 8.1 looks
- * for the end only. One that was kept once has the same watch until it is closed, as beginning and ending one takes six system calls.
+ * for the end only. A next request may be on one without a word to us: curl takes it up, sends, reads and pauses in one call. One
+ * that was kept once has the same watch until it is closed, as beginning and ending one takes six system calls.
  */
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/http_curl.h"
+#include "base/url.h"
 
 #define UNASKED_BLOCK 4096
 #define UNASKED_BLOCKS 64
@@ -49,6 +53,49 @@ static void forget(struct curl_socket *s)
 	free(s);
 }
 
+static bool is_end(const struct sockaddr_storage *address, const char *ip, long port)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	address_text(address, text); /* and the port is in the same place in both families */
+	return ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port) == port && !strcmp(text, ip);
+}
+
+static bool is_on(const struct transfer *t, const struct sockaddr_storage *here, const struct sockaddr_storage *there)
+{
+	char *our_ip = NULL, *their_ip = NULL;
+	long our_port = 0, their_port = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_LOCAL_IP, &our_ip);
+	curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &our_port);
+	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &their_ip);
+	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &their_port);
+	return our_ip && their_ip && is_end(here, our_ip, our_port) && is_end(there, their_ip, their_port);
+}
+
+/* By the addresses of both ends, the only thing curl tells of a transfer's connection while it is under way. O(transfers), but asked
+ * only when something has come on one that is kept. */
+static bool is_taken(const struct curl_socket *s)
+{
+	struct sockaddr_storage here = { 0 }, there = { 0 };
+	socklen_t here_len = sizeof(here), there_len = sizeof(there);
+
+	if (getsockname(s->fd, (struct sockaddr *)&here, &here_len) || getpeername(s->fd, (struct sockaddr *)&there, &there_len))
+		return false;
+	for (const struct transfer *t = s->pool->transfers; t; t = t->next)
+		if (t->sent && is_on(t, &here, &there))
+			return true;
+	return false;
+}
+
+/* Not so for an event of before it was kept, in the same turn. */
+static bool has_come(const struct curl_socket *s)
+{
+	char byte;
+
+	return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
 /* What has come is read away: it would stand before the end that curl looks for. */
 static void unasked(struct curl_socket *s)
 {
@@ -64,6 +111,10 @@ static void event(void *arg, int events)
 {
 	struct curl_socket *s = arg;
 
+	if (s->state == KEPT && !has_come(s))
+		return;
+	if (s->state == KEPT && is_taken(s))
+		s->state = LEFT;
 	if (s->state == LEFT)
 		watch_set(s->watch, 0);
 	else if (s->state == KEPT)

@@ -392,7 +392,8 @@ def test_without_the_store_a_report_is_believed_with_a_right_grant_only(stage, k
         node.routers = [fresh]
         who = {"signal_url": node.signal_url, "control_url": node.control_url, "fences": "none"}
         assert node.beat(node=who).json()["degraded"]
-    assert asked(fresh, [*owners, "invented"]) == {**owners, "invented": "store_unavailable"}
+    told = {**owners, "invented": "store_unavailable"}
+    until("the workers know what was reported", lambda: asked(fresh, told) == told)
 
 
 def test_of_two_that_report_a_room_the_higher_epoch_has_it(stage, keys):
@@ -403,7 +404,7 @@ def test_of_two_that_report_a_room_the_higher_epoch_has_it(stage, keys):
         node.rooms, node.routers = {"r": epoch}, [fresh]
         who = {"signal_url": node.signal_url, "control_url": node.control_url, "fences": "none"}
         assert node.beat(node=who).json()["degraded"]
-    assert asked(fresh, ["r"]) == {"r": ("n2", 7)}
+    until("the workers know what was reported last", lambda: asked(fresh, ["r"]) == {"r": ("n2", 7)})
 
 
 # -- calls -------------------------------------------------------------------------------------------------------------------
