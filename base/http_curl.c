@@ -49,7 +49,6 @@ static void collect_done(struct later *later)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-		socket_kept(t);
 		t->done(t, code);
 	}
 	if (pool != pool->http->pools && !pool->transfers)
@@ -352,6 +351,7 @@ void transfer_end(struct transfer *t)
 	if (!t->easy)
 		return;
 	if (started) {
+		socket_kept(t);
 		curl_multi_remove_handle(t->pool->multi, t->easy);
 		*t->at = t->next;
 		if (t->next)

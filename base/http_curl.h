@@ -51,5 +51,5 @@ void pool_act(struct pool *, curl_socket_t, int action); /* something happened t
 
 /* http_sockets.c: the first and last are curl's to call. */
 int socket_watch(CURL *, curl_socket_t, int what, void *pool, void *of_socket);
-void socket_kept(struct transfer *); /* it is done, and curl may keep its connection */
+void socket_kept(struct transfer *); /* it is about to be taken out; if it is done, curl may have kept its connection */
 int socket_close(void *pool, curl_socket_t);

@@ -2,11 +2,13 @@
 /*
  * curl's sockets on our loop. Those in use curl has watched; those it keeps for a next request we watch ourselves: nobody was
  * asked on them, so what comes is the end, or an answer that the next request would take for its own, and curl before 8.1 looks
- * for the end only. A next request may be on one without a word to us: curl takes it up, sends, reads and pauses in one call. One
- * that was kept once has the same watch until it is closed, as beginning and ending one takes six system calls.
+ * for the end only (what lies there in the moment a request takes the connection up it still believes). A next request may be on
+ * one without a word to us: curl takes it up, sends, reads and pauses in one call. One that was kept once has the same watch until
+ * it is closed, as beginning and ending one takes six system calls.
  */
-#include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,14 +17,13 @@
 #include "base/http_curl.h"
 #include "base/url.h"
 
-#define UNASKED_BLOCK 4096
-#define UNASKED_BLOCKS 64
-
 struct curl_socket {
 	struct pool *pool;
 	struct watch *watch;
 	curl_socket_t fd;
-	enum { IN_USE, LEFT, KEPT } state; /* LEFT: curl waits for nothing on it; paused, or about to be kept or closed */
+	/* LEFT: curl waits for nothing on it; paused, or about to be kept or closed. KEPT: nobody is on it, or one of whom we have not
+	 * heard, which is asked when something comes. */
+	enum { IN_USE, LEFT, KEPT } state;
 	bool closes_by_us; /* kept once, so it is connected: socket_close() is its end */
 };
 
@@ -53,57 +54,51 @@ static void forget(struct curl_socket *s)
 	free(s);
 }
 
-static bool is_end(const struct sockaddr_storage *address, const char *ip, long port)
+static bool is_end(const struct sockaddr_storage *address, const struct transfer *t, CURLINFO ip_info, CURLINFO port_info)
 {
-	char text[ADDRESS_TEXT_MAX];
+	char text[ADDRESS_TEXT_MAX], *ip = NULL;
+	long port = 0;
 
-	address_text(address, text); /* and the port is in the same place in both families */
-	return ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port) == port && !strcmp(text, ip);
+	curl_easy_getinfo(t->easy, port_info, &port);
+	if (ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port) != port) /* in the same place of both families */
+		return false;
+	curl_easy_getinfo(t->easy, ip_info, &ip);
+	address_text(address, text);
+	return ip && !strcmp(text, ip);
 }
 
-static bool is_on(const struct transfer *t, const struct sockaddr_storage *here, const struct sockaddr_storage *there)
-{
-	char *our_ip = NULL, *their_ip = NULL;
-	long our_port = 0, their_port = 0;
-
-	curl_easy_getinfo(t->easy, CURLINFO_LOCAL_IP, &our_ip);
-	curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &our_port);
-	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &their_ip);
-	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &their_port);
-	return our_ip && their_ip && is_end(here, our_ip, our_port) && is_end(there, their_ip, their_port);
-}
-
-/* By the addresses of both ends, the only thing curl tells of a transfer's connection while it is under way. O(transfers), but asked
- * only when something has come on one that is kept. */
+/* By the addresses of both ends: curl before 8.2 tells nothing else of a transfer's connection while it is under way. One that was reset
+ * has lost its far end, though not what came before. O(transfers), but asked only when something has come on one that is kept. */
 static bool is_taken(const struct curl_socket *s)
 {
 	struct sockaddr_storage here = { 0 }, there = { 0 };
 	socklen_t here_len = sizeof(here), there_len = sizeof(there);
+	bool reset = getpeername(s->fd, (struct sockaddr *)&there, &there_len) < 0;
 
-	if (getsockname(s->fd, (struct sockaddr *)&here, &here_len) || getpeername(s->fd, (struct sockaddr *)&there, &there_len))
+	if (getsockname(s->fd, (struct sockaddr *)&here, &here_len) < 0)
 		return false;
 	for (const struct transfer *t = s->pool->transfers; t; t = t->next)
-		if (t->sent && is_on(t, &here, &there))
+		if (t->sent && is_end(&here, t, CURLINFO_LOCAL_IP, CURLINFO_LOCAL_PORT) &&
+		    (reset || is_end(&there, t, CURLINFO_PRIMARY_IP, CURLINFO_PRIMARY_PORT)))
 			return true;
 	return false;
 }
 
-/* Not so for an event of before it was kept, in the same turn. */
+/* An event may be older than the keeping, in the same turn: then nothing is there. Not by recv(), which would take an error away that
+ * is curl's to see. */
 static bool has_come(const struct curl_socket *s)
 {
-	char byte;
+	struct pollfd there = { .fd = s->fd, .events = POLLIN };
 
-	return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+	return poll(&there, 1, 0) > 0;
 }
 
-/* What has come is read away: it would stand before the end that curl looks for. */
+/* What has come is dropped: it would stand before the end that curl looks for. After the shutdown nothing more comes. */
 static void unasked(struct curl_socket *s)
 {
-	char bytes[UNASKED_BLOCK];
-
-	for (int i = 0; i < UNASKED_BLOCKS && recv(s->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0; i++)
-		;
 	shutdown(s->fd, SHUT_RDWR);
+	while (recv(s->fd, NULL, INT_MAX, MSG_DONTWAIT | MSG_TRUNC) > 0)
+		;
 	watch_set(s->watch, 0);
 }
 

@@ -179,14 +179,22 @@ static inline void peer_free(struct peer *p)
 	p->watch = NULL;
 }
 
-static inline int connect_to(uint16_t port)
+/* What its kernel takes before anybody reads is about as many bytes; 0: as it likes. */
+static inline int connect_narrow(uint16_t port, int bytes)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (bytes)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 	ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	return fd;
+}
+
+static inline int connect_to(uint16_t port)
+{
+	return connect_narrow(port, 0);
 }
 
 /* What lies between is the same each time: left to itself, the kernel gives a connection as much as it thinks good. */
