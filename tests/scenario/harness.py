@@ -228,6 +228,7 @@ class FakeNode:
         self.load, self.state, self.seq, self.registration = {"cpu": 0.1}, "ready", 0, None
         self.incarnation = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
         self.charged, self.report_rooms, self.answers = 0, False, []
+        self.calling = threading.RLock()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.ready = threading.Event()
@@ -317,6 +318,10 @@ class FakeNode:
 
     # -- the node's calls ----------------------------------------------------------------------------------------
     def register(self, **more):
+        with self.calling:
+            return self._register(**more)
+
+    def _register(self, **more):
         body = {"incarnation": self.incarnation, "signal_url": self.signal_url, "fences": "none", **self.info, **more}
         if self.control_url:
             body.update(control_url=self.control_url)
@@ -326,6 +331,11 @@ class FakeNode:
         return answer
 
     def beat(self, router=0, **more):
+        """One at a time: of two under way the later could overtake the earlier, which then counts for nothing."""
+        with self.calling:
+            return self._beat(router, **more)
+
+    def _beat(self, router, **more):
         self.seq += 1
         body = {"incarnation": self.incarnation, "registration": self.registration, "seq": self.seq, "state": self.state,
                 "load": self.load, "seen": self.charged, **more}

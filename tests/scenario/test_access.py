@@ -356,7 +356,7 @@ def test_two_routers_know_each_others_tickets_and_ask_each_other(stage, tmp_path
     until("they know of each other", lambda: len(other.get("/v1/routers").json()["routers"]) == 2)
     redis.kill()
     until("the store is away", lambda: other.metric("usher_store_up") == 0)
-    assert owner(other.join("known-to-one")) == placed
+    assert owner(until("the other one answers in time", lambda: (a := other.join("known-to-one")).status == 200 and a)) == placed
 
 
 # -- how much -------------------------------------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ class Play:
 def play(shared_stage):
     sfu = ScriptedSFU()
     # Nothing is held against the node, so that each row meets it as the first did.
-    router = shared_stage.router("server.workers=1", "sfu.response_timeout_ms=300", "sfu.stream_idle_ms=300", "sfu.call_timeout_ms=300",
+    router = shared_stage.router("server.workers=1", "sfu.response_timeout_ms=1000", "sfu.stream_idle_ms=1000", "sfu.call_timeout_ms=1000",
                                  "breaker.failures=1000", "breaker.min_calls=10000")
     shared_stage.node("n1", router, signal_url=sfu.url, control=False)
     router.wait_placeable("n1")

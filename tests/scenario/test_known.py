@@ -73,10 +73,11 @@ def test_a_room_that_another_router_knows_is_joined_without_the_store(stage, all
     wire.cut(refuse=True)
     until("the store is seen as down", lambda: second.metric("usher_store_up") == 0)
     for room, known in answers.items():
-        answer = second.join(room)
+        answer = until("the other one answers in time", lambda: (a := second.join(room)).status == 200 and a)
         assert owner(answer) == owner(known), answer
         assert answer.json()["hints"] == known.json()["hints"] != {}
-        assert second.get(f"/v1/rooms/{room}/route").json()["epoch"] == owner(known)[1]
+        route = until("the other one answers in time", lambda: (a := second.get(f"/v1/rooms/{room}/route")).status == 200 and a)
+        assert route.json()["epoch"] == owner(known)[1]
     assert second.join("new").code() == "store_unavailable"
     assert all("new" not in node.rooms for node in nodes)
 

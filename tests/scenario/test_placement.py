@@ -15,7 +15,9 @@ def spread(router, count, connections=200):
 
 
 def test_500_rooms_at_once_spread_over_equal_nodes(stage):
-    router = stage.router("placement.slow_start_ms=0", "placement.opens_per_node=1000", "limits.connections_per_address=5000")
+    # None is late before all are placed.
+    router = stage.router("placement.slow_start_ms=0", "placement.opens_per_node=1000", "limits.connections_per_address=5000",
+                          "nodes.heartbeat_ms=5000", "nodes.lease_ms=60000")
     nodes = [stage.node(f"n{i}", router) for i in range(10)]
     router.wait_placeable(*(n.name for n in nodes))
     for node in nodes:

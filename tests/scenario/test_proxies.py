@@ -254,7 +254,7 @@ async def read_some(reader, count):
     with contextlib.suppress(asyncio.TimeoutError):
         while len(found) < count:
             try:
-                answer = await asyncio.wait_for(read_answer(reader), 0.3 if not found else 0.15)
+                answer = await asyncio.wait_for(read_answer(reader), 0.5 if not found else 0.3)
             except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
                 return found, True
             found.append((answer.status, answer.body))

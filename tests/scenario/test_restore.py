@@ -40,6 +40,7 @@ def fleet(stage, count=2, names=("n1", "n2", "n3"), **how):
     holder.beat()
     for router in routers:
         router.wait_placeable(*names)
+    holder.beat()  # that took a while, and who is late is given no rooms
     return redis, routers, holder
 
 
@@ -178,6 +179,8 @@ def test_an_old_snapshot_is_made_up_for_by_reports(stage, tmp_path):
     # After the snapshot: rooms end, are placed anew, and others are added.
     for room in list(old)[:5]:
         assert routers[0].delete(f"/v1/rooms/{room}?epoch={old[room][1]}").status == 204
+    for router in routers:
+        until("it knows that they are over", lambda: set(asked(router, list(old)[:5]).values()) == {"not_found"})
     owners = place(routers, 40)
     holder.beat(), holder.beat()
     with client.pipeline() as pipe:
@@ -202,7 +205,7 @@ def test_a_record_of_an_earlier_owner_places_nothing_anew(stage):
     record = client.hgetall(key)
     holder.nodes = [node for node in holder.nodes if node.name != first]
     client.hset("usher:n:{%s}" % first, "lost", "1")
-    until("the node is lost", lambda: router.node(first)["state"] == "lost")
+    until("the node is lost", lambda: holder.beat() or router.node(first)["state"] == "lost")
     second = owner(router.join("r"))
     assert second[0] != first
     holder.beat()
@@ -348,7 +351,7 @@ def test_foreign_rooms_are_counted_and_never_touched(stage):
     assert router.event("rooms_foreign")["detail"].startswith("1 ")
     node.rooms["foreign-too"] = 0
     node.beat()
-    assert [row["detail"][0] for row in router.events("rooms_foreign")] == ["1", "2"]
+    until("both are told", lambda: [row["detail"][0] for row in router.events("rooms_foreign")] == ["1", "2"])
     assert router.get("/v1/rooms/foreign/route").code() == "not_found"
 
 

@@ -31,7 +31,7 @@ async def load(router, rooms, results, stop):
 @pytest.mark.parametrize("workers", [1, 4])
 def test_term_under_load_loses_nothing(stage, workers):
     import websockets
-    router = stage.router(f"server.workers={workers}", "server.lame_duck_ms=600", "server.drain_ms=2000")
+    router = stage.router(f"server.workers={workers}", "server.lame_duck_ms=2500", "server.drain_ms=2000")
     stage.agent("n1", [router])
     until("placeable", lambda: (router.node("n1") or {}).get("placeable"))
     rooms = [f"room-{i}" for i in range(20)]

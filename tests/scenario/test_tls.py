@@ -776,7 +776,7 @@ def test_the_checklist_knows_tls(ca):
 # -- the stop ---------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("workers", [1, 4])
 def test_term_under_load_loses_nothing(stage, sfu, ours, workers):
-    router = stage.router(f"server.workers={workers}", "server.lame_duck_ms=600", "server.drain_ms=2000", tls=ours)
+    router = stage.router(f"server.workers={workers}", "server.lame_duck_ms=2500", "server.drain_ms=2000", tls=ours)
     stage.node("n1", router, signal_url=sfu.signal_url, http_url=sfu.http_url, control=False)
     router.wait_placeable("n1")
     rooms = [f"room-{i}" for i in range(20)]
