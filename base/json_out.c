@@ -78,11 +78,17 @@ void json_u64(struct json_out *json, const char *name, uint64_t value)
 	buf_adds(json->to, u64_text(text, value).at);
 }
 
+#define WHOLE_MAX 9007199254740992.0 /* 2^53: below it each whole number is a double; counts are, and printf would be felt */
+
 void json_real(struct json_out *json, const char *name, double value)
 {
 	char text[400];
 
 	assert(isfinite(value));
+	if (value >= 0 && value < WHOLE_MAX && value == floor(value)) {
+		json_u64(json, name, (uint64_t)value);
+		return;
+	}
 	snprintf(text, sizeof(text), "%.6f", value);
 	size_t len = strlen(text);
 	while (text[len - 1] == '0')

@@ -13,14 +13,26 @@
 #define SHA1_HEX 40
 static const char evalsha_word[] = "$7\r\nEVALSHA\r\n$40\r\n";
 
+/* A dozen of them are in each command, so without printf. */
+static void put_count(struct buf *to, char mark, size_t count)
+{
+	char digits[U64_TEXT_MAX], line[U64_TEXT_MAX + 3];
+	struct str number = u64_text(digits, count);
+
+	line[0] = mark;
+	memcpy(line + 1, number.at, number.len);
+	memcpy(line + 1 + number.len, "\r\n", 2);
+	buf_add(to, line, number.len + 3);
+}
+
 void command_start(struct buf *to, size_t words)
 {
-	buf_printf(to, "*%zu\r\n", words);
+	put_count(to, '*', words);
 }
 
 void command_str(struct buf *to, struct str word)
 {
-	buf_printf(to, "$%zu\r\n", word.len);
+	put_count(to, '$', word.len);
 	buf_add(to, word.at, word.len);
 	buf_add(to, "\r\n", 2);
 }
@@ -32,10 +44,9 @@ void command_z(struct buf *to, const char *word)
 
 void command_u64(struct buf *to, uint64_t word)
 {
-	char text[24];
+	char text[U64_TEXT_MAX];
 
-	snprintf(text, sizeof text, "%" PRIu64, word);
-	command_z(to, text);
+	command_str(to, u64_text(text, word));
 }
 
 void command_i64(struct buf *to, int64_t word)

@@ -348,7 +348,8 @@ static bool op_call_failed(void *arg, struct redis_call *call, const struct redi
 
 void key_room(struct buf *to, const struct redis_store *store, struct str room)
 {
-	buf_printf(to, "%sr:", store->shared->prefix);
+	buf_adds(to, store->shared->prefix);
+	buf_add(to, "r:", 2);
 	buf_add(to, room.at, room.len);
 }
 
@@ -356,7 +357,11 @@ void key_node(struct buf *to, const struct redis_store *store, const char *node,
 {
 	static const char *const ends[] = { [KEY_NODE] = "", [KEY_CHARGES] = ":charges", [KEY_NODE_ROOMS] = ":rooms" };
 
-	buf_printf(to, "%sn:{%s}%s", store->shared->prefix, node, ends[key]);
+	buf_adds(to, store->shared->prefix);
+	buf_add(to, "n:{", 3);
+	buf_adds(to, node);
+	buf_add(to, "}", 1);
+	buf_adds(to, ends[key]);
 }
 
 static void command_take(struct buf *to, struct buf *word)
@@ -385,6 +390,7 @@ void command_key(struct buf *to, const struct redis_store *store, const char *na
 {
 	struct buf key = { 0 };
 
-	buf_printf(&key, "%s%s", store->shared->prefix, name);
+	buf_adds(&key, store->shared->prefix);
+	buf_adds(&key, name);
 	command_take(to, &key);
 }
