@@ -22,6 +22,12 @@ static void stay_awake(uv_idle_t *idle)
 	(void)idle;
 }
 
+static void may_sleep(struct loop *loop)
+{
+	if (!loop->later && !loop->rung)
+		uv_idle_stop(&loop->awake);
+}
+
 void loop_later(struct loop *loop, struct later *later, void (*run)(struct later *))
 {
 	if (later->queued)
@@ -77,8 +83,7 @@ static void run_later(struct loop *loop)
 		later->ran_in = loop->turn;
 		later->run(later);
 	}
-	if (!loop->later)
-		uv_idle_stop(&loop->awake);
+	may_sleep(loop);
 }
 
 /* -- messages ------------------------------------------------------------------------------------------------------ */
@@ -243,14 +248,13 @@ static void fire_due(struct loop *loop)
 	}
 }
 
-static void set_alarm(struct loop *loop);
-
+/* libuv rings before it looks at descriptors. It only wakes us: a loop that was held up must not take for late what has come meanwhile. */
 static void alarm_rings(uv_timer_t *alarm)
 {
 	struct loop *loop = alarm->data;
 
-	fire_due(loop);
-	set_alarm(loop);
+	loop->rung = true;
+	uv_idle_start(&loop->awake, stay_awake);
 }
 
 static void set_alarm(struct loop *loop)
@@ -261,6 +265,20 @@ static void set_alarm(struct loop *loop)
 		uv_timer_stop(&loop->alarm);
 	else
 		uv_timer_start(&loop->alarm, alarm_rings, first > now ? first - now : 0, 0);
+}
+
+/* Descriptors have been served. */
+static void ring_timers(struct loop *loop)
+{
+	bool due = !loop->fake && loop->ntimers && loop->heap[0]->due_ms <= uv_now(&loop->uv);
+
+	if (!due && !loop->rung)
+		return;
+	loop->rung = false;
+	if (due)
+		fire_due(loop);
+	set_alarm(loop);
+	may_sleep(loop);
 }
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t after_ms, void (*fire)(struct timer *))
@@ -347,6 +365,7 @@ static void woke_up(uv_check_t *check)
 	loop->waited_ns = slept ? 0 : loop->busy_ns;
 	if (loop->waited_ns < loop->least_ns)
 		loop->least_ns = loop->waited_ns;
+	ring_timers(loop);
 }
 
 uint64_t loop_least_wait_us(struct loop *loop)

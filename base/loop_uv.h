@@ -12,11 +12,12 @@
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t alarm;       /* for the earliest of our timers */
+	bool rung;              /* the alarm did, in this turn */
 	uv_poll_t bell;         /* messages have come, on bell_fd */
 	int bell_fd;
 	uv_prepare_t before_sleep;
 	uv_check_t after_sleep;
-	uv_idle_t awake;        /* active while something runs later: the loop must not sleep on it */
+	uv_idle_t awake;        /* active while something runs later, or timers ring in this turn: the loop must not sleep on it */
 	struct timer **heap;    /* by due_ms; heap[0] is the earliest */
 	size_t ntimers, heap_size;
 	struct later *later, **last_later;

@@ -5,8 +5,11 @@
  * struct belongs to the context: hiredis frees it by `cleanup`, possibly while it runs inside one of the functions here.
  */
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "registry/redis_private.h"
+
+#define READS_MAX 32 /* a turn, of 16 KiB each, which is hiredis's block */
 
 struct socket { /* between hiredis and the loop; lives as long as the context */
 	struct redisAsyncContext *context;
@@ -19,13 +22,36 @@ struct socket { /* between hiredis and the loop; lives as long as the context */
 	bool gone;     /* hiredis has freed the context meanwhile */
 };
 
+static bool has_unread(const struct redisAsyncContext *context)
+{
+	int bytes = 0;
+
+	return ioctl(context->c.fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+static bool expects_more(const struct redisAsyncContext *context)
+{
+	return context->replies.head || (context->c.flags & REDIS_SUBSCRIBED);
+}
+
+/* hiredis reads one block. A turn of a busy loop may have sent a thousand commands: with a block of answers for each turn, those of the
+ * next would wait behind them, longer each time, until all come too late. */
+static void read_all(struct socket *s)
+{
+	for (int reads = 0; reads < READS_MAX; reads++) {
+		redisAsyncHandleRead(s->context);
+		if (s->gone || !expects_more(s->context) || !has_unread(s->context))
+			return;
+	}
+}
+
 static void socket_ready(void *arg, int events)
 {
 	struct socket *s = arg;
 
 	s->busy = true;
 	if (events & (LOOP_READ | LOOP_GONE))
-		redisAsyncHandleRead(s->context);
+		read_all(s);
 	if (!s->gone && (events & (LOOP_WRITE | LOOP_GONE)))
 		redisAsyncHandleWrite(s->context);
 	s->busy = false;

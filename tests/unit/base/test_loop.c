@@ -102,6 +102,35 @@ START_TEST(timer_set_for_now_waits_for_the_next_turn)
 }
 END_TEST
 
+static void serve(void *arg, int events)
+{
+	(void)events;
+	*(unsigned *)arg = ++order;
+}
+
+/* Held up past the timer, with an answer in the socket: the answer is in time. */
+START_TEST(descriptors_are_served_before_timers)
+{
+	struct bell a = { 0 };
+	unsigned served = 0;
+	int fds[2];
+
+	ck_assert_int_eq(pipe(fds), 0);
+	struct watch *watch = watch_new(loop, fds[0], LOOP_READ, serve, &served);
+	order = 0;
+	timer_set(loop, &a.timer, 1, ring);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	poll(NULL, 0, 3);
+	loop_turn(loop);
+	ck_assert_uint_eq(served, 1);
+	ck_assert_uint_eq(a.rung, 1);
+	ck_assert_uint_eq(order, 2);
+	watch_free(watch);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(many_timers_fire_in_order)
 {
 	static struct bell bells[5000];
@@ -700,6 +729,7 @@ int main(void)
 	tcase_add_test(t, timers_follow_a_fake_clock);
 	tcase_add_test(t, timers_follow_the_real_clock);
 	tcase_add_test(t, timer_set_for_now_waits_for_the_next_turn);
+	tcase_add_test(t, descriptors_are_served_before_timers);
 	tcase_add_test(t, many_timers_fire_in_order);
 	tcase_add_test(t, later_runs_before_sleep);
 	tcase_add_test(t, later_may_queue_itself);

@@ -573,6 +573,34 @@ START_TEST(stopped_server_costs_no_more_than_the_budget)
 }
 END_TEST
 
+/* All that was sent is answered, and lies in our socket. The server takes its clients in any order, but one after the other. */
+static void answers_are_here(void)
+{
+	for (int i = 0; i < 3; i++)
+		redis_server_ask(&server, "PING");
+}
+
+START_TEST(a_turn_takes_all_answers_that_are_here)
+{
+	enum { ASKED = 500 }; /* 40 KiB of answers */
+	static struct awaited all[ASKED];
+	static struct room rooms[ASKED];
+	size_t answered = 0;
+
+	opened("a");
+	for (size_t i = 0; i < ASKED; i++) {
+		all[i] = (struct awaited){ .w.wake = awaited_wake };
+		ck_assert_int_eq(rooms_find(store, STR("a"), true, DUE, &rooms[i], &all[i].w), WAIT);
+	}
+	loop_turn(loop);
+	answers_are_here();
+	loop_turn(loop);
+	for (size_t i = 0; i < ASKED; i++)
+		answered += all[i].woken && all[i].err == 0;
+	ck_assert_uint_eq(answered, ASKED);
+}
+END_TEST
+
 START_TEST(restarted_server_is_found_again)
 {
 	opened("a");
@@ -1256,6 +1284,7 @@ int main(void)
 	tcase_add_test(plain, a_node_without_a_record_is_taken_off_the_list);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
+	tcase_add_test(plain, a_turn_takes_all_answers_that_are_here);
 	tcase_add_test(plain, restarted_server_is_found_again);
 	tcase_add_test(plain, flushed_scripts_are_sent_again);
 	tcase_add_test(plain, first_call_waits_for_the_connection);
