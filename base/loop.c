@@ -236,25 +236,31 @@ static size_t count_due(const struct loop *loop, size_t at, uint64_t now)
 	return 1 + count_due(loop, 2 * at + 1, now) + count_due(loop, 2 * at + 2, now);
 }
 
-/* As many as are due now: those that set themselves again for now do not keep the loop from its descriptors. */
-static void fire_due(struct loop *loop)
+/* As many as are due then: those that set themselves again for now do not keep the loop from its descriptors. */
+static void fire_due(struct loop *loop, uint64_t then)
 {
-	uint64_t now = loop_now_ms(loop);
-
-	for (size_t most = count_due(loop, 0, now); most && loop->ntimers && loop->heap[0]->due_ms <= now; most--) {
+	for (size_t most = count_due(loop, 0, then); most && loop->ntimers && loop->heap[0]->due_ms <= then; most--) {
 		struct timer *timer = loop->heap[0];
 		remove_timer(loop, timer);
 		timer->fire(timer);
 	}
 }
 
-/* libuv rings before it looks at descriptors. It only wakes us: a loop that was held up must not take for late what has come meanwhile. */
+static void set_alarm(struct loop *loop);
+
+/* libuv rings before it looks at descriptors. Timers wait until it has: a loop that was held up must not take for late what has come
+ * meanwhile. */
 static void alarm_rings(uv_timer_t *alarm)
 {
 	struct loop *loop = alarm->data;
 
-	loop->rung = true;
-	uv_idle_start(&loop->awake, stay_awake);
+	loop->rung_ms = uv_now(&loop->uv);
+	if (loop->ntimers && loop->heap[0]->due_ms <= loop->rung_ms) {
+		loop->rung = true;
+		uv_idle_start(&loop->awake, stay_awake);
+	} else {
+		set_alarm(loop);
+	}
 }
 
 static void set_alarm(struct loop *loop)
@@ -267,16 +273,14 @@ static void set_alarm(struct loop *loop)
 		uv_timer_start(&loop->alarm, alarm_rings, first > now ? first - now : 0, 0);
 }
 
-/* Descriptors have been served. */
+/* Descriptors have been served. What has come due while they were waits for another look at them. */
 static void ring_timers(struct loop *loop)
 {
-	bool due = !loop->fake && loop->ntimers && loop->heap[0]->due_ms <= uv_now(&loop->uv);
-
-	if (!due && !loop->rung)
+	if (!loop->rung)
 		return;
 	loop->rung = false;
-	if (due)
-		fire_due(loop);
+	if (!loop->fake)
+		fire_due(loop, loop->rung_ms);
 	set_alarm(loop);
 	may_sleep(loop);
 }
@@ -324,7 +328,7 @@ void loop_fake_clock(struct loop *loop, uint64_t now_ms)
 	assert(!loop->fake || now_ms >= loop->fake_ms);
 	loop->fake = true;
 	loop->fake_ms = now_ms;
-	fire_due(loop);
+	fire_due(loop, now_ms);
 	set_alarm(loop);
 }
 
@@ -492,6 +496,8 @@ static void turn(struct loop *loop, uv_run_mode mode)
 
 	turning = loop;
 	uv_run(&loop->uv, mode);
+	if (mode == UV_RUN_DEFAULT)
+		run_later(loop); /* whoever stopped it left them behind */
 	turning = outer;
 	ring_all(loop);
 }

@@ -34,8 +34,9 @@ uint64_t loop_stalled_ms(const struct loop *);          /* the longest single tu
 uint64_t loop_least_wait_us(struct loop *);
 uint64_t loop_wait_us(const struct loop *); /* how long what is run just now may have waited, at most */
 
-/* Embedded in its owner; zero-initialized means not set. Setting again moves it. Fires once, after the descriptors that are ready in that
- * turn: who waits for an answer no longer than this takes one that has come, however long the loop was held up. O(log n). */
+/* Embedded in its owner; zero-initialized means not set. Setting again moves it. Fires once, when descriptors have been served after it
+ * came due: who reads in a descriptor's callback takes an answer that has come, however long the loop was held up, and judges by
+ * itself whether one that old still says anything. O(log n). */
 struct timer {
 	uint64_t due_ms;
 	size_t slot; /* 1-based place in the heap; 0: not set */

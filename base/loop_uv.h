@@ -12,7 +12,8 @@
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t alarm;       /* for the earliest of our timers */
-	bool rung;              /* the alarm did, in this turn */
+	bool rung;              /* timers are due in this turn: those that were at rung_ms */
+	uint64_t rung_ms;
 	uv_poll_t bell;         /* messages have come, on bell_fd */
 	int bell_fd;
 	uv_prepare_t before_sleep;

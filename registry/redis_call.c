@@ -145,6 +145,12 @@ static bool call_rescued(struct redis *link, struct redis_call *call, const stru
 	return call->routed && link->events->failed && link->events->failed(link->arg, call, reply);
 }
 
+/* Who was held up takes an answer that came meanwhile, but not as news if much may have changed since. */
+static bool is_stale(const struct redis *link, const struct redis_call *call)
+{
+	return loop_now_ms(link->loop) >= call->due_ms + link->how.target->timeout_ms;
+}
+
 static void call_reply(struct redisAsyncContext *context, void *reply, void *arg)
 {
 	struct redis *link = context->data;
@@ -164,16 +170,19 @@ static void call_reply(struct redisAsyncContext *context, void *reply, void *arg
 	}
 	link->heard++;
 	link->failures = 0;
-	if (call && !call_rescued(link, call, reply))
+	if (call && is_stale(link, call))
+		call_done(call, NULL);
+	else if (call && !call_rescued(link, call, reply))
 		call_answered(link, call, reply);
 }
 
-/* Nobody waits longer for this one. If the store has been silent for a good part of the usual time, it is the connection. */
+/* Nobody waits longer for this one. If the store has been silent for a good part of the usual time, it is the connection; unless it has
+ * said more than we took in this turn. */
 static void call_overdue(struct timer *timer)
 {
 	struct redis_call *call = container_of(timer, struct redis_call, timer);
 	struct redis *link = call->link;
-	bool silent = link->heard == call->heard_before || call == link->first;
+	bool silent = (link->heard == call->heard_before || call == link->first) && !redis_socket_unread(link->context);
 
 	if (call->slot && silent && loop_now_ms(link->loop) - call->sent_ms >= link->how.target->timeout_ms / 2) {
 		redis_abandon(link, "no answer in time");

@@ -39,6 +39,7 @@ struct redis {
 
 /* Until hiredis frees the context. False: the descriptor cannot be watched. */
 bool redis_socket_attach(struct loop *, struct redisAsyncContext *);
+bool redis_socket_unread(const struct redisAsyncContext *); /* NULL: no */
 
 void redis_lost(struct redis *, const char *why);    /* hiredis ends the context, or has ended it */
 void redis_abandon(struct redis *, const char *why); /* we end it */

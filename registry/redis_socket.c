@@ -22,11 +22,11 @@ struct socket { /* between hiredis and the loop; lives as long as the context */
 	bool gone;     /* hiredis has freed the context meanwhile */
 };
 
-static bool has_unread(const struct redisAsyncContext *context)
+bool redis_socket_unread(const struct redisAsyncContext *context)
 {
 	int bytes = 0;
 
-	return ioctl(context->c.fd, FIONREAD, &bytes) == 0 && bytes > 0;
+	return context && ioctl(context->c.fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 static bool expects_more(const struct redisAsyncContext *context)
@@ -40,7 +40,7 @@ static void read_all(struct socket *s)
 {
 	for (int reads = 0; reads < READS_MAX; reads++) {
 		redisAsyncHandleRead(s->context);
-		if (s->gone || !expects_more(s->context) || !has_unread(s->context))
+		if (s->gone || !expects_more(s->context) || !redis_socket_unread(s->context))
 			return;
 	}
 }

@@ -294,6 +294,12 @@ static bool hears_charges(const struct redis_watch *w)
 	return first == w;
 }
 
+/* Unless we were held up, a beat that was not answered in time would have ended the link before this. */
+static bool is_stale(const struct redis_watch *w)
+{
+	return loop_now_ms(w->all->loop) - w->beat_sent_ms >= w->how.target->timeout_ms + w->all->beat_ms;
+}
+
 static void watch_message(void *arg, const struct redisReply *reply)
 {
 	struct redis_watch *w = arg;
@@ -305,6 +311,8 @@ static void watch_message(void *arg, const struct redisReply *reply)
 	} else if (str_is(kind, "message")) {
 		if (hears_charges(w))
 			node_charged(&w->all->conf, reply_str(reply_at(reply, 2)));
+	} else if (str_is(kind, "subscribe") && ours && is_stale(w)) {
+		redis_drop(w->link, "no heartbeat"); /* that it lived then does not say that it lives */
 	} else if (str_is(kind, "subscribe") && ours) {
 		w->awaiting = false;
 		w->refusals = 0;

@@ -580,6 +580,26 @@ static void answers_are_here(void)
 		redis_server_ask(&server, "PING");
 }
 
+/* A loop that was held up: past the time of the call, or so long (1) that the answer says nothing of now. */
+START_TEST(answer_that_is_here_is_in_time_unless_it_is_old)
+{
+	struct awaited a = { .w.wake = awaited_wake };
+	struct room room;
+
+	opened("a");
+	KEPT("a");
+	table_drop(registry_table(registry), STR("a"), UINT64_MAX); /* else what is known would do */
+	ck_assert_int_eq(rooms_find(store, STR("a"), true, loop_fresh_ms(loop) + 50, &room, &a.w), WAIT);
+	loop_turn(loop);
+	answers_are_here();
+	poll(NULL, 0, _i ? 50 + TIMEOUT_MS + 10 : 60);
+	loop_turn(loop);
+	ck_assert(a.woken);
+	ck_assert_int_eq(a.err, _i ? -ERR_STORE_UNAVAILABLE : 0);
+	ck_assert(store_up(store));
+}
+END_TEST
+
 START_TEST(a_turn_takes_all_answers_that_are_here)
 {
 	enum { ASKED = 500 }; /* 40 KiB of answers */
@@ -1284,6 +1304,7 @@ int main(void)
 	tcase_add_test(plain, a_node_without_a_record_is_taken_off_the_list);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
+	tcase_add_loop_test(plain, answer_that_is_here_is_in_time_unless_it_is_old, 0, 2);
 	tcase_add_test(plain, a_turn_takes_all_answers_that_are_here);
 	tcase_add_test(plain, restarted_server_is_found_again);
 	tcase_add_test(plain, flushed_scripts_are_sent_again);
