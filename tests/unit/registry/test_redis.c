@@ -584,12 +584,9 @@ static void answers_are_here(void)
 START_TEST(answer_that_is_here_is_in_time_unless_it_is_old)
 {
 	struct awaited a = { .w.wake = awaited_wake };
-	struct room room;
 
 	opened("a");
-	KEPT("a");
-	table_drop(registry_table(registry), STR("a"), UINT64_MAX); /* else what is known would do */
-	ck_assert_int_eq(rooms_find(store, STR("a"), true, loop_fresh_ms(loop) + 50, &room, &a.w), WAIT);
+	ck_assert_int_eq(routers_leave(store, "rt", loop_fresh_ms(loop) + 50, &a.w), WAIT);
 	loop_turn(loop);
 	answers_are_here();
 	poll(NULL, 0, _i ? 50 + TIMEOUT_MS + 10 : 60);
