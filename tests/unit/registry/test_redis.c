@@ -586,8 +586,10 @@ START_TEST(answer_that_is_here_is_in_time_unless_it_is_old)
 	struct awaited a = { .w.wake = awaited_wake };
 
 	opened("a");
+	redis_server_signal(&server, SIGSTOP); /* it answers no sooner than we are held up */
 	ck_assert_int_eq(routers_leave(store, "rt", loop_fresh_ms(loop) + 50, &a.w), WAIT);
 	loop_turn(loop);
+	redis_server_signal(&server, SIGCONT);
 	answers_are_here();
 	poll(NULL, 0, _i ? 50 + TIMEOUT_MS + 10 : 60);
 	loop_turn(loop);
