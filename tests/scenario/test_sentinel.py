@@ -197,8 +197,7 @@ def test_a_wrong_password_is_tried_once_a_second_by_the_whole_router(stage):
     router = stage.router(f"registry.url=redis://:wrong@127.0.0.1:{fake.port}", "server.workers=4", "registry.wait_replicas=1")
     until("it was tried four times", lambda: fake.count("AUTH") >= 4)
     times = fake.times("AUTH")
-    # One that is seen late makes the next gap short.
-    assert times[-1] - times[0] > 0.9 * (len(times) - 1) - 0.3 and min(b - a for a, b in zip(times, times[1:])) > 0.5, times
+    assert min(b - a for a, b in zip(times, times[1:])) > 0.9, times
     assert "password" in router.event("store_unreachable")["why"]
     fake.answer = lambda words: None
     until("the right one opens all connections", lambda: router.metric("usher_store_up") == 1)
@@ -215,8 +214,7 @@ def test_a_password_that_is_changed_meanwhile_is_tried_once_a_second_too(stage):
         link.shutdown(2)
     until("it was tried again and again", lambda: fake.count("AUTH") >= before + 3)
     times = fake.times("AUTH")[before:]
-    # One that is seen late makes the next gap short.
-    assert times[-1] - times[0] > 0.9 * (len(times) - 1) - 0.3 and min(b - a for a, b in zip(times, times[1:])) > 0.5, times
+    assert min(b - a for a, b in zip(times, times[1:])) > 0.9, times
     assert router.metric("usher_store_up") == 0
     fake.close()
 

@@ -131,6 +131,34 @@ START_TEST(descriptors_are_served_before_timers)
 }
 END_TEST
 
+static struct later left_behind;
+static unsigned ran_late;
+
+static void run_late(struct later *later)
+{
+	(void)later;
+	ran_late++;
+}
+
+static void queue_and_stop(struct timer *t)
+{
+	(void)t;
+	loop_later(loop, &left_behind, run_late);
+	loop_stop(loop);
+}
+
+/* An answer that is queued for the end of the turn goes out though the turn ends the loop. */
+START_TEST(who_stops_the_loop_leaves_nothing_behind)
+{
+	struct timer t = { 0 };
+
+	ran_late = 0;
+	timer_set(loop, &t, 0, queue_and_stop);
+	loop_run(loop);
+	ck_assert_uint_eq(ran_late, 1);
+}
+END_TEST
+
 START_TEST(many_timers_fire_in_order)
 {
 	static struct bell bells[5000];
@@ -730,6 +758,7 @@ int main(void)
 	tcase_add_test(t, timers_follow_the_real_clock);
 	tcase_add_test(t, timer_set_for_now_waits_for_the_next_turn);
 	tcase_add_test(t, descriptors_are_served_before_timers);
+	tcase_add_test(t, who_stops_the_loop_leaves_nothing_behind);
 	tcase_add_test(t, many_timers_fire_in_order);
 	tcase_add_test(t, later_runs_before_sleep);
 	tcase_add_test(t, later_may_queue_itself);

@@ -599,6 +599,22 @@ START_TEST(answer_that_is_here_is_in_time_unless_it_is_old)
 }
 END_TEST
 
+/* It was alive when we were held up; whether it is, nobody knows, and so what it said then makes nothing sure. */
+START_TEST(sign_of_life_of_long_ago_is_none)
+{
+	opened("a");
+	KEPT("a");
+	redis_server_signal(&server, SIGSTOP);
+	for (uint64_t end = loop_fresh_ms(loop) + 320; loop_fresh_ms(loop) < end;)
+		turn(); /* it is asked each half of trust_ms */
+	redis_server_signal(&server, SIGCONT);
+	answers_are_here();
+	poll(NULL, 0, TIMEOUT_MS + 320);
+	loop_turn(loop);
+	ck_assert_int_eq(hit("a"), TABLE_UNSURE);
+}
+END_TEST
+
 START_TEST(a_turn_takes_all_answers_that_are_here)
 {
 	enum { ASKED = 500 }; /* 40 KiB of answers */
@@ -1304,6 +1320,7 @@ int main(void)
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
 	tcase_add_loop_test(plain, answer_that_is_here_is_in_time_unless_it_is_old, 0, 2);
+	tcase_add_test(plain, sign_of_life_of_long_ago_is_none);
 	tcase_add_test(plain, a_turn_takes_all_answers_that_are_here);
 	tcase_add_test(plain, restarted_server_is_found_again);
 	tcase_add_test(plain, flushed_scripts_are_sent_again);
