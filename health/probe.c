@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One probe a node and class, in order of ids as the view is; a tick looks which are due, so that a thousand nodes are
- * asked one after the other and not all at once: each starts at a random part of the interval and is spread by a tenth.
+ * One probe a node and class, in order of ids as the view is, each with a timer of its own, so that nodes cost nothing between their
+ * turns but one pass over all with each reading of the fleet. Each starts at a random part of the interval and is spread by a tenth, so that they are not asked all at once.
  *
  * health_url is asked through the guard, like any call: it is what a breaker for `control` learns from while nobody opens
  * rooms, and it takes the trial when its turn has come. While the breaker holds it back, and for `signal` always, the probe goes
@@ -23,16 +23,15 @@
 #include "health/guard.h"
 #include "health/probe.h"
 
-#define TICK_MS 100
+#define FOLLOW_MS 100     /* how often the view is looked at for nodes that have come or gone */
 #define HELD_BACK_MS 1000 /* how often a node whose breaker is open is asked, where that is less than the interval */
 #define ANSWER_MAX 65536
 
 struct probe {
-	struct probe *next;
 	struct probes *probes;
 	char node[NODE_MAX + 1], incarnation[INCARNATION_MAX + 1];
 	enum breaker_class class;
-	uint64_t due_ms;
+	struct timer turn; /* not set: it is not wanted, or is under way */
 	bool under_way;
 	/* control */
 	struct guard guard;
@@ -44,7 +43,7 @@ struct probe {
 	size_t at;
 	int fd;
 	struct watch *watch;
-	struct timer timer;
+	struct timer deadline;
 };
 struct probes {
 	struct loop *loop;
@@ -52,27 +51,55 @@ struct probes {
 	struct http *http;
 	struct probes_conf conf;
 	struct egress *egress;
-	struct timer tick;
-	uint64_t version; /* of the view that the list follows */
-	struct probe *list;
+	struct timer follow;
+	uint64_t version; /* of the view that is followed */
+	struct probe **all; /* in order of ids, then of classes */
+	size_t count;
 };
 
-static uint64_t interval_of(const struct probe *probe, const struct node *node)
-{
-	uint64_t retry_ms, interval = probe->probes->conf.interval_ms;
-	bool closed = breaker_state(node->breakers[probe->class], loop_now_ms(probe->probes->loop), &retry_ms) == BREAKER_CLOSED;
+/* -- turns ------------------------------------------------------------------------------------------------------------------- */
+static void turn_came(struct timer *);
 
-	if (!closed && interval > HELD_BACK_MS)
-		interval = HELD_BACK_MS;
-	return interval - interval / 20 + (uint64_t)(random_unit() * (double)interval / 10);
+static bool is_closed(const struct probe *probe, const struct node *node)
+{
+	uint64_t retry_ms;
+
+	return breaker_state(node->breakers[probe->class], loop_now_ms(probe->probes->loop), &retry_ms) == BREAKER_CLOSED;
+}
+
+static uint64_t spread(uint64_t interval_ms)
+{
+	return interval_ms - interval_ms / 20 + (uint64_t)(random_unit() * (double)interval_ms / 10);
+}
+
+static uint64_t held_back_ms(const struct probe *probe)
+{
+	uint64_t interval_ms = probe->probes->conf.interval_ms;
+
+	return spread(interval_ms < HELD_BACK_MS ? interval_ms : HELD_BACK_MS);
+}
+
+static bool is_wanted(const struct probe *probe, const struct node *node)
+{
+	if (!node || strcmp(node->record.incarnation, probe->incarnation) || node->record.lost)
+		return false;
+	if (probe->class == CLASS_CONTROL)
+		return node->info.health_url && *node->info.health_url;
+	return !is_closed(probe, node);
+}
+
+static void wait_turn(struct probe *probe, const struct node *node)
+{
+	struct probes *probes = probe->probes;
+
+	if (is_wanted(probe, node))
+		timer_set(probes->loop, &probe->turn, is_closed(probe, node) ? spread(probes->conf.interval_ms) : held_back_ms(probe), turn_came);
 }
 
 static void over(struct probe *probe)
 {
-	const struct node *node = fleet_find(probe->probes->fleet, probe->node);
-
 	probe->under_way = false;
-	probe->due_ms = loop_now_ms(probe->probes->loop) + (node ? interval_of(probe, node) : probe->probes->conf.interval_ms);
+	wait_turn(probe, fleet_find(probe->probes->fleet, probe->node));
 }
 
 /* -- control: GET health_url -------------------------------------------------------------------------------------------------- */
@@ -119,7 +146,7 @@ static void hang_up(struct probe *probe)
 
 static void signal_over(struct probe *probe, bool ok)
 {
-	timer_clear(probe->probes->loop, &probe->timer);
+	timer_clear(probe->probes->loop, &probe->deadline);
 	wait_drop(&probe->wait);
 	hang_up(probe);
 	fleet_probed(probe->probes->fleet, probe->node, probe->incarnation, CLASS_SIGNAL, ok);
@@ -128,7 +155,7 @@ static void signal_over(struct probe *probe, bool ok)
 
 static void signal_overdue(struct timer *timer)
 {
-	signal_over(container_of(timer, struct probe, timer), false);
+	signal_over(container_of(timer, struct probe, deadline), false);
 }
 
 static void connected(void *arg, int events)
@@ -182,7 +209,7 @@ static void probe_signal(struct probe *probe, const struct node *node)
 
 	probe->at = 0;
 	probe->wait.wake = resolved;
-	timer_set(probe->probes->loop, &probe->timer, probe->probes->conf.timeout_ms, signal_overdue);
+	timer_set(probe->probes->loop, &probe->deadline, probe->probes->conf.timeout_ms, signal_overdue);
 	if (!node->info.signal_url || !url_parse(node->info.signal_url, &url, NULL) || url.host.len >= sizeof(host)) {
 		signal_over(probe, false);
 		return;
@@ -193,30 +220,13 @@ static void probe_signal(struct probe *probe, const struct node *node)
 		resolved(&probe->wait, err);
 }
 
-/* -- which are due --------------------------------------------------------------------------------------------------------------- */
-static bool is_wanted(const struct probe *probe, const struct node *node)
+/* -- who is asked ---------------------------------------------------------------------------------------------------------------- */
+static void turn_came(struct timer *turn)
 {
-	uint64_t retry_ms;
-
-	if (!node || strcmp(node->record.incarnation, probe->incarnation) || node->record.lost)
-		return false;
-	if (probe->class == CLASS_CONTROL)
-		return node->info.health_url && *node->info.health_url;
-	return breaker_state(node->breakers[CLASS_SIGNAL], loop_now_ms(probe->probes->loop), &retry_ms) != BREAKER_CLOSED;
-}
-
-static void run_due(struct probe *probe)
-{
+	struct probe *probe = container_of(turn, struct probe, turn);
 	const struct node *node = fleet_find(probe->probes->fleet, probe->node);
-	uint64_t now = loop_now_ms(probe->probes->loop), soon = now + HELD_BACK_MS + HELD_BACK_MS / 10;
-	uint64_t retry_ms;
 
 	if (!is_wanted(probe, node))
-		return;
-	/* A breaker that has just opened does not wait for the usual turn. */
-	if (probe->due_ms > soon && breaker_state(node->breakers[probe->class], now, &retry_ms) != BREAKER_CLOSED)
-		probe->due_ms = soon;
-	if (now < probe->due_ms)
 		return;
 	probe->under_way = true;
 	if (probe->class == CLASS_CONTROL)
@@ -227,7 +237,8 @@ static void run_due(struct probe *probe)
 
 static void probe_free(struct probe *probe)
 {
-	timer_clear(probe->probes->loop, &probe->timer);
+	timer_clear(probe->probes->loop, &probe->turn);
+	timer_clear(probe->probes->loop, &probe->deadline);
 	wait_drop(&probe->wait);
 	if (probe->guard.entered)
 		guard_leave(probe->probes->fleet, &probe->guard, HTTP_CANCELLED, 0, 0, (struct str){ 0 });
@@ -236,7 +247,7 @@ static void probe_free(struct probe *probe)
 	free(probe);
 }
 
-static struct probe *probe_new(struct probes *probes, const struct node *node, enum breaker_class class, struct probe *next)
+static struct probe *probe_new(struct probes *probes, const struct node *node, enum breaker_class class)
 {
 	struct probe *probe = calloc(1, sizeof(*probe));
 
@@ -247,58 +258,82 @@ static struct probe *probe_new(struct probes *probes, const struct node *node, e
 	memcpy(probe->incarnation, node->record.incarnation, sizeof(probe->incarnation));
 	probe->class = class;
 	probe->fd = -1;
-	probe->due_ms = loop_now_ms(probes->loop) + (uint64_t)(random_unit() * (double)probes->conf.interval_ms);
-	probe->next = next;
 	return probe;
 }
 
-static int order(const struct probe *probe, const struct node *node, enum breaker_class class)
+static int order(const struct probe *probe, const char *node, enum breaker_class class)
 {
-	int by_id = strcmp(probe->node, node->record.id);
+	int by_id = strcmp(probe->node, node);
 
 	return by_id ? by_id : (int)probe->class - (int)class;
 }
 
-static void drop(struct probe **at)
+/* Who is new, or has had no turn as there was nothing to ask: a node that was lost is back, or says a health_url now. */
+static void give_turn(struct probe *probe, const struct node *node)
 {
-	struct probe *probe = *at;
+	uint64_t interval_ms = probe->probes->conf.interval_ms;
 
-	*at = probe->next;
-	probe_free(probe);
+	if (!probe->under_way && !probe->turn.slot && is_wanted(probe, node))
+		timer_set(probe->probes->loop, &probe->turn,
+		          is_closed(probe, node) ? (uint64_t)(random_unit() * (double)interval_ms) : held_back_ms(probe), turn_came);
 }
 
-/* The list and the view are both in order of ids: one pass pairs them. Another incarnation is another node. */
+/* Probes and the view are both in order of ids: one pass pairs them. Another incarnation is another node. */
 static void follow_view(struct probes *probes, const struct fleet_view *view)
 {
-	struct probe **at = &probes->list;
+	size_t count = CLASSES * view->count, at = 0;
+	struct probe **all = malloc((count + 1) * sizeof(struct probe *)), **old = probes->all;
 
-	for (size_t i = 0; i < CLASSES * view->count; i++) {
+	if (!all)
+		abort();
+	for (size_t i = 0; i < count; i++) {
 		const struct node *node = &view->nodes[i / CLASSES];
 		enum breaker_class class = (enum breaker_class)(i % CLASSES);
-		while (*at && order(*at, node, class) < 0)
-			drop(at);
-		if (*at && !order(*at, node, class) && strcmp((*at)->incarnation, node->record.incarnation))
-			drop(at);
-		if (!*at || order(*at, node, class))
-			*at = probe_new(probes, node, class, *at);
-		at = &(*at)->next;
+		while (at < probes->count && order(old[at], node->record.id, class) < 0)
+			probe_free(old[at++]);
+		bool same = at < probes->count && !order(old[at], node->record.id, class);
+		if (same && strcmp(old[at]->incarnation, node->record.incarnation)) {
+			probe_free(old[at++]);
+			same = false;
+		}
+		all[i] = same ? old[at++] : probe_new(probes, node, class);
+		give_turn(all[i], node);
 	}
-	while (*at)
-		drop(at);
+	while (at < probes->count)
+		probe_free(old[at++]);
+	free(probes->all);
+	probes->all = all;
+	probes->count = count;
 }
 
-static void tick(struct timer *timer)
+static void follow(struct timer *timer)
 {
-	struct probes *probes = container_of(timer, struct probes, tick);
+	struct probes *probes = container_of(timer, struct probes, follow);
 	const struct fleet_view *view = fleet_view(probes->fleet);
 
 	if (view->version != probes->version)
 		follow_view(probes, view);
 	probes->version = view->version;
-	for (struct probe *probe = probes->list; probe; probe = probe->next)
-		if (!probe->under_way)
-			run_due(probe);
-	timer_set(probes->loop, &probes->tick, TICK_MS, tick);
+	timer_set(probes->loop, &probes->follow, FOLLOW_MS, follow);
+}
+
+void probes_hurry(struct probes *probes, const char *node, enum breaker_class class)
+{
+	size_t low = 0, high = probes->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (order(probes->all[middle], node, class) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == probes->count || order(probes->all[low], node, class) || probes->all[low]->under_way)
+		return;
+	struct probe *probe = probes->all[low];
+	uint64_t after_ms = held_back_ms(probe);
+	if (!probe->turn.slot || probe->turn.due_ms > loop_now_ms(probes->loop) + after_ms)
+		timer_set(probes->loop, &probe->turn, after_ms, turn_came);
 }
 
 struct probes *probes_new(struct loop *loop, struct fleet *fleet, struct http *http, const struct probes_conf *conf)
@@ -308,15 +343,16 @@ struct probes *probes_new(struct loop *loop, struct fleet *fleet, struct http *h
 	if (!probes)
 		abort();
 	*probes = (struct probes){ .loop = loop, .fleet = fleet, .http = http, .conf = *conf, .egress = egress_new(conf->allow_cidr) };
-	timer_set(loop, &probes->tick, TICK_MS, tick);
+	timer_set(loop, &probes->follow, FOLLOW_MS, follow);
 	return probes;
 }
 
 void probes_free(struct probes *probes)
 {
-	timer_clear(probes->loop, &probes->tick);
-	while (probes->list)
-		drop(&probes->list);
+	timer_clear(probes->loop, &probes->follow);
+	for (size_t i = 0; i < probes->count; i++)
+		probe_free(probes->all[i]);
+	free(probes->all);
 	egress_free(probes->egress);
 	free(probes);
 }

@@ -15,3 +15,5 @@ struct probes_conf {
 };
 struct probes *probes_new(struct loop *, struct fleet *, struct http *, const struct probes_conf *);
 void probes_free(struct probes *);
+/* Its breaker is not closed any more: it does not wait for its usual turn. Whoever is told of breakers says so (fleet_conf.breaker_changed). */
+void probes_hurry(struct probes *, const char *node, enum breaker_class);

@@ -103,6 +103,8 @@ static void breaker_changed(void *arg, const char *node, enum breaker_class clas
 {
 	struct router *router = arg;
 
+	if (to != BREAKER_CLOSED)
+		probes_hurry(router->probes, node, class);
 	if (to != BREAKER_HALF_OPEN)
 		events_emit(router, &(struct event){ .type = to == BREAKER_OPEN ? EVENT_BREAKER_OPEN : EVENT_BREAKER_CLOSED, .node = node,
 		                                     .detail = breaker_class_words[class] });

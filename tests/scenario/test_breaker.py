@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import fetch, until
+from harness import FakeNode, fetch, until
 from test_one_owner import many_joins, owner
 
 FAST = ("breaker.open_ms=300", "breaker.max_open_ms=600", "sfu.call_timeout_ms=300", "sfu.connect_timeout_ms=300", "server.park_ms=0",
@@ -134,6 +134,31 @@ def test_an_open_breaker_moves_no_placed_room(stage):
     bad.mode = "ok"
     until("it is reached again", lambda: router.get("/v1/rooms/r/signal").status == 200)
     assert owner(until("its breaker is closed", lambda: (a := router.join("r")).status == 200 and a)) == placed
+
+
+class Checked(FakeNode):
+    async def _answer(self, method, target, headers, body, writer):
+        if target != "/health":
+            return await super()._answer(method, target, headers, body, writer)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    def register(self, **more):
+        return super().register(health_url=f"http://127.0.0.1:{self.port}/health", **more)
+
+
+def test_a_breaker_that_opens_does_not_wait_for_the_next_check(stage):
+    router = stage.router("breaker.open_ms=300000", "breaker.max_open_ms=300000", "probe.interval_ms=600000", "server.park_ms=0",
+                          "breaker.max_ejected=1")
+    node = stage.add(Checked("n1", [router]))
+    router.wait_placeable("n1")
+    node.mode = "reset"
+
+    def held_back():
+        return router.join("r").code() == "breaker_open"
+    until("it is held back", held_back)
+    until("its good health was seen", lambda: control(router, "n1")["state"] == "half-open")
 
 
 def test_a_long_poll_never_counts(stage):

@@ -58,19 +58,23 @@ def beats(directory, rounds, seconds):
 
 # -- growth ------------------------------------------------------------------------------------------------------------------
 SMALL, LARGE = (10, 100), (10000, 100)  # nodes, rooms on each
-RATE, PLACED = 5000, 500
+RATE, PLACED = 20000, 500
 COMING_PER_S = 5000  # rooms
 
 
-def spent_on(server, seconds, *words, rate):
-    """CPU of usher alone for one request: what it spends in as long without any is taken off."""
-    own = servers.Server(server.name, server.address, server.pids[:1])  # without its Redis
-    before = measure.cpu_s(own.pids)
+def idle(server, seconds):
+    """Of a core, without any request."""
+    before = measure.cpu_s(server.pids[:1])
     time.sleep(seconds)
-    idle = (measure.cpu_s(own.pids) - before) / seconds
+    return (measure.cpu_s(server.pids[:1]) - before) / seconds
+
+
+def spent_on(server, seconds, *words, rate, rest):
+    """CPU of usher alone for one request: what it spends in as long without any, `rest` of a core, is taken off."""
+    own = servers.Server(server.name, server.address, server.pids[:1])  # without its Redis
     told = measure.load("http", own, 64, seconds, *words, "-i", server.next, rate=rate)
     server.next = told["next"]
-    return told["cpu_us"] - idle / rate * 1e6
+    return told["cpu_us"] - rest / rate * 1e6
 
 
 def page_ms(server, query, calls=20):
@@ -147,8 +151,9 @@ def growth(directory, rounds, seconds):
         for _ in range(rounds):
             for server, (nodes, rooms), routes, places in sides:
                 new = ["-m", "POST", "-p", "/v1/rooms/new-{}/join", "-b", http.BODY, "-w", '"created":true']
-                routes.append(spent_on(server, seconds, *known(nodes * rooms), rate=RATE))
-                places.append(spent_on(server, seconds, *new, rate=PLACED))
+                rest = idle(server, 2 * seconds)
+                routes.append(spent_on(server, 2 * seconds, *known(nodes * rooms), rate=RATE, rest=rest))
+                places.append(spent_on(server, 2 * seconds, *new, rate=PLACED, rest=rest))
         facts = [grew("CPU a `route`", sides[0][2], sides[1][2], 1.1),
                  grew("CPU a placement (usher's share of a first join)", sides[0][3], sides[1][3], 1.5),
                  fact(f"Redis memory a room, names of 16 bytes: {per_room:.0f} bytes without the index of nodes' rooms",

@@ -6,8 +6,8 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 
-TICK = os.sysconf("SC_CLK_TCK")
 PROGRAM = None  # usher-load, built by __main__
 
 
@@ -16,12 +16,9 @@ class Wrong(Exception):
 
 
 def cpu_s(pids):
-    """utime + stime of these processes, all threads."""
-    total = 0
-    for pid in pids:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICK
+    """User and kernel time of these processes, all threads, to the nanosecond: their clock as clock_getcpuclockid() makes it, which
+    Python lacks. /proc tells ticks of 10 ms."""
+    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
 
 
 def memory_bytes(pids):

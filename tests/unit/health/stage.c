@@ -209,6 +209,8 @@ static void breaker_changed(void *arg, const char *node, enum breaker_class clas
 	char text[160];
 
 	(void)arg;
+	if (to != BREAKER_CLOSED && stage.unclosed)
+		stage.unclosed(node, class);
 	snprintf(text, sizeof(text), "%s %s %s>%s;", node, breaker_class_words[class], breaker_state_words[from], breaker_state_words[to]);
 	tell(text);
 }

@@ -40,6 +40,7 @@ struct stage {
 	struct nodes_all *out;
 	bool holds_losing;
 	unsigned readings, losses; /* answered; asked for */
+	void (*unclosed)(const char *node, enum breaker_class);
 	char told[2048];     /* "node from>to;" and "node class from>to;" */
 };
 extern struct stage stage;

@@ -35,12 +35,19 @@ static void add(const char *id, uint16_t signal_port, uint16_t health_port)
 	stage_pass(50);
 }
 
+static void hurry(const char *node, enum breaker_class class)
+{
+	if (probes)
+		probes_hurry(probes, node, class);
+}
+
 static void setup(void)
 {
 	struct http_conf conf = { .connect_timeout_ms = 100, .connections_per_host = 8, .idle_connections = 8, .idle_ms = 10000 };
 	struct probes_conf how = { .interval_ms = INTERVAL_MS, .timeout_ms = TIMEOUT_MS, .allow_cidr = "127.0.0.0/8" };
 
 	stage_open();
+	stage.unclosed = hurry;
 	play_open(stage.loop);
 	http = http_new(stage.loop, &conf);
 	probes = probes_new(stage.loop, stage.fleet, http, &how);
@@ -50,6 +57,7 @@ static void teardown(void)
 {
 	if (probes)
 		probes_free(probes);
+	probes = NULL;
 	http_free(http);
 	play_close();
 	stage_close();
@@ -186,6 +194,22 @@ START_TEST(a_good_check_allows_the_trial_before_the_wait_is_over)
 }
 END_TEST
 
+/* Where a check is due once in ten minutes, a breaker that opens must not wait for it. */
+START_TEST(a_breaker_that_opens_does_not_wait_for_the_next_check)
+{
+	add("a", 0, play.peer.port);
+	probes_free(probes);
+	probes = probes_new(stage.loop, stage.fleet, http, &(struct probes_conf){ 600000, TIMEOUT_MS, "127.0.0.0/8" });
+	pass(200);
+	play.answer = "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n";
+	fail_until_held_for("a", CALL_OPEN, 7000);
+	play.answer = "HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n";
+	uint64_t opened = stage.now;
+	PASS_UNTIL(state_of("a", CLASS_CONTROL) != BREAKER_OPEN);
+	ck_assert_uint_lt(stage.now - opened, 2500);
+}
+END_TEST
+
 /* -- signal_url ------------------------------------------------------------------------------------------------------------------ */
 START_TEST(signal_is_connected_to_only_while_its_breaker_is_not_closed)
 {
@@ -198,6 +222,20 @@ START_TEST(signal_is_connected_to_only_while_its_breaker_is_not_closed)
 	PASS_UNTIL(state_of("a", CLASS_SIGNAL) == BREAKER_HALF_OPEN);
 	ck_assert_uint_lt(stage.now - opened, 2500); /* before the wait is over */
 	ck_assert(play.peer.accepted > accepted && play.requests == 0);
+}
+END_TEST
+
+/* The probes of a node begin when it is first seen; its breaker may be quicker. */
+START_TEST(signal_whose_breaker_is_open_already_is_connected_to)
+{
+	add("a", play.peer.port, 0);
+	probes_free(probes);
+	probes = NULL;
+	fail_until_held_for("a", CALL_TUNNEL, 3000);
+	probes = probes_new(stage.loop, stage.fleet, http, &(struct probes_conf){ INTERVAL_MS, TIMEOUT_MS, "127.0.0.0/8" });
+	uint64_t began = stage.now;
+	PASS_UNTIL(state_of("a", CLASS_SIGNAL) == BREAKER_HALF_OPEN);
+	ck_assert_uint_lt(stage.now - began, INTERVAL_MS + 500);
 }
 END_TEST
 
@@ -282,6 +320,23 @@ START_TEST(lost_nodes_are_left_alone)
 	unsigned asked = play.requests;
 	pass(5000);
 	ck_assert_uint_eq(play.requests, asked);
+	stage_record("a")->lost = false; /* it is back */
+	fleet_refresh(stage.fleet);
+	PASS_UNTIL(play.requests > asked);
+}
+END_TEST
+
+START_TEST(a_node_may_say_later_where_it_is_asked)
+{
+	static char info[256];
+
+	add("a", 0, 0);
+	pass(3000);
+	ck_assert_uint_eq(play.requests, 0);
+	snprintf(info, sizeof(info), "{\"signal_url\":\"ws://127.0.0.1:1/\",\"fences\":\"gate\",\"health_url\":\"http://127.0.0.1:%u/\"}", play.peer.port);
+	stage_record("a")->info = str_of(info);
+	fleet_refresh(stage.fleet);
+	PASS_UNTIL(play.requests > 0);
 }
 END_TEST
 
@@ -298,13 +353,16 @@ int main(void)
 	tcase_add_test(tc, a_4xx_is_an_answer);
 	tcase_add_test(tc, a_silent_check_is_a_failure_after_its_time);
 	tcase_add_test(tc, a_good_check_allows_the_trial_before_the_wait_is_over);
+	tcase_add_test(tc, a_breaker_that_opens_does_not_wait_for_the_next_check);
 	tcase_add_test(tc, signal_is_connected_to_only_while_its_breaker_is_not_closed);
+	tcase_add_test(tc, signal_whose_breaker_is_open_already_is_connected_to);
 	tcase_add_test(tc, signal_that_refuses_stays_open);
 	tcase_add_test(tc, a_connection_that_is_never_made_has_a_deadline);
 	tcase_add_test(tc, no_connection_leaves_the_allowed_networks);
 	tcase_add_test(tc, nodes_may_leave_while_they_are_asked);
 	tcase_add_test(tc, probes_may_end_while_they_ask);
 	tcase_add_test(tc, lost_nodes_are_left_alone);
+	tcase_add_test(tc, a_node_may_say_later_where_it_is_asked);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
