@@ -188,42 +188,42 @@ static void take_messages(uv_poll_t *bell, int status, int events)
 }
 
 /* -- timers -------------------------------------------------------------------------------------------------------- */
-static void put_at(struct loop *loop, size_t at, struct timer *timer)
+static void put_at(struct loop *loop, size_t at, struct due due)
 {
-	loop->heap[at] = timer;
-	timer->slot = at + 1;
+	loop->heap[at] = due;
+	due.timer->slot = at + 1;
 }
 
-static void sift_up(struct loop *loop, size_t at, struct timer *timer)
+static void sift_up(struct loop *loop, size_t at, struct due due)
 {
-	while (at && loop->heap[(at - 1) / 2]->due_ms > timer->due_ms) {
+	while (at && loop->heap[(at - 1) / 2].ms > due.ms) {
 		put_at(loop, at, loop->heap[(at - 1) / 2]);
 		at = (at - 1) / 2;
 	}
-	put_at(loop, at, timer);
+	put_at(loop, at, due);
 }
 
-static void sift_down(struct loop *loop, size_t at, struct timer *timer)
+static void sift_down(struct loop *loop, size_t at, struct due due)
 {
 	for (size_t child; (child = 2 * at + 1) < loop->ntimers; at = child) {
-		if (child + 1 < loop->ntimers && loop->heap[child + 1]->due_ms < loop->heap[child]->due_ms)
+		if (child + 1 < loop->ntimers && loop->heap[child + 1].ms < loop->heap[child].ms)
 			child++;
-		if (loop->heap[child]->due_ms >= timer->due_ms)
+		if (loop->heap[child].ms >= due.ms)
 			break;
 		put_at(loop, at, loop->heap[child]);
 	}
-	put_at(loop, at, timer);
+	put_at(loop, at, due);
 }
 
 static void remove_timer(struct loop *loop, struct timer *timer)
 {
 	size_t at = timer->slot - 1;
-	struct timer *last = loop->heap[--loop->ntimers];
+	struct due last = loop->heap[--loop->ntimers];
 
 	timer->slot = 0;
-	if (last == timer)
+	if (last.timer == timer)
 		return;
-	if (at && loop->heap[(at - 1) / 2]->due_ms > last->due_ms)
+	if (at && loop->heap[(at - 1) / 2].ms > last.ms)
 		sift_up(loop, at, last);
 	else
 		sift_down(loop, at, last);
@@ -231,7 +231,7 @@ static void remove_timer(struct loop *loop, struct timer *timer)
 
 static size_t count_due(const struct loop *loop, size_t at, uint64_t now)
 {
-	if (at >= loop->ntimers || loop->heap[at]->due_ms > now)
+	if (at >= loop->ntimers || loop->heap[at].ms > now)
 		return 0;
 	return 1 + count_due(loop, 2 * at + 1, now) + count_due(loop, 2 * at + 2, now);
 }
@@ -239,8 +239,8 @@ static size_t count_due(const struct loop *loop, size_t at, uint64_t now)
 /* As many as are due then: those that set themselves again for now do not keep the loop from its descriptors. */
 static void fire_due(struct loop *loop, uint64_t then)
 {
-	for (size_t most = count_due(loop, 0, then); most && loop->ntimers && loop->heap[0]->due_ms <= then; most--) {
-		struct timer *timer = loop->heap[0];
+	for (size_t most = count_due(loop, 0, then); most && loop->ntimers && loop->heap[0].ms <= then; most--) {
+		struct timer *timer = loop->heap[0].timer;
 		remove_timer(loop, timer);
 		timer->fire(timer);
 	}
@@ -255,7 +255,7 @@ static void alarm_rings(uv_timer_t *alarm)
 	struct loop *loop = alarm->data;
 
 	loop->rung_ms = uv_now(&loop->uv);
-	if (loop->ntimers && loop->heap[0]->due_ms <= loop->rung_ms) {
+	if (loop->ntimers && loop->heap[0].ms <= loop->rung_ms) {
 		loop->rung = true;
 		uv_idle_start(&loop->awake, stay_awake);
 	} else {
@@ -265,7 +265,7 @@ static void alarm_rings(uv_timer_t *alarm)
 
 static void set_alarm(struct loop *loop)
 {
-	uint64_t now = uv_now(&loop->uv), first = loop->ntimers ? loop->heap[0]->due_ms : 0;
+	uint64_t now = uv_now(&loop->uv), first = loop->ntimers ? loop->heap[0].ms : 0;
 
 	if (loop->fake || !loop->ntimers)
 		uv_timer_stop(&loop->alarm);
@@ -287,22 +287,22 @@ static void ring_timers(struct loop *loop)
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t after_ms, void (*fire)(struct timer *))
 {
-	struct timer *first = loop->ntimers ? loop->heap[0] : NULL;
+	struct timer *first = loop->ntimers ? loop->heap[0].timer : NULL;
 
 	if (timer->slot)
 		remove_timer(loop, timer);
 	if (loop->ntimers == loop->heap_size) {
 		loop->heap_size = loop->heap_size ? 2 * loop->heap_size : 64;
-		loop->heap = realloc(loop->heap, loop->heap_size * sizeof(struct timer *));
+		loop->heap = realloc(loop->heap, loop->heap_size * sizeof(*loop->heap));
 		if (!loop->heap)
 			abort();
 	}
 	timer->due_ms = loop_now_ms(loop) + after_ms;
 	timer->fire = fire;
 	loop->ntimers++;
-	sift_up(loop, loop->ntimers - 1, timer);
+	sift_up(loop, loop->ntimers - 1, (struct due){ timer->due_ms, timer });
 	/* Else the alarm rings no later than needed; ringing in vain is cheaper than moving it at each change. */
-	if (loop->heap[0] == timer || first == timer)
+	if (loop->heap[0].timer == timer || first == timer)
 		set_alarm(loop);
 }
 

@@ -9,6 +9,11 @@
 
 #define UNRUNG_MAX 16
 
+/* The time is repeated here: with ten thousand timers, looking into each one that is compared is a fetch from memory. */
+struct due {
+	uint64_t ms;
+	struct timer *timer;
+};
 struct loop {
 	uv_loop_t uv;
 	uv_timer_t alarm;       /* for the earliest of our timers */
@@ -19,7 +24,7 @@ struct loop {
 	uv_prepare_t before_sleep;
 	uv_check_t after_sleep;
 	uv_idle_t awake;        /* active while something runs later, or timers ring in this turn: the loop must not sleep on it */
-	struct timer **heap;    /* by due_ms; heap[0] is the earliest */
+	struct due *heap;       /* heap[0] is the earliest */
 	size_t ntimers, heap_size;
 	struct later *later, **last_later;
 	uint64_t turn;
