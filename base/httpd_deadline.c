@@ -11,6 +11,7 @@
 #include "base/httpd_mhd.h"
 #include "base/wait.h"
 
+#define LOOKS 128          /* in header_ms: looks at silent connections come together, up to that part of it early, as each wakes the loop */
 #define BODY_MS_A_BYTE 2   /* bought by each byte of a stream: 500 bytes a second may go on for ever (Apache: MinRate) */
 
 /* Offsets in the kernel's struct tcp_info, which is longer than the C library's. */
@@ -59,6 +60,13 @@ void conn_abort(struct conn *c)
 		front_close(c->front); /* which may be the end of c */
 }
 
+static uint64_t until_look(const struct httpd *h)
+{
+	uint64_t after_ms = h->conf.header_ms / 2, step_ms = h->conf.header_ms / LOOKS;
+
+	return step_ms ? after_ms - (loop_now_ms(h->loop) + after_ms) % step_ms : after_ms;
+}
+
 /*
  * Silence may last idle_ms, a head header_ms from its first byte on. Twice in that time it is looked whether one has begun;
  * from then on it has the other half, so that none has more than the whole.
@@ -72,8 +80,8 @@ static void head_late(struct conn *c)
 		c->head_begun = true;
 		conn_deadline(c, header_ms / 2);
 	} else if (!begun && now < c->idle_until_ms) {
-		uint64_t left = c->idle_until_ms - now;
-		conn_deadline(c, left < header_ms / 2 ? left : header_ms / 2);
+		uint64_t left_ms = c->idle_until_ms - now, look_ms = until_look(c->httpd);
+		conn_deadline(c, left_ms < look_ms ? left_ms : look_ms);
 	} else {
 		if (begun)
 			conn_say(c, too_late);
@@ -140,7 +148,8 @@ void conn_await_request(struct conn *c, bool first)
 	c->head_begun = first;
 	c->bytes_before = first ? 0 : tcp_count(c, TCPI_BYTES_RECEIVED);
 	c->idle_until_ms = loop_now_ms(h->loop) + idle_ms;
-	conn_deadline(c, first || idle_ms < header_ms / 2 ? idle_ms : header_ms / 2);
+	uint64_t look_ms = until_look(h);
+	conn_deadline(c, first || idle_ms < look_ms ? idle_ms : look_ms);
 }
 
 void body_time_runs(struct exchange *x)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time stands still but for what a test lets pass; the kernel's counts of bytes are real. */
+#include "base/loop_uv.h"
 #include "bridge.h"
 #include "httpd_play.h"
 
@@ -95,6 +96,36 @@ START_TEST(idle_connections_are_closed_silently)
 		pass_ms(500);
 	UNTIL(loop, c->eof && seen.closed == 1);
 	ck_assert_uint_eq(c->in.len, 0);
+}
+END_TEST
+
+static uint64_t look_ms(void)
+{
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < loop->ntimers; i++)
+		if (loop->heap[i].ms <= now_ms + HEADER_MS / 2 && loop->heap[i].ms > last)
+			last = loop->heap[i].ms;
+	return last;
+}
+
+/* Each look alone would wake the loop: with ten thousand silent connections two thousand times a second. */
+START_TEST(looks_at_silent_connections_come_together)
+{
+	uint64_t first;
+
+	ask(GET);
+	UNTIL(loop, seen.sent == 1);
+	first = look_ms();
+	ck_assert(first > now_ms + HEADER_MS / 2 - 10);
+	pass_ms(2);
+	ask(GET);
+	UNTIL(loop, seen.sent == 2);
+	ck_assert_uint_eq(look_ms(), first);
+	pass_ms(8);
+	ask(GET);
+	UNTIL(loop, seen.sent == 3);
+	ck_assert_uint_gt(look_ms(), first);
 }
 END_TEST
 
@@ -348,6 +379,7 @@ int main(void)
 	tcase_add_test(t, a_next_head_in_drips_is_cut);
 	tcase_add_test(t, a_slow_head_in_time_is_served);
 	tcase_add_test(t, idle_connections_are_closed_silently);
+	tcase_add_test(t, looks_at_silent_connections_come_together);
 	tcase_add_test(t, a_stop_closes_idle_connections_soon);
 	tcase_add_test(t, handlers_have_all_the_time_they_want);
 	tcase_add_test(t, a_body_in_drips_is_cut);
