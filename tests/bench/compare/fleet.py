@@ -145,17 +145,19 @@ def growth(directory, rounds, seconds):
         stage = stack.enter_context(turns.stage(directory))
         small, _, _ = grown(stage, stack, *SMALL)
         large, per_room, index = grown(stage, stack, *most)
-        sides = [(small, SMALL, [], []), (large, most, [], [])]
+        sides = [(small, SMALL, [], [], []), (large, most, [], [], [])]
         for server, (nodes, rooms), *_ in sides:  # a room that this router has not been asked for yet may be a read of Redis
             measure.load("http", server, 64, 600, *known(nodes * rooms), "-n", nodes * rooms, "-W", 0)
         for _ in range(rounds):
-            for server, (nodes, rooms), routes, places in sides:
+            for server, (nodes, rooms), routes, places, rests in sides:
                 new = ["-m", "POST", "-p", "/v1/rooms/new-{}/join", "-b", http.BODY, "-w", '"created":true']
-                rest = idle(server, 2 * seconds)
+                rests.append(rest := idle(server, 2 * seconds))
                 routes.append(spent_on(server, 2 * seconds, *known(nodes * rooms), rate=RATE, rest=rest))
                 places.append(spent_on(server, 2 * seconds, *new, rate=PLACED, rest=rest))
         facts = [grew("CPU a `route`", sides[0][2], sides[1][2], 1.1),
                  grew("CPU a placement (usher's share of a first join)", sides[0][3], sides[1][3], 1.5),
+                 fact(f"idle, nodes that beat once a minute: {statistics.median(sides[1][4]):.3f} of a core, "
+                      f"{statistics.median(sides[0][4]):.3f} with {SMALL[0]} nodes"),
                  fact(f"Redis memory a room, names of 16 bytes: {per_room:.0f} bytes without the index of nodes' rooms",
                       "≤ 320", per_room <= 320),
                  fact(f"with it {per_room + index:.0f} bytes (nodes' records and Redis's list of whom to tell of changes included)",
