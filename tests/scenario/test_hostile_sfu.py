@@ -260,6 +260,7 @@ async def meet(play, request, script, upgraded):
     seen = len(play.sfu.requests)
     play.sfu.script = lambda seen: (ScriptedSFU.OK, STAY)
     following, _ = await parse(await play.ask(GET), GET)
+    until("the SFU has said that, too: or the next row would count this turn for its own", lambda: play.sfu.turns > turns + 1)
     return raw, seen, following
 
 
