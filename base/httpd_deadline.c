@@ -11,7 +11,7 @@
 #include "base/httpd_mhd.h"
 #include "base/wait.h"
 
-#define LOOKS 128          /* in header_ms: looks at silent connections come together, up to that part of it early, as each wakes the loop */
+#define GRAINS 128         /* of header_ms: looks at silent connections come together, up to one early, as each time wakes the loop */
 #define BODY_MS_A_BYTE 2   /* bought by each byte of a stream: 500 bytes a second may go on for ever (Apache: MinRate) */
 
 /* Offsets in the kernel's struct tcp_info, which is longer than the C library's. */
@@ -62,7 +62,7 @@ void conn_abort(struct conn *c)
 
 static uint64_t until_look(const struct httpd *h)
 {
-	uint64_t after_ms = h->conf.header_ms / 2, step_ms = h->conf.header_ms / LOOKS;
+	uint64_t after_ms = h->conf.header_ms / 2, step_ms = h->conf.header_ms / GRAINS;
 
 	return step_ms ? after_ms - (loop_now_ms(h->loop) + after_ms) % step_ms : after_ms;
 }

@@ -169,7 +169,7 @@ def growth(directory, rounds, seconds):
         facts.append(fact(f"… with `prefix=`: {store_ms:.1f} ms of Redis's time a call", "≤ 10 ms", store_ms <= 10))
         return {"title": "Growth", "samples": {}, "table": [], "facts": facts,
                 "what": f"{most[0]:,} nodes and {most[0] * most[1]:,} rooms beside {SMALL[0]} nodes and {SMALL[0] * SMALL[1]:,} rooms, a router "
-                        f"and a Redis each, in turns: {RATE:,} routes and {PLACED} first joins a second; usher's CPU less what it spends idle. Routes go through all rooms, "
+                        f"and a Redis each, in turns: {RATE:,} routes and {PLACED} first joins a second, each for {2 * seconds} s; usher's CPU less what it spends idle. Routes go through all rooms, "
                         "each of which was asked for once before."}
 
 
