@@ -49,9 +49,10 @@ run_one() { # target, seconds
 		"$into" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
 		echo "$target: $(sed -nE 's/^stat::number_of_executed_units: *//p' "$log") inputs in $((SECONDS - begun)) s, seed $seed" >"$results/$target.line"
 	else
+		cp "$log" "$found/$target.log"
 		{
 			grep -vE '^#|NEW_FUNC|^INFO' "$log" | tail -60
-			echo "$target: FAILED with seed $seed"
+			echo "$target: FAILED with seed $seed, all of it in $found/$target.log"
 			sed -nE 's/.*Test unit written to (.*)/to see it again: build-fuzz\/tests\/fuzz\/fuzz_'"$target"' \1/p' "$log"
 		} >"$results/$target.line"
 		touch "$results/$target.bad"

@@ -57,8 +57,8 @@ class Play:
         self.stage.node("probe", self.router, control=False, signal_url=f"wss://{self.at}/sfu", pool="probe", health_url=f"https://{self.at}/health")
 
         def told():
-            breakers = {b["class"]: b for b in self.router.node("probe")["breakers"]}
-            return self.seen("/health") or breakers["control"]["state"] != "closed"
+            node = self.router.node("probe")  # None: the router has not read of it yet
+            return node and (self.seen("/health") or any(b["class"] == "control" and b["state"] != "closed" for b in node["breakers"]))
         until("the probe's end", told)
         return bool(self.seen("/health")), self.seen("/health")
 

@@ -53,16 +53,28 @@ class Wire:
             end.close()
 
     async def _pump(self, link, reader, writer, from_client):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
+        """What is read is due delay_s later, each piece on its own: none waits for the delay of the one before."""
+        under_way = asyncio.Queue(1024 if self.delay_s else 1)
+
+        async def take():
+            data = True
+            while data:
+                try:
+                    data = await reader.read(65536)
+                except OSError:
+                    data = b""
                 if from_client and len(link.said) < 65536:
                     link.said += data
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                await under_way.put((self.loop.time() + self.delay_s, data))
+        taking = self.loop.create_task(take())
+        with contextlib.suppress(OSError):
+            while (due := await under_way.get())[1]:
+                await asyncio.sleep(due[0] - self.loop.time())
                 while link.frozen:
                     await link.thawed.wait()
-                writer.write(data)
+                writer.write(due[1])
                 await writer.drain()
+        taking.cancel()
         with contextlib.suppress(OSError):
             writer.write_eof()
 
