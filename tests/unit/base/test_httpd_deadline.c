@@ -99,6 +99,47 @@ START_TEST(idle_connections_are_closed_silently)
 }
 END_TEST
 
+START_TEST(no_request_leaves_what_looks_like_a_head)
+{
+	static const char *const requests[] = {
+		GET,
+		"GET /a%20path?with=a&query=too HTTP/1.1\r\nHost:   r  \r\nX-Empty:\r\nX-Tab:\ta\t\r\nX-Folded: a\r\n  b\r\n\r\n",
+		"GET / HTTP/1.1\nHost: r\n\n",
+		"POST /in HTTP/1.1\r\nHost: r\r\nContent-Length: 5\r\n\r\nhello",
+		"POST /in HTTP/1.1\r\nHost: r\r\nContent-Length: 0\r\n\r\n",
+		"POST /in HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n5;ext=1\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n",
+	};
+	struct peer_conn *c = client_new();
+
+	for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++) {
+		peer_says(c, requests[i]);
+		UNTIL(loop, seen.sent == i + 1 && has(c, "HTTP/1.1 200 "));
+		c->in.len = 0;
+		for (unsigned ms = 0; ms < IDLE_MS - 500; ms += 500)
+			pass_ms(500);
+		ck_assert_msg(!c->eof && !c->in.len, "after request %zu", i);
+	}
+	peer_says(c, "G"); /* and what is one, is seen */
+	for (unsigned ms = 0; ms < HEADER_MS; ms += 50)
+		pass_ms(50);
+	UNTIL(loop, c->eof && has(c, "HTTP/1.1 408 "));
+}
+END_TEST
+
+START_TEST(empty_lines_before_requests_are_no_head)
+{
+	struct peer_conn *c = ask("\r\n" GET);
+
+	UNTIL(loop, seen.sent == 1 && has(c, "GET / [] "));
+	pass_ms(HEADER_MS / 2);
+	peer_says(c, "\r\n" GET);
+	UNTIL(loop, seen.sent == 2);
+	for (unsigned ms = 0; ms < HEADER_MS; ms += 50)
+		pass_ms(50);
+	ck_assert(!c->eof);
+}
+END_TEST
+
 static uint64_t look_ms(void)
 {
 	uint64_t last = 0;
@@ -379,6 +420,8 @@ int main(void)
 	tcase_add_test(t, a_next_head_in_drips_is_cut);
 	tcase_add_test(t, a_slow_head_in_time_is_served);
 	tcase_add_test(t, idle_connections_are_closed_silently);
+	tcase_add_test(t, no_request_leaves_what_looks_like_a_head);
+	tcase_add_test(t, empty_lines_before_requests_are_no_head);
 	tcase_add_test(t, looks_at_silent_connections_come_together);
 	tcase_add_test(t, a_stop_closes_idle_connections_soon);
 	tcase_add_test(t, handlers_have_all_the_time_they_want);
