@@ -73,6 +73,10 @@ static const char *scan(struct str text)
 	bool inside = false;
 
 	for (size_t i = 0; i < text.len; i++) {
+		if (inside)
+			i += json_plain((struct str){ text.at + i, text.len - i });
+		if (i == text.len)
+			break;
 		unsigned char c = (unsigned char)text.at[i];
 		if (inside) {
 			if (c < 0x20)
@@ -215,19 +219,25 @@ static int read_string(struct reading *r, const struct json_member *m, const cJS
 	return 0;
 }
 
-static int read_word(struct reading *r, const struct json_member *m, const cJSON *item, int *out)
+static int refuse_word(struct reading *r, const struct json_member *m)
 {
 	char words[160] = "must be one of";
 
 	for (int i = 0; m->words[i]; i++) {
-		if (cJSON_IsString(item) && !strcmp(item->valuestring, m->words[i])) {
-			*out = i;
-			return 0;
-		}
 		size_t len = strlen(words);
 		snprintf(words + len, sizeof(words) - len, "%s %s", i ? "," : "", m->words[i]);
 	}
 	return refuse(r, words);
+}
+
+static int read_word(struct reading *r, const struct json_member *m, const cJSON *item, int *out)
+{
+	for (int i = 0; cJSON_IsString(item) && m->words[i]; i++)
+		if (!strcmp(item->valuestring, m->words[i])) {
+			*out = i;
+			return 0;
+		}
+	return refuse_word(r, m);
 }
 
 static int read_u64(struct reading *r, const struct json_member *m, const cJSON *item, uint64_t *out)
@@ -378,7 +388,7 @@ static const cJSON *member_of(const cJSON *object, const char *name, bool *twice
 	const cJSON *found = NULL;
 
 	for (const cJSON *child = object->child; child; child = child->next) {
-		if (strcmp(child->string, name))
+		if (*child->string != *name || strcmp(child->string, name)) /* of many pairs hardly one begins alike */
 			continue;
 		*twice = found != NULL;
 		found = child;

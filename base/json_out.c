@@ -7,17 +7,41 @@
 
 #include "base/json.h"
 
-static void put_string(struct buf *to, struct str s)
+#define EACH(byte) (UINT64_MAX / 255 * (byte)) /* of the eight of a word */
+
+static bool any_below(uint64_t word, unsigned char limit) /* limit <= 128, and for bytes below 128 */
 {
-	enum { UNKNOWN, CLEAN, BROKEN } utf8 = UNKNOWN;
+	return (word - EACH(limit)) & ~word & EACH(0x80);
+}
+
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+size_t json_plain(struct str s)
+{
+	size_t n = 0;
+	uint64_t word;
+
+	for (; n + sizeof(word) <= s.len; n += sizeof(word)) {
+		memcpy(&word, s.at + n, sizeof(word));
+		if (word & EACH(0x80) || any_below(word, 0x20) || any_below(word ^ EACH('"'), 1) || any_below(word ^ EACH('\\'), 1))
+			break;
+	}
+	while (n < s.len && is_plain((unsigned char)s.at[n]))
+		n++;
+	return n;
+}
+
+static void put_escaped(struct buf *to, struct str s)
+{
+	bool utf8 = utf8_valid(s.at, s.len);
 	size_t from = 0;
 
-	buf_add(to, "\"", 1);
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.at[i];
-		if (c >= 0x80 && utf8 == UNKNOWN)
-			utf8 = utf8_valid(s.at, s.len) ? CLEAN : BROKEN;
-		if (c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || utf8 == CLEAN))
+		if (is_plain(c) || (c >= 0x80 && utf8))
 			continue;
 		buf_add(to, s.at + from, i - from);
 		from = i + 1;
@@ -29,18 +53,37 @@ static void put_string(struct buf *to, struct str s)
 			buf_adds(to, "\xef\xbf\xbd");
 	}
 	buf_add(to, s.at + from, s.len - from);
-	buf_add(to, "\"", 1);
+}
+
+/* In quotes, with what stands before and behind, each up to one byte: one look for room for the usual. */
+static void put_string(struct buf *to, const char *before, struct str s, const char *behind)
+{
+	if (json_plain(s) < s.len) {
+		buf_adds(to, before);
+		buf_add(to, "\"", 1);
+		put_escaped(to, s);
+		buf_add(to, "\"", 1);
+		buf_adds(to, behind);
+		return;
+	}
+	char *at = buf_extend(to, s.len + 2 + (*before != 0) + (*behind != 0));
+	if (*before)
+		*at++ = *before;
+	*at++ = '"';
+	if (s.len)
+		memcpy(at, s.at, s.len);
+	at += s.len;
+	*at++ = '"';
+	*at = *behind;
 }
 
 static void begin(struct json_out *json, const char *name)
 {
-	if (json->comma)
+	if (name)
+		put_string(json->to, json->comma ? "," : "", str_of(name), ":");
+	else if (json->comma)
 		buf_add(json->to, ",", 1);
 	json->comma = true;
-	if (!name)
-		return;
-	put_string(json->to, str_of(name));
-	buf_add(json->to, ":", 1);
 }
 
 void json_open(struct json_out *json, const char *name, char bracket)
@@ -59,7 +102,7 @@ void json_close(struct json_out *json, char bracket)
 void json_view(struct json_out *json, const char *name, struct str value)
 {
 	begin(json, name);
-	put_string(json->to, value);
+	put_string(json->to, "", value, "");
 }
 
 void json_str(struct json_out *json, const char *name, const char *value)
@@ -75,7 +118,8 @@ void json_u64(struct json_out *json, const char *name, uint64_t value)
 	char text[U64_TEXT_MAX];
 
 	begin(json, name);
-	buf_adds(json->to, u64_text(text, value).at);
+	struct str digits = u64_text(text, value);
+	buf_add(json->to, digits.at, digits.len);
 }
 
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: below it each whole number is a double; counts are, and printf would be felt */

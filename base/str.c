@@ -73,13 +73,22 @@ static void reserve(struct buf *buf, size_t more)
 	buf->size = size;
 }
 
-void buf_add(struct buf *buf, const void *bytes, size_t len)
+char *buf_extend(struct buf *buf, size_t len)
 {
 	reserve(buf, len);
-	if (len)
-		memcpy(buf->at + buf->len, bytes, len);
+	char *at = buf->at + buf->len;
+
+	at[len] = '\0';
 	buf->len += len;
-	buf->at[buf->len] = '\0';
+	return at;
+}
+
+void buf_add(struct buf *buf, const void *bytes, size_t len)
+{
+	char *at = buf_extend(buf, len);
+
+	if (len)
+		memcpy(at, bytes, len);
 }
 
 void buf_adds(struct buf *buf, const char *z)

@@ -25,10 +25,18 @@ static size_t utf8_length(const unsigned char *at, size_t left)
 	return len;
 }
 
+static bool are_ascii(const char *eight)
+{
+	uint64_t word;
+
+	memcpy(&word, eight, sizeof(word));
+	return !(word & 0x8080808080808080u);
+}
+
 bool utf8_valid(const char *at, size_t len)
 {
 	for (size_t i = 0; i < len;) {
-		size_t n = utf8_length((const unsigned char *)at + i, len - i);
+		size_t n = len - i >= 8 && are_ascii(at + i) ? 8 : utf8_length((const unsigned char *)at + i, len - i);
 		if (!n)
 			return false;
 		i += n;
@@ -63,17 +71,23 @@ static bool is_word(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+static bool is_unreserved(char c)
+{
+	return is_word(c) || (c && strchr("-._~", c));
+}
+
 void percent_encode(struct buf *out, struct str in)
 {
 	static const char hex[] = "0123456789ABCDEF";
 
-	for (size_t i = 0; i < in.len; i++) {
+	for (size_t i = 0, from = 0; from < in.len; from = ++i) {
+		while (i < in.len && is_unreserved(in.at[i]))
+			i++;
+		buf_add(out, in.at + from, i - from);
+		if (i == in.len)
+			return;
 		unsigned char c = (unsigned char)in.at[i];
-		char escaped[3] = { '%', hex[c >> 4], hex[c & 15] };
-		if (is_word(in.at[i]) || (c && strchr("-._~", c)))
-			buf_add(out, in.at + i, 1);
-		else
-			buf_add(out, escaped, 3);
+		buf_add(out, (char[]){ '%', hex[c >> 4], hex[c & 15] }, 3);
 	}
 }
 

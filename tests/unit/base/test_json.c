@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -235,6 +236,42 @@ START_TEST(escapes_of_escapes_are_text)
 }
 END_TEST
 
+static bool is_written_as(struct str value, unsigned char c, size_t at)
+{
+	struct buf text = { 0 };
+	struct json_out json = { .to = &text };
+	char expected[40];
+	const char *form = c == '"' || c == '\\' ? "\\%c" : c < 0x20 ? "\\u%04x" : c < 0x80 ? "%c" : "\xef\xbf\xbd";
+	size_t len = at + 1;
+
+	memcpy(expected, "\"aaaaaaaaaaaaaaaaaaaaaaaa", 25);
+	len += (size_t)sprintf(expected + len, form, c);
+	memcpy(expected + len, "aaaaaaaaaaaaaaaaaaaaaaaa", value.len - at - 1);
+	len += value.len - at - 1;
+	expected[len++] = '"';
+	json_view(&json, NULL, value);
+	bool same = text.len == len && !memcmp(text.at, expected, len);
+	buf_free(&text);
+	return same;
+}
+
+/* Eight are looked at together: each byte at each place of three such words and their rests. */
+START_TEST(each_byte_is_told_at_each_place)
+{
+	for (size_t len = 1; len <= 17; len++)
+		for (size_t at = 0; at < len; at++)
+			for (unsigned c = 0; c < 256; c++) {
+				char text[40] = "{\"u\":\"aaaaaaaaaaaaaaaaaaaaaaaa";
+				text[6 + at] = (char)c;
+				bool good = c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+				ck_assert_msg(is_written_as((struct str){ text + 6, len }, (unsigned char)c, at), "%u at %zu of %zu", c, at, len);
+				ck_assert_uint_eq(json_plain((struct str){ text + 6, len }), good ? len : at);
+				memcpy(text + 6 + len, "\"}", 2);
+				ck_assert_msg((read_bytes(text, len + 8) == 0) == good, "%u at %zu of %zu", c, at, len);
+			}
+}
+END_TEST
+
 START_TEST(long_names_make_short_paths)
 {
 	struct buf text = { 0 };
@@ -396,6 +433,7 @@ int main(void)
 	tcase_add_test(t, bytes_beyond_and_nul_are_not_read);
 	tcase_add_test(t, nesting_is_bounded);
 	tcase_add_test(t, escapes_of_escapes_are_text);
+	tcase_add_test(t, each_byte_is_told_at_each_place);
 	tcase_add_test(t, long_names_make_short_paths);
 	tcase_add_test(t, one_or_many_and_whatever_it_is);
 	tcase_add_test(t, no_name_stands_twice_anywhere);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,12 @@ static bool valid_exactly(const char *bytes)
 START_TEST(utf8_is_strict)
 {
 	for (size_t i = 0; i < sizeof(utf8) / sizeof(*utf8); i++)
-		ck_assert_msg(valid_exactly(utf8[i].bytes) == utf8[i].valid, "row %zu", i);
+		for (int before = 0; before <= 16; before++)
+			for (int behind = 0; behind <= 9; behind++) {
+				char text[40];
+				snprintf(text, sizeof(text), "%.*s%s%.*s", before, "aaaaaaaaaaaaaaaa", utf8[i].bytes, behind, "aaaaaaaaa");
+				ck_assert_msg(valid_exactly(text) == utf8[i].valid, "row %zu, %d before, %d behind", i, before, behind);
+			}
 	ck_assert(utf8_valid("a\0b", 3)); /* U+0000 is a character */
 }
 END_TEST
