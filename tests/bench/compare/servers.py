@@ -106,17 +106,22 @@ def haproxy_map(stage):
     return haproxy(stage, "map.cfg", "HAProxy, map file", MAP=rooms)
 
 
-def floor(stage, source, name, *words, libraries=()):
+def floor(stage, source, name, *words, libraries=(), redis=None):
     """A program of one file that does the least that there is to do."""
     program = pathlib.Path(stage.directory) / pathlib.Path(source).stem
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", str(PEERS.parent / source), "-o", str(program), *libraries], check=True)
     process = stage.process(program.name, [program, *words])
     port = until(f"{name} says its port", lambda: process.log.read_text().strip())
-    return place(name, f"127.0.0.1:{port}", process)
+    return place(name, f"127.0.0.1:{port}", process, redis)
 
 
 def bare(stage):
     return floor(stage, "bare.c", "bare libmicrohttpd", libraries=["-lmicrohttpd"])
+
+
+def bare_miss(stage):
+    redis = stage.redis()
+    return floor(stage, "bare_miss.c", "bare libmicrohttpd + hiredis", redis.port, libraries=["-lmicrohttpd", "-lhiredis"], redis=redis)
 
 
 def bare_relay(stage, backend):

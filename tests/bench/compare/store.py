@@ -19,34 +19,36 @@ def reads(server, command):
     return server.redis.client().info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
 
 
-def fill(ours, peer):
+def fill(ours, peers):
     measure.load("http", ours, 64, 600, "-n", ROOMS, "-W", 0, "-m", "POST", "-p", "/v1/rooms/old-{}/join", "-b", BODY)
-    pipe = peer.redis.client().pipeline(transaction=False)
-    for i in range(ROOMS):
-        pipe.set(f"room:old-{i:010}", f"sfu-{1 + i % 2}")
-    pipe.execute()
+    for peer in peers:
+        pipe = peer.redis.client().pipeline(transaction=False)
+        for i in range(ROOMS):
+            pipe.set(f"room:old-{i:010}", f"sfu-{1 + i % 2}")
+        pipe.execute()
 
 
 def miss(directory, rounds, seconds):
     with turns.stage(directory) as stage:
-        ours, peer = servers.usher(stage, f"rooms.table_max={TABLE}", control=False), servers.nginx_lua(stage)
-        fill(ours, peer)
-        command = {ours.name: "hmget", peer.name: "get"}
+        ours, peers = servers.usher(stage, f"rooms.table_max={TABLE}", control=False), [servers.nginx_lua(stage), servers.bare_miss(stage)]
+        fill(ours, peers)
 
         def go(server, rate=0):
-            before = reads(server, command[server.name])
+            command = "hmget" if server is ours else "get"
+            before = reads(server, command)
             told = measure.load("http", server, 64, seconds, "-p", ROUTE, "-w", '"room":"old-', "-k", ROOMS, "-i", server.next, rate=rate)
             server.next = told["next"]
-            if reads(server, command[server.name]) - before < 0.99 * told["answered"]:
+            if reads(server, command) - before < 0.99 * told["answered"]:
                 raise measure.Wrong(f"{server.name} did not ask Redis each time")
             return told
-        samples, rate = turns.in_turns(rounds, [ours, peer], go, go)
+        samples, rate = turns.in_turns(rounds, [ours, *peers], go, go)
         return {"title": "`route` of a room that is not in the cache", "samples": samples, "rate": rate,
                 "table": turns.table({"nginx + Lua + Redis": 2.3}),
                 "what": f"One Redis read each: `rooms.table_max` is {TABLE:,} here, and {ROOMS:,} rooms are asked for one after another, so "
                         "that each has left the table when its turn comes again; Redis's own count of reads says so (0.99 a request at least, "
-                        "on both sides). 64 connections.",
-                "memory": {s.name: measure.memory_bytes(s.pids) for s in (ours, peer)}}
+                        "on both sides). 64 connections. The bare one (`tests/bench/bare_miss.c`) is the floor: it asks Redis for one word, and "
+                        "keeps and checks nothing.",
+                "memory": {s.name: measure.memory_bytes(s.pids) for s in (ours, *peers)}}
 
 
 # -- new rooms ---------------------------------------------------------------------------------------------------------------
