@@ -441,9 +441,10 @@ void exchange_add(struct exchange *x, const char *name, struct str value)
 {
 	if (x->nout == HEADERS_OUT_MAX)
 		return;
-	struct header_out *out = arena_alloc(&x->arena, sizeof(*out));
+	struct header_out *out = arena_alloc(&x->arena, sizeof(*out) + value.len + 1);
 	out->name = name;
-	out->value = arena_copy(&x->arena, value.at, value.len);
+	if (value.len)
+		memcpy(out->value, value.at, value.len);
 	*x->last_out = out;
 	x->last_out = &out->next;
 	x->nout++;

@@ -35,7 +35,8 @@ struct conn { /* one accepted socket; MHD's socket context */
 enum answer_kind { ANSWER_NONE, ANSWER_BYTES, ANSWER_STREAM, ANSWER_UPGRADE, ANSWER_CUT };
 struct header_out {
 	struct header_out *next;
-	const char *name, *value;
+	const char *name;
+	char value[];
 };
 struct exchange { /* small enough for malloc to have one at hand (see arena.c) */
 	struct conn *conn;

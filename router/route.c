@@ -43,17 +43,18 @@ static int answer(struct request *rq)
 	const struct node *node = resolve_node(rq);
 	struct buf text = { 0 };
 	struct json_out json = { .to = &text };
-	char epoch[U64_TEXT_MAX];
+	char digits[U64_TEXT_MAX];
 
 	if (!node)
 		return resolve_anew(rq);
+	struct str epoch = u64_text(digits, rs->room.epoch);
 	exchange_add(rq->x, "X-Usher-Node", str_of(rs->room.node));
-	exchange_add(rq->x, "X-Usher-Epoch", u64_text(epoch, rs->room.epoch));
+	exchange_add(rq->x, "X-Usher-Epoch", epoch);
 	exchange_add(rq->x, "X-Usher-Signal-Url", str_of(node->info.signal_url));
 	json_open(&json, NULL, '{');
 	json_view(&json, "room", rs->name);
 	json_str(&json, "node", rs->room.node);
-	json_u64(&json, "epoch", rs->room.epoch);
+	json_raw(&json, "epoch", epoch);
 	json_str(&json, "signal_url", node->info.signal_url);
 	if (peer_room_asks(rq)) {
 		json_str(&json, "incarnation", rs->room.incarnation);
