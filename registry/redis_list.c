@@ -185,17 +185,11 @@ static void row_answered(struct redis_call *call, const struct redisReply *reply
 
 static int row_fetch(struct list_op *op, struct list_fetch *fetch)
 {
-	struct buf *text = &fetch->call.text;
-
 	fetch->op = op;
 	fetch->call.script = SCRIPT_COUNT;
 	fetch->call.due_ms = op->due_ms;
 	fetch->call.done = row_answered;
-	command_start(text, 2 + ROOM_FIELDS);
-	command_z(text, "HMGET");
-	command_room(text, op->store, fetch->row->name);
-	for (size_t i = 0; i < ROOM_FIELDS; i++)
-		command_z(text, room_fields[i]);
+	command_read_room(&fetch->call.text, op->store, fetch->row->name);
 	return shard_send(op->store, &fetch->call);
 }
 

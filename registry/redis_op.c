@@ -394,3 +394,12 @@ void command_key(struct buf *to, const struct redis_store *store, const char *na
 	buf_adds(&key, name);
 	command_take(to, &key);
 }
+
+void command_read_room(struct buf *to, const struct redis_store *store, struct str room)
+{
+	command_start(to, 2 + ROOM_FIELDS);
+	command_z(to, "HMGET");
+	command_room(to, store, room);
+	for (size_t i = 0; i < ROOM_FIELDS; i++)
+		command_z(to, room_fields[i]);
+}

@@ -59,3 +59,4 @@ void key_node(struct buf *to, const struct redis_store *, const char *node, enum
 void command_room(struct buf *to, const struct redis_store *, struct str room); /* the key as a word */
 void command_node(struct buf *to, const struct redis_store *, const char *node, enum node_key);
 void command_key(struct buf *to, const struct redis_store *, const char *name); /* prefix + name */
+void command_read_room(struct buf *to, const struct redis_store *, struct str room); /* the whole command, for reply_room() */

@@ -99,15 +99,10 @@ static struct room_op *room_op_new(struct redis_store *store, struct str name, b
 int redis_rooms_find(struct redis_store *store, struct str name, uint64_t due_ms, struct room *out, struct wait *w)
 {
 	struct room_op *op = room_op_new(store, name, false);
-	struct buf *text = &op->base.call.text;
 
 	op->found = out;
 	op->base.take = found_take;
-	command_start(text, 2 + ROOM_FIELDS);
-	command_z(text, "HMGET");
-	command_room(text, store, name);
-	for (size_t i = 0; i < ROOM_FIELDS; i++)
-		command_z(text, room_fields[i]);
+	command_read_room(&op->base.call.text, store, name);
 	return op_start(&op->base, due_ms, w);
 }
 
