@@ -73,9 +73,7 @@ static const char *scan(struct str text)
 	bool inside = false;
 
 	for (size_t i = 0; i < text.len; i++) {
-		if (inside)
-			i += json_plain((struct str){ text.at + i, text.len - i });
-		if (i == text.len)
+		if (inside && (i += json_plain((struct str){ text.at + i, text.len - i })) == text.len)
 			break;
 		unsigned char c = (unsigned char)text.at[i];
 		if (inside) {

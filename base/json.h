@@ -75,6 +75,8 @@ void json_real(struct json_out *, const char *name, double value);      /* short
 void json_bool(struct json_out *, const char *name, bool value);
 void json_null(struct json_out *, const char *name);
 void json_raw(struct json_out *, const char *name, struct str json);    /* already JSON */
-size_t json_plain(struct str); /* how many of its first bytes stand in a JSON string as they are: ASCII, no controls, quotes, backslashes */
+
+/* How many of its first bytes stand in a JSON string as they are: 0x20 to 0x7f, but for quotes and backslashes. */
+size_t json_plain(struct str);
 /* The member `name` of an object, as JSON text in the arena; absent, or not an object: empty. For what is only passed on. */
 struct str json_member(struct str object, const char *name, struct arena *);

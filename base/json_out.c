@@ -9,7 +9,7 @@
 
 #define EACH(byte) (UINT64_MAX / 255 * (byte)) /* of the eight of a word */
 
-static bool any_below(uint64_t word, unsigned char limit) /* limit <= 128, and for bytes below 128 */
+static bool any_below(uint64_t word, unsigned char limit) /* at most 128 */
 {
 	return (word - EACH(limit)) & ~word & EACH(0x80);
 }
@@ -55,7 +55,7 @@ static void put_escaped(struct buf *to, struct str s)
 	buf_add(to, s.at + from, s.len - from);
 }
 
-/* In quotes, with what stands before and behind, each up to one byte: one look for room for the usual. */
+/* In quotes, with what stands before and behind, each up to one byte; at once, where nothing is to be escaped. */
 static void put_string(struct buf *to, const char *before, struct str s, const char *behind)
 {
 	if (json_plain(s) < s.len) {
@@ -74,7 +74,8 @@ static void put_string(struct buf *to, const char *before, struct str s, const c
 		memcpy(at, s.at, s.len);
 	at += s.len;
 	*at++ = '"';
-	*at = *behind;
+	if (*behind)
+		*at = *behind;
 }
 
 static void begin(struct json_out *json, const char *name)

@@ -33,7 +33,7 @@ struct buf { /* grows; free with buf_free(); zero-initialized is empty. at[len] 
 };
 void buf_add(struct buf *, const void *bytes, size_t len);
 void buf_adds(struct buf *, const char *z);
-char *buf_extend(struct buf *, size_t len); /* by bytes that the caller writes, at once */
+char *buf_extend(struct buf *, size_t len); /* where the caller then writes all of them, before anything else is added */
 void buf_printf(struct buf *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_free(struct buf *);
 

@@ -80,14 +80,17 @@ void percent_encode(struct buf *out, struct str in)
 {
 	static const char hex[] = "0123456789ABCDEF";
 
-	for (size_t i = 0, from = 0; from < in.len; from = ++i) {
-		while (i < in.len && is_unreserved(in.at[i]))
-			i++;
-		buf_add(out, in.at + from, i - from);
-		if (i == in.len)
-			return;
-		unsigned char c = (unsigned char)in.at[i];
-		buf_add(out, (char[]){ '%', hex[c >> 4], hex[c & 15] }, 3);
+	while (in.len) {
+		size_t n = 0;
+		while (n < in.len && is_unreserved(in.at[n]))
+			n++;
+		buf_add(out, in.at, n);
+		if (n < in.len) {
+			unsigned char c = (unsigned char)in.at[n++];
+			buf_add(out, (char[]){ '%', hex[c >> 4], hex[c & 15] }, 3);
+		}
+		in.at += n;
+		in.len -= n;
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The floor of a room that is not in the table: libmicrohttpd and hiredis on one epoll set, one GET a request, the connection suspended
- * meanwhile. No table, no tracking, nothing checked. Argument: Redis's port. Prints its own.
+ * A floor of a room that is not in the table: libmicrohttpd and hiredis on one epoll set, one GET a request, the connection suspended
+ * meanwhile; the answer is that of peers/nginx.conf. No table, no tracking, nothing checked, and one word of Redis where usher reads a
+ * record. Argument: Redis's port. Prints its own.
  */
 #include <arpa/inet.h>
 #include <hiredis/async.h>
@@ -73,6 +74,12 @@ static void ended(void *cls, struct MHD_Connection *c, void **state, enum MHD_Re
 	*state = NULL;
 }
 
+static void left(const redisAsyncContext *context, int status)
+{
+	(void)context, (void)status;
+	exit(1);
+}
+
 static void nothing(void *arg)
 {
 	(void)arg;
@@ -86,13 +93,17 @@ static void will_write(void *arg)
 
 static void connect_redis(int port, int set)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.fd = 0 };
+	struct epoll_event event = { .events = EPOLLIN };
 
 	redis = redisAsyncConnect("127.0.0.1", port);
+	if (!redis || redis->err)
+		exit(1);
+	redisAsyncSetDisconnectCallback(redis, left);
 	redis->ev.addRead = redis->ev.delRead = redis->ev.delWrite = redis->ev.cleanup = nothing;
 	redis->ev.addWrite = will_write;
 	event.data.fd = redis->c.fd;
-	epoll_ctl(set, EPOLL_CTL_ADD, redis->c.fd, &event);
+	if (epoll_ctl(set, EPOLL_CTL_ADD, redis->c.fd, &event))
+		exit(1);
 }
 
 static int until_ms(struct MHD_Daemon *d)

@@ -48,6 +48,7 @@ run_one() { # target, seconds
 	if timeout -k 5 $(($2 + 120)) "build-fuzz/tests/fuzz/fuzz_$target" $(options "$target") -seed=$seed -max_total_time="$2" \
 		"$into" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
 		echo "$target: $(sed -nE 's/^stat::number_of_executed_units: *//p' "$log") inputs in $((SECONDS - begun)) s, seed $seed" >"$results/$target.line"
+		rm -f "$found/$target.log"
 	else
 		cp "$log" "$found/$target.log"
 		{

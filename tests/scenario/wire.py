@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import threading
 
+UNDER_WAY_MAX = 1024  # pieces of up to 64 KiB that a slow wire holds, each way; past it they wait where they come from
+
 
 class Link:
     def __init__(self):
@@ -53,12 +55,12 @@ class Wire:
             end.close()
 
     async def _pump(self, link, reader, writer, from_client):
-        """What is read is due delay_s later, each piece on its own: none waits for the delay of the one before."""
-        under_way = asyncio.Queue(1024 if self.delay_s else 1)
+        """What is read, and its end, is due delay_s later, each piece on its own: none waits for the delay of the one before."""
+        under_way = asyncio.Queue(UNDER_WAY_MAX if self.delay_s else 1)
 
         async def take():
-            data = True
-            while data:
+            data = None
+            while data != b"":
                 try:
                     data = await reader.read(65536)
                 except OSError:
@@ -66,17 +68,23 @@ class Wire:
                 if from_client and len(link.said) < 65536:
                     link.said += data
                 await under_way.put((self.loop.time() + self.delay_s, data))
-        taking = self.loop.create_task(take())
-        with contextlib.suppress(OSError):
-            while (due := await under_way.get())[1]:
-                await asyncio.sleep(due[0] - self.loop.time())
+
+        async def deliver():
+            data = None
+            while data != b"":
+                due_s, data = await under_way.get()
+                await asyncio.sleep(due_s - self.loop.time())
                 while link.frozen:
                     await link.thawed.wait()
-                writer.write(due[1])
+                writer.write(data)
                 await writer.drain()
-        taking.cancel()
-        with contextlib.suppress(OSError):
             writer.write_eof()
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(take())
+                both.create_task(deliver())
+        except* OSError:  # nobody is there to take it
+            pass
 
     def _call(self, work):
         done = threading.Event()

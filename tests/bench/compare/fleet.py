@@ -164,7 +164,7 @@ def growth(directory, rounds, seconds):
                       "≤ 450", per_room + index <= 450)]
         for words, query in (("a page of 100 rooms", ""), ("… with `node=`", "&node=node-00005")):
             pairs = [[page_ms(server, query) for server in (small, large)] for _ in range(rounds)]
-            facts.append(grew(words, *zip(*pairs), 1.1, "the same"))
+            facts.append(grew(words, *zip(*pairs), 1.1, aim_words="the same"))
         store_ms = page_store_ms(large, "&prefix=room-0000000009")
         facts.append(fact(f"… with `prefix=`: {store_ms:.1f} ms of Redis's time a call", "≤ 10 ms", store_ms <= 10))
         return {"title": "Growth", "samples": {}, "table": [], "facts": facts,
@@ -173,7 +173,7 @@ def growth(directory, rounds, seconds):
                         "each of which was asked for once before."}
 
 
-def grew(words, small, large, aim, told=None):
+def grew(words, small, large, aim, aim_words=None):
     values = [b / a for a, b in zip(small, large)]
     middle = statistics.median(values)
-    return fact(f"{words}: **{middle:.2f}** times ({min(values):.2f} to {max(values):.2f})", told or f"≤ {aim}", middle <= aim)
+    return fact(f"{words}: **{middle:.2f}** times ({min(values):.2f} to {max(values):.2f})", aim_words or f"≤ {aim}", middle <= aim)

@@ -46,8 +46,8 @@ def miss(directory, rounds, seconds):
                 "table": turns.table({"nginx + Lua + Redis": 2.3}),
                 "what": f"One Redis read each: `rooms.table_max` is {TABLE:,} here, and {ROOMS:,} rooms are asked for one after another, so "
                         "that each has left the table when its turn comes again; Redis's own count of reads says so (0.99 a request at least, "
-                        "on both sides). 64 connections. The bare one (`tests/bench/bare_miss.c`) is the floor: it asks Redis for one word, and "
-                        "keeps and checks nothing.",
+                        "on all sides). 64 connections. The bare one (`tests/bench/bare_miss.c`) is a floor: it asks Redis for one word, keeps and "
+                        "checks nothing; at the most it is the load's core that holds it up.",
                 "memory": {s.name: measure.memory_bytes(s.pids) for s in (ours, *peers)}}
 
 

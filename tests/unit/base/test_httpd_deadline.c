@@ -113,7 +113,7 @@ START_TEST(no_request_leaves_what_looks_like_a_head)
 
 	for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++) {
 		peer_says(c, requests[i]);
-		UNTIL(loop, seen.sent == i + 1 && has(c, "HTTP/1.1 200 "));
+		UNTIL(loop, seen.sent == i + 1 && has(c, "] "));
 		c->in.len = 0;
 		for (unsigned ms = 0; ms < IDLE_MS - 500; ms += 500)
 			pass_ms(500);
@@ -126,7 +126,7 @@ START_TEST(no_request_leaves_what_looks_like_a_head)
 }
 END_TEST
 
-START_TEST(empty_lines_before_requests_are_no_head)
+START_TEST(empty_lines_that_come_with_requests_are_no_head)
 {
 	struct peer_conn *c = ask("\r\n" GET);
 
@@ -134,7 +134,7 @@ START_TEST(empty_lines_before_requests_are_no_head)
 	pass_ms(HEADER_MS / 2);
 	peer_says(c, "\r\n" GET);
 	UNTIL(loop, seen.sent == 2);
-	for (unsigned ms = 0; ms < HEADER_MS; ms += 50)
+	for (unsigned ms = 0; ms < HEADER_MS + 500; ms += 50)
 		pass_ms(50);
 	ck_assert(!c->eof);
 }
@@ -421,7 +421,7 @@ int main(void)
 	tcase_add_test(t, a_slow_head_in_time_is_served);
 	tcase_add_test(t, idle_connections_are_closed_silently);
 	tcase_add_test(t, no_request_leaves_what_looks_like_a_head);
-	tcase_add_test(t, empty_lines_before_requests_are_no_head);
+	tcase_add_test(t, empty_lines_that_come_with_requests_are_no_head);
 	tcase_add_test(t, looks_at_silent_connections_come_together);
 	tcase_add_test(t, a_stop_closes_idle_connections_soon);
 	tcase_add_test(t, handlers_have_all_the_time_they_want);
