@@ -66,14 +66,17 @@ def opened(directory, kind):
 def idle(directory, rounds, seconds):
     samples = {}
     for _ in range(rounds):
-        for kind in (usher, haproxy, nginx):
+        for kind in (usher, haproxy, nginx, servers.bare_relay):
             name, told = opened(directory, kind)
+            if kind is servers.bare_relay:
+                del told["tunnel_bytes"]  # it has a table for all there may be
             for key, value in told.items():
                 samples.setdefault(name, {}).setdefault(key, []).append(value)
     table = [("opens a second", "opens_per_s", "more", {"HAProxy": 1.0}), ("CPU an open", "open_cpu_us", "less", {}),
              ("memory a tunnel", "tunnel_bytes", "share", {"HAProxy": 0.15})]
     return {"title": f"{IDLE:,} idle tunnels", "samples": samples, "table": table,
-            "what": "Opened 64 at a time, then held; memory is what the process grew by, without the kernel's buffers."}
+            "what": "Opened 64 at a time, then held; memory is what the process grew by, without the kernel's buffers. The bare relay is the floor of "
+                    "opening: it accepts, connects, and reads nothing of what it passes on."}
 
 
 def waiting(directory, rounds, seconds):
