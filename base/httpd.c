@@ -138,6 +138,10 @@ static void conn_over(struct conn *c)
 {
 	struct httpd *h = c->httpd;
 
+	if (c->x) { /* it was early, and MHD has lost the connection before it saw it */
+		c->x->end = EXCHANGE_GONE;
+		exchange_free(c->x);
+	}
 	if (c->fd >= 0 && h->by_fd[c->fd] == c)
 		h->by_fd[c->fd] = NULL;
 	c->fd = -1;
@@ -151,20 +155,24 @@ static void conn_over(struct conn *c)
 void conn_serve(struct conn *c, int fd)
 {
 	struct httpd *h = c->httpd;
-	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET, .data.ptr = c };
 
 	if (!remember_fd(h, c, fd)) {
 		close(fd);
 		conn_over(c);
 		return;
 	}
-	/* Watched before MHD has it: a FIN that comes at once is not missed. A front watches for itself. */
-	if (!c->front)
-		epoll_ctl(h->gone_set, EPOLL_CTL_ADD, fd, &event);
 	if (MHD_add_connection(h->daemon, fd, (const struct sockaddr *)&c->peer, c->peer_len) == MHD_YES)
 		httpd_dirty(h);
 	else if (h->by_fd[fd] == c)
 		conn_over(c); /* MHD has closed the socket, and told nobody if it had not started it yet */
+}
+
+/* Before anybody reads it: a FIN that comes at once is not missed. A front watches for itself. */
+static void watch_for_its_end(struct conn *c, int fd)
+{
+	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET, .data.ptr = c };
+
+	epoll_ctl(c->httpd->gone_set, EPOLL_CTL_ADD, fd, &event);
 }
 
 void httpd_add(struct httpd *h, const struct accepted *accepted)
@@ -175,7 +183,9 @@ void httpd_add(struct httpd *h, const struct accepted *accepted)
 		close(accepted->fd);
 		h->ops->closed(h->arg, &accepted->peer, false);
 	} else if (!h->fronts) {
-		conn_serve(c, accepted->fd);
+		watch_for_its_end(c, accepted->fd);
+		if (!early_begin(c, accepted->fd))
+			conn_serve(c, accepted->fd);
 	} else if (!front_begin(c, accepted->fd)) {
 		conn_forget(c);
 	}
@@ -219,9 +229,14 @@ static void hide_query(char *target)
 
 static void *on_target(void *arg, const char *target, struct MHD_Connection *mhd)
 {
-	struct exchange *x = exchange_new(conn_of(mhd), mhd, target);
+	struct conn *c = conn_of(mhd);
+	struct exchange *x = c->x;
 
 	(void)arg;
+	if (x)
+		x->mhd = mhd;
+	else
+		x = exchange_new(c, mhd, str_of(target));
 	hide_query((char *)(uintptr_t)target); /* in its read buffer */
 	return x;
 }
@@ -240,6 +255,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
 	(void)arg, (void)mhd, (void)url;
 	if (x->conn->gone)
 		return MHD_NO;
+	if (x->again) { /* the same head; the answer is for the last call */
+		x->again = false;
+		return MHD_YES;
+	}
 	if (!x->first_done)
 		return exchange_first(x, method, version);
 	if (*len)
@@ -320,7 +339,10 @@ void httpd_free(struct httpd *h)
 	h->freeing = true;
 	for (struct conn *c = h->conns, *next; c; c = next) {
 		next = c->next;
-		conn_cut(c);
+		if (c->is_early)
+			early_end(c, EXCHANGE_GONE);
+		else
+			conn_cut(c);
 	}
 	if (h->daemon) {
 		/*

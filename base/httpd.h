@@ -9,6 +9,8 @@
  * no control bytes in values, exactly one valid Host on HTTP/1.1, never both or twice Content-Length and
  * Transfer-Encoding, limits of the head. Refusals are made by the `refuse` op so that they look like all other errors.
  *
+ * A WebSocket handshake that came whole with its connection is read without libmicrohttpd, as strictly (httpd_early.c).
+ *
  * With the op `tls` connections begin with a handshake, which is part of the time for the first head (httpd_tls.c).
  *
  * Limits: body collected at most conf.body_bytes; head conf.header_bytes and conf.headers; time to send a head or a

@@ -126,12 +126,20 @@ int httpd_check_head(struct exchange *x, const struct httpd_conf *conf, const ch
 }
 
 /* Upgrade is of this hop and says nothing without Connection, nor on HTTP/1.0 (RFC 9110, 7.8). */
-bool exchange_asks_websocket(const struct exchange *x)
+bool headers_ask_websocket(const struct header *headers, size_t n)
 {
 	bool connection = false;
+	struct str upgrade = { 0 };
 
-	for (size_t i = 0; i < x->nheaders; i++)
-		if (str_is_nocase(x->headers[i].name, "Connection"))
-			connection = connection || header_names(x->headers[i].value, STR("upgrade"));
-	return connection && !x->http10 && !strcmp(x->method, "GET") && str_is_nocase(exchange_header(x, "Upgrade"), "websocket");
+	for (size_t i = 0; i < n; i++)
+		if (str_is_nocase(headers[i].name, "Connection"))
+			connection = connection || header_names(headers[i].value, STR("upgrade"));
+		else if (!upgrade.at && str_is_nocase(headers[i].name, "Upgrade"))
+			upgrade = headers[i].value;
+	return connection && str_is_nocase(upgrade, "websocket");
+}
+
+bool exchange_asks_websocket(const struct exchange *x)
+{
+	return !x->http10 && !strcmp(x->method, "GET") && headers_ask_websocket(x->headers, x->nheaders);
 }

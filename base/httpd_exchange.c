@@ -22,7 +22,7 @@
 static const char too_large[] = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /* -- the request --------------------------------------------------------------------------------------------------- */
-struct exchange *exchange_new(struct conn *conn, struct MHD_Connection *mhd, const char *target)
+struct exchange *exchange_new(struct conn *conn, struct MHD_Connection *mhd, struct str target)
 {
 	struct exchange *x = malloc(sizeof(*x)); /* calloc has none at hand */
 
@@ -30,8 +30,7 @@ struct exchange *exchange_new(struct conn *conn, struct MHD_Connection *mhd, con
 		abort();
 	*x = (struct exchange){ .conn = conn, .mhd = mhd, .last_out = &x->out, .arena.spares = &conn->httpd->spares };
 	conn->x = x;
-	x->target.len = strlen(target);
-	x->target.at = arena_copy(&x->arena, target, x->target.len);
+	x->target = (struct str){ arena_copy(&x->arena, target.at, target.len), target.len };
 	const char *query = memchr(x->target.at, '?', x->target.len);
 	x->path = (struct str){ x->target.at, query ? (size_t)(query - x->target.at) : x->target.len };
 	if (query)
@@ -279,6 +278,10 @@ void exchange_resume(struct exchange *x)
 	if (!x->suspended)
 		return;
 	x->suspended = false;
+	if (!x->mhd) {
+		early_go_on(x->conn);
+		return;
+	}
 	MHD_resume_connection(x->mhd);
 	x->conn->httpd->resumed = true;
 	httpd_dirty(x->conn->httpd);
@@ -314,19 +317,19 @@ static void begin(struct exchange *x)
 		refuse(x, ERR_PAYLOAD_TOO_LARGE, "the body is over the limit");
 }
 
-enum MHD_Result exchange_first(struct exchange *x, const char *method, const char *version)
+/* The head is there. False: it was refused. */
+static bool meet(struct exchange *x, bool version_known)
 {
 	struct httpd *h = x->conn->httpd;
 	const char *detail = NULL;
 
 	x->first_done = true;
-	read_head(x, method, version);
 	conn_deadline(x->conn, 0);
 	/* Who was let in by a certificate is judged anew after a reload; his next request comes by a handshake of its own. */
 	if (x->conn->shown && x->conn->front && front_judge(x->conn->front, h->ops->tls(h->arg)))
 		x->close_after = true;
 	int err = httpd_check_head(x, &h->conf, &detail);
-	if (!err && strcmp(version, "HTTP/1.1") && !x->http10)
+	if (!err && !version_known)
 		err = ERR_BAD_REQUEST, detail = "only HTTP/1.1 and HTTP/1.0";
 	x->inside = true;
 	if (err)
@@ -334,9 +337,16 @@ enum MHD_Result exchange_first(struct exchange *x, const char *method, const cha
 	else
 		begin(x);
 	x->inside = false;
-	bool waits = !err && (!exchange_has_body(x) || x->kind == ANSWER_UPGRADE); /* for the last call: it is free */
+	return !err;
+}
+
+enum MHD_Result exchange_first(struct exchange *x, const char *method, const char *version)
+{
+	read_head(x, method, version);
+	bool met = meet(x, x->http10 || !strcmp(version, "HTTP/1.1"));
+	bool waits = met && (!exchange_has_body(x) || x->kind == ANSWER_UPGRADE); /* for the last call: it is free */
 	if (x->kind == ANSWER_NONE || (waits && x->kind != ANSWER_CUT)) {
-		x->body_left_ms = h->conf.body_ms;
+		x->body_left_ms = x->conn->httpd->conf.body_ms;
 		if (exchange_has_body(x))
 			body_time_runs(x);
 		return MHD_YES;
@@ -419,6 +429,19 @@ static void body_over(struct exchange *x)
 	else if (x->kind == ANSWER_NONE)
 		h->ops->ready(h->arg, x);
 	x->inside = false;
+}
+
+void exchange_early(struct exchange *x, struct header *headers, size_t n)
+{
+	strcpy(x->method, MHD_HTTP_METHOD_GET);
+	x->headers = headers;
+	x->nheaders = n;
+	meet(x, true);
+	if (x->kind != ANSWER_CUT)
+		body_over(x);
+	x->suspended = true;
+	if (x->kind != ANSWER_NONE)
+		exchange_resume(x);
 }
 
 enum MHD_Result exchange_last(struct exchange *x)

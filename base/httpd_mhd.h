@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the adapter of libmicrohttpd: httpd.c (daemon, connections), httpd_deadline.c, httpd_exchange.c,
- * httpd_check.c, httpd_linger.c; and httpd_tls.c, which stands before it.
+ * httpd_check.c, httpd_linger.c; and httpd_tls.c and httpd_early.c, which stand before it.
  */
 #pragma once
 
 #include <microhttpd.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/httpd.h"
@@ -23,8 +24,10 @@ struct conn { /* one accepted socket; MHD's socket context */
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct timer timer;      /* the one deadline that runs now */
+	struct later early;      /* its handshake goes on, which libmicrohttpd has not seen */
 	uint64_t idle_until_ms, bytes_before, acked;
 	bool tls;
+	bool is_early;           /* libmicrohttpd does not have it: x is a handshake of httpd_early.c */
 	bool over;               /* MHD has let go of it: what it said last is still on its way through the front */
 	bool head_begun;         /* and has been given its time */
 	bool given;              /* upgraded: the socket lives on elsewhere and must not be shut down */
@@ -40,7 +43,7 @@ struct header_out {
 };
 struct exchange { /* small enough for malloc to have one at hand (see arena.c) */
 	struct conn *conn;
-	struct MHD_Connection *mhd;
+	struct MHD_Connection *mhd; /* NULL: it has not seen this one (yet) */
 	struct arena arena;
 	char method[16];
 	struct str target, path, query;
@@ -50,6 +53,8 @@ struct exchange { /* small enough for malloc to have one at hand (see arena.c) *
 	int64_t length; /* of the body; -1 chunked, 0 none */
 	void *state;
 	bool begun, first_done, ready_told, suspended, inside, close_after, queued, more;
+	bool again;         /* it was early, and libmicrohttpd is about to see it, too */
+	size_t early_bytes; /* of its head, still in the socket */
 	int late_refusal; /* ERR_X found while the body came: told once it is swallowed */
 	/* the body */
 	struct sink *sink;
@@ -83,13 +88,15 @@ struct httpd {
 	size_t nconns, fds;
 	bool closing, freeing;
 	struct arena_spares spares;
+	time_t date_of; /* a second, */
+	char date[30];  /* as HTTP writes it (RFC 9110, 5.6.7) */
 	struct fronts *fronts; /* NULL: plain HTTP */
 	struct lingering *lingering;
 	size_t nlingering;
 };
 
 void httpd_dirty(struct httpd *);           /* somebody was resumed: run MHD before the loop sleeps */
-void conn_serve(struct conn *, int fd);     /* MHD gets it; may end it at once */
+void conn_serve(struct conn *, int fd);     /* MHD gets it, which may end it at once; who has left is seen already, or by its front */
 void conn_left(struct conn *);              /* the client's FIN was seen */
 void conn_forget(struct conn *);            /* neither MHD nor a front has it any more */
 
@@ -105,16 +112,22 @@ void body_time_bought(struct exchange *, size_t taken, bool sink_waits);
 
 /* httpd_check.c: 0, or ERR_X with words. */
 int httpd_check_head(struct exchange *, const struct httpd_conf *, const char **detail);
+bool headers_ask_websocket(const struct header *, size_t n); /* of a GET on HTTP/1.1 */
 /* httpd_exchange.c */
-struct exchange *exchange_new(struct conn *, struct MHD_Connection *, const char *target);
+struct exchange *exchange_new(struct conn *, struct MHD_Connection *, struct str target);
 void exchange_free(struct exchange *);
 void exchange_resume(struct exchange *);
 enum MHD_Result exchange_first(struct exchange *, const char *method, const char *version);
 enum MHD_Result exchange_data(struct exchange *, const char *data, size_t *len);
 enum MHD_Result exchange_last(struct exchange *);
+void exchange_early(struct exchange *, struct header *, size_t n); /* begins it, without MHD: a GET; the headers are the arena's */
 /* httpd_linger.c: reads away what a refused client still sends, so that it gets to read its refusal. */
 void httpd_linger(struct httpd *, int fd);
 void httpd_linger_free(struct httpd *);
+/* httpd_early.c: handshakes that libmicrohttpd need not see. */
+bool early_begin(struct conn *, int fd); /* false: it is for MHD */
+void early_go_on(struct conn *);         /* its exchange was answered, or the client has left */
+void early_end(struct conn *, enum exchange_end);
 /* httpd_tls.c */
 struct fronts *fronts_new(struct httpd *); /* NULL: out of memory or descriptors */
 void fronts_free(struct fronts *);         /* once all connections are forgotten */

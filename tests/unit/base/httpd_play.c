@@ -164,10 +164,11 @@ void play_teardown(void)
 }
 
 /* -- the clients ---------------------------------------------------------------------------------------------------------- */
-struct peer_conn *client_new(void)
+static struct peer_conn *client_with(const char *first)
 {
 	uint16_t port;
 	int lfd = listen_anywhere(&port), fd = connect_to(port);
+	ck_assert_int_eq(send(fd, first, strlen(first), 0), (ssize_t)strlen(first));
 	struct accepted accepted = { .fd = accept4(lfd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), .tag = 7 };
 
 	accepted.peer_len = sizeof(accepted.peer);
@@ -177,6 +178,16 @@ struct peer_conn *client_new(void)
 	fix_sizes(fd);
 	httpd_add(httpd, &accepted);
 	return peer_adopt(&clients, bridge_wanted() ? bridge_new(loop, fd) : fd);
+}
+
+struct peer_conn *client_new(void)
+{
+	return client_with("");
+}
+
+struct peer_conn *ask_at_once(const char *request)
+{
+	return client_with(request);
 }
 
 struct peer_conn *ask(const char *request)

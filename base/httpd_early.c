@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A WebSocket handshake that is there, whole, when its connection comes is read here, so that libmicrohttpd never sees a
+ * connection that becomes a tunnel: its way to one takes ten system calls and a zeroed pool more
+ * (docs/internals/performance.md).
+ *
+ * The bytes are looked at and left where they are. So all that would need a judgement of its own is libmicrohttpd's, as if
+ * nobody had looked: heads that come in pieces, are long or unusual, or announce a body. And so is an answer that is no upgrade:
+ * it reads the head once more, finds the exchange there, and sends what was answered.
+ */
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/http_line.h"
+#include "base/httpd_mhd.h"
+#include "base/link.h"
+#include "base/wait.h"
+
+#define HEAD_MAX 4096
+#define LINES_MAX 64
+
+struct head { /* views into what was looked at */
+	struct str target;
+	struct header lines[LINES_MAX];
+	size_t n, len;
+};
+
+/* -- reading ------------------------------------------------------------------------------------------------------- */
+/* Without its CR LF. */
+static bool take_line(struct str *rest, struct str *line)
+{
+	const char *end = memchr(rest->at, '\n', rest->len);
+
+	if (!end || !line_ends(rest->at, (size_t)(end - rest->at) + 1))
+		return false;
+	*line = (struct str){ rest->at, (size_t)(end - rest->at) - 1 };
+	rest->len -= line->len + 2;
+	rest->at += line->len + 2;
+	return true;
+}
+
+static bool read_target(struct str line, struct str *target)
+{
+	const struct str method = STR("GET "), version = STR(" HTTP/1.1");
+
+	if (line.len <= method.len + version.len || memcmp(line.at, method.at, method.len) ||
+	    memcmp(line.at + line.len - version.len, version.at, version.len))
+		return false;
+	*target = (struct str){ line.at + method.len, line.len - method.len - version.len };
+	for (size_t i = 0; i < target->len; i++)
+		if (target->at[i] <= ' ' || target->at[i] >= 0x7f)
+			return false;
+	return true;
+}
+
+static bool announces_a_body(const struct head *head)
+{
+	static const char *const names[] = { "Content-Length", "Transfer-Encoding", "Expect" };
+
+	for (size_t i = 0; i < head->n; i++)
+		for (size_t k = 0; k < sizeof(names) / sizeof(*names); k++)
+			if (str_is_nocase(head->lines[i].name, names[k]))
+				return true;
+	return false;
+}
+
+/* Only a whole one that no two readers could see differently. */
+static bool read_handshake(struct str bytes, struct head *head)
+{
+	struct str rest = bytes, line;
+
+	if (!take_line(&rest, &line) || !read_target(line, &head->target))
+		return false;
+	for (head->n = 0; take_line(&rest, &line); head->n++) {
+		if (!line.len) {
+			head->len = bytes.len - rest.len;
+			return headers_ask_websocket(head->lines, head->n) && !announces_a_body(head);
+		}
+		if (head->n == LINES_MAX || !header_line(line.at, line.len + 2, &head->lines[head->n]))
+			return false;
+	}
+	return false;
+}
+
+/* -- the exchange -------------------------------------------------------------------------------------------------- */
+/* A view of the same in the copy, with a NUL as libmicrohttpd's have: behind it is a colon, a blank or a line's end. */
+static struct str copied(struct str s, const char *from, char *to)
+{
+	to[s.at - from + (ptrdiff_t)s.len] = 0;
+	return (struct str){ to + (s.at - from), s.len };
+}
+
+static void begin(struct conn *c, const struct head *head, const char *bytes)
+{
+	struct exchange *x = exchange_new(c, NULL, head->target);
+	struct header *headers = arena_alloc(&x->arena, (head->n + 1) * sizeof(*headers));
+	char *copy = arena_copy(&x->arena, bytes, head->len);
+
+	for (size_t i = 0; i < head->n; i++)
+		headers[i] = (struct header){ copied(head->lines[i].name, bytes, copy), copied(head->lines[i].value, bytes, copy) };
+	x->early_bytes = head->len;
+	exchange_early(x, headers, head->n);
+}
+
+bool early_begin(struct conn *c, int fd)
+{
+	char bytes[HEAD_MAX];
+	struct head head;
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+
+	if (n <= 0 || !read_handshake((struct str){ bytes, (size_t)n }, &head))
+		return false;
+	c->is_early = true;
+	c->fd = fd;
+	begin(c, &head, bytes);
+	return true;
+}
+
+/* -- what it comes to ---------------------------------------------------------------------------------------------- */
+void early_end(struct conn *c, enum exchange_end end)
+{
+	struct httpd *h = c->httpd;
+
+	loop_later_drop(h->loop, &c->early);
+	c->x->end = end;
+	exchange_free(c->x);
+	if (c->fd >= 0) {
+		epoll_ctl(h->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
+		link_close(&(struct link){ .fd = c->fd });
+	}
+	conn_forget(c);
+}
+
+/* What the client has sent behind its head is still in the socket. */
+static bool take_head(const struct conn *c)
+{
+	char away[HEAD_MAX];
+
+	return recv(c->fd, away, c->x->early_bytes, MSG_DONTWAIT) == (ssize_t)c->x->early_bytes;
+}
+
+static const char *date(struct httpd *h)
+{
+	time_t now = (time_t)(wall_ms() / 1000);
+	struct tm tm;
+
+	if (h->date_of != now && strftime(h->date, sizeof(h->date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm)))
+		h->date_of = now;
+	return h->date;
+}
+
+static bool say_upgraded(struct exchange *x, struct link *client)
+{
+	struct buf head = { 0 };
+
+	buf_adds(&head, "HTTP/1.1 101 Switching Protocols\r\nDate: ");
+	buf_adds(&head, date(x->conn->httpd));
+	buf_adds(&head, "\r\nConnection: Upgrade\r\n");
+	for (const struct header_out *out = x->out; out; out = out->next) {
+		buf_adds(&head, out->name);
+		buf_adds(&head, ": ");
+		buf_adds(&head, out->value);
+		buf_adds(&head, "\r\n");
+	}
+	buf_adds(&head, "\r\n");
+	bool said = link_put(client, head.at, head.len);
+	buf_free(&head);
+	return said;
+}
+
+static void upgrade(struct conn *c)
+{
+	struct exchange *x = c->x;
+	struct link client = { .fd = c->fd };
+
+	if (!take_head(c) || !say_upgraded(x, &client)) {
+		early_end(c, EXCHANGE_GONE);
+		return;
+	}
+	epoll_ctl(c->httpd->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
+	c->fd = -1;
+	c->given = true;
+	x->given(x->given_arg, &client, (struct str){ 0 });
+	early_end(c, EXCHANGE_GIVEN);
+}
+
+static void leave_to_mhd(struct conn *c)
+{
+	c->is_early = false;
+	c->x->again = true;
+	conn_serve(c, c->fd);
+}
+
+static void go_on(struct later *later)
+{
+	struct conn *c = container_of(later, struct conn, early);
+
+	if (c->gone || c->x->kind == ANSWER_CUT)
+		early_end(c, EXCHANGE_GONE);
+	else if (c->x->kind == ANSWER_UPGRADE)
+		upgrade(c);
+	else
+		leave_to_mhd(c);
+}
+
+void early_go_on(struct conn *c)
+{
+	loop_later(c->httpd->loop, &c->early, go_on);
+}
