@@ -18,16 +18,19 @@ def route(directory, rounds, seconds):
     with turns.stage(directory) as stage:
         ours = servers.usher(stage)
         assert ours.router.join("known").status == 200
-        all_of_them = [ours, servers.nginx_lua(stage), servers.node_js(stage), servers.haproxy_map(stage), servers.bare(stage)]
+        all_of_them = [ours, servers.nginx_lua(stage), servers.node_js(stage), servers.haproxy_map(stage),
+                       *(servers.bare(stage, how) for how in servers.BARE)]
         for server in all_of_them:
             node = server.get(ROUTE).json()["node"]
             server.words = f'"room":"known","node":"{node}"'
         samples, rate = turns.in_turns(rounds, all_of_them, lambda s: measure.wrk(s, seconds, ROUTE),
                                        lambda s, rate: measure.load("http", s, 64, seconds, "-p", ROUTE, "-w", s.words, rate=rate))
-        aims = {"nginx + Lua + Redis": 3.5, "Node.js + ioredis": 5, "HAProxy, map file": 0.9, "bare libmicrohttpd": 0.85}
+        aims = {"nginx + Lua + Redis": 3.5, "Node.js + ioredis": 5, "HAProxy, map file": 0.9, servers.BARE["loop"]: 0.85}
         return {"title": "`route` of a known room", "samples": samples, "rate": rate, "table": turns.table(aims),
                 "memory": {s.name: measure.memory_bytes(s.pids) for s in all_of_them},
-                "what": "`GET /v1/rooms/known/route`, keep-alive, 64 connections, one worker. Most: wrk, closed loop."}
+                "what": "`GET /v1/rooms/known/route`, keep-alive, 64 connections, one worker. Most: wrk, closed loop. A bare libmicrohttpd (`tests/bench/bare.c`) is "
+                        "the floor: on libuv's loop, as usher is, with one answer, made once, of one header; the same on a thread of its own; and with an "
+                        "answer made for each request with the six headers that usher's has."}
 
 
 def secret():

@@ -108,15 +108,19 @@ def haproxy_map(stage):
 
 def floor(stage, source, name, *words, libraries=(), redis=None):
     """A program of one file that does the least that there is to do."""
-    program = pathlib.Path(stage.directory) / pathlib.Path(source).stem
+    program = pathlib.Path(stage.directory) / "-".join([pathlib.Path(source).stem, *map(str, words)])
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", str(PEERS.parent / source), "-o", str(program), *libraries], check=True)
     process = stage.process(program.name, [program, *words])
     port = until(f"{name} says its port", lambda: process.log.read_text().strip())
     return place(name, f"127.0.0.1:{port}", process, redis)
 
 
-def bare(stage):
-    return floor(stage, "bare.c", "bare libmicrohttpd", libraries=["-lmicrohttpd"])
+BARE = {"loop": "bare libmicrohttpd", "thread": "bare libmicrohttpd on a thread",
+        "headers": "bare libmicrohttpd with usher's headers"}
+
+
+def bare(stage, how):
+    return floor(stage, "bare.c", BARE[how], how, libraries=["-lmicrohttpd", "-luv"])
 
 
 def bare_miss(stage):
