@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -175,20 +176,29 @@ static void watch_for_its_end(struct conn *c, int fd)
 	epoll_ctl(c->httpd->gone_set, EPOLL_CTL_ADD, fd, &event);
 }
 
+static void begin_plain(struct conn *c, int fd, struct str first)
+{
+	watch_for_its_end(c, fd);
+	if (!early_begin(c, fd, first))
+		conn_serve(c, fd);
+}
+
 void httpd_add(struct httpd *h, const struct accepted *accepted)
 {
 	struct conn *c = conn_new(h, accepted);
+	char first[EARLY_MAX];
+	ssize_t n = recv(accepted->fd, first, sizeof(first), MSG_PEEK | MSG_DONTWAIT);
+	/* After a stall there are many who have given up, and each would cost as much as a request. */
+	bool left = n == 0 || (n < 0 && errno != EAGAIN);
 
-	if (!c) {
+	if (!c || left)
 		close(accepted->fd);
+	if (!c)
 		h->ops->closed(h->arg, &accepted->peer, false);
-	} else if (!h->fronts) {
-		watch_for_its_end(c, accepted->fd);
-		if (!early_begin(c, accepted->fd))
-			conn_serve(c, accepted->fd);
-	} else if (!front_begin(c, accepted->fd)) {
+	else if (left || (h->fronts && !front_begin(c, accepted->fd)))
 		conn_forget(c);
-	}
+	else if (!h->fronts)
+		begin_plain(c, accepted->fd, (struct str){ first, n > 0 ? (size_t)n : 0 });
 }
 
 static void notify_connection(void *arg, struct MHD_Connection *mhd, void **context,

@@ -62,7 +62,7 @@ struct httpd_ops {
 };
 /* NULL: out of memory or descriptors. */
 struct httpd *httpd_new(struct loop *, const struct httpd_conf *, const struct httpd_ops *, void *arg);
-void httpd_add(struct httpd *, const struct accepted *); /* takes the descriptor */
+void httpd_add(struct httpd *, const struct accepted *); /* takes the descriptor; who has left by now, without a word, is closed */
 void httpd_close_idle(struct httpd *);   /* from now on every answer says Connection: close; idle connections close */
 size_t httpd_connections(const struct httpd *);
 void httpd_free(struct httpd *);         /* cuts what is left; `end` comes for each */

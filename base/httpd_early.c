@@ -16,7 +16,6 @@
 #include "base/link.h"
 #include "base/wait.h"
 
-#define HEAD_MAX 4096
 #define LINES_MAX 64
 
 struct head { /* views into what was looked at */
@@ -102,17 +101,15 @@ static void begin(struct conn *c, const struct head *head, const char *bytes)
 	exchange_early(x, headers, head->n);
 }
 
-bool early_begin(struct conn *c, int fd)
+bool early_begin(struct conn *c, int fd, struct str first)
 {
-	char bytes[HEAD_MAX];
 	struct head head;
-	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
 
-	if (n <= 0 || !read_handshake((struct str){ bytes, (size_t)n }, &head))
+	if (!read_handshake(first, &head))
 		return false;
 	c->is_early = true;
 	c->fd = fd;
-	begin(c, &head, bytes);
+	begin(c, &head, first.at);
 	return true;
 }
 
@@ -134,7 +131,7 @@ void early_end(struct conn *c, enum exchange_end end)
 /* What the client has sent behind its head is still in the socket. */
 static bool take_head(const struct conn *c)
 {
-	char away[HEAD_MAX];
+	char away[EARLY_MAX];
 
 	return recv(c->fd, away, c->x->early_bytes, MSG_DONTWAIT) == (ssize_t)c->x->early_bytes;
 }

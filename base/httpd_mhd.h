@@ -125,7 +125,8 @@ void exchange_early(struct exchange *, struct header *, size_t n); /* begins it,
 void httpd_linger(struct httpd *, int fd);
 void httpd_linger_free(struct httpd *);
 /* httpd_early.c: handshakes that libmicrohttpd need not see. */
-bool early_begin(struct conn *, int fd); /* false: it is for MHD */
+#define EARLY_MAX 4096 /* of a head */
+bool early_begin(struct conn *, int fd, struct str first); /* what is in the socket; false: it is for MHD */
 void early_go_on(struct conn *);         /* its exchange was answered, or the client has left */
 void early_end(struct conn *, enum exchange_end);
 /* httpd_tls.c */

@@ -159,14 +159,6 @@ static void pause_all(struct listen_set *set, int err)
 	timer_set(set->loop, &set->pause, PAUSE_MS, resume);
 }
 
-bool listen_has_left(int fd)
-{
-	char byte;
-	ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-	return n == 0 || (n < 0 && errno != EAGAIN);
-}
-
 /* What it has asked is read first: with bytes unread the close would be a reset, and the answer lost. */
 static void refuse(const struct listen_set *set, int fd)
 {

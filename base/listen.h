@@ -37,7 +37,6 @@ struct listen_set *listen_set_new(struct loop *, const struct listen_conf *);
 /* "127.0.0.1:8080", "[::1]:0", "8080". Port 0 asks the kernel. `why` gets words for people. NULL: could not. */
 struct listener *listen_open(struct listen_set *, const char *address, int tag, const char **why);
 struct listener *listen_adopt(struct listen_set *, int fd, int tag); /* systemd socket activation */
-bool listen_has_left(int fd); /* the client, without a word */
 const char *listen_address(const struct listener *);                 /* "127.0.0.1:40123" */
 void listen_released(struct listen_set *, const struct sockaddr_storage *peer); /* acceptor's loop */
 /* Closing resets what the kernel has queued, and a handshake may end between the last accept and the close. So first quiet, then,

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/wait.h"
 #include "base/egress.h"
@@ -151,13 +150,7 @@ static void take_gift(struct task *task)
 {
 	struct gift *gift = container_of(task, struct gift, task);
 
-	/* After a stall there are many who have given up, and each would cost as much as a request. */
-	if (listen_has_left(gift->accepted.fd)) {
-		close(gift->accepted.fd);
-		worker_release_connection(gift->worker, &gift->accepted.peer);
-	} else {
-		httpd_add(gift->worker->httpd, &gift->accepted);
-	}
+	httpd_add(gift->worker->httpd, &gift->accepted);
 	free(gift);
 }
 

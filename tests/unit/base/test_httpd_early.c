@@ -277,6 +277,21 @@ static void finish(struct peer_conn *c)
 	peer_finish(c);
 }
 
+START_TEST(who_has_left_by_now_is_closed)
+{
+	struct accepted accepted = { .peer.ss_family = AF_INET, .peer_len = sizeof(struct sockaddr_in) };
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	close(pair[1]);
+	accepted.fd = pair[0];
+	httpd_add(httpd, &accepted);
+	ck_assert_uint_eq(seen.closed, 1);
+	ck_assert_uint_eq(seen_by_mhd(), 0);
+	ck_assert_int_lt(fcntl(pair[0], F_GETFD), 0);
+}
+END_TEST
+
 START_TEST(who_leaves_is_not_waited_for)
 {
 	static void (*const leave[])(struct peer_conn *) = { finish, peer_close, peer_reset };
@@ -359,6 +374,7 @@ int main(void)
 	tcase_add_test(t, who_is_refused_before_it_is_ready_hears_it);
 	tcase_add_test(t, who_is_refused_for_its_head_is_closed);
 	tcase_add_loop_test(t, who_is_cut_hears_nothing, 0, 2);
+	tcase_add_test(t, who_has_left_by_now_is_closed);
 	tcase_add_loop_test(t, who_leaves_is_not_waited_for, 0, 3);
 	tcase_add_loop_test(t, who_has_left_is_not_upgraded, 0, 2);
 	tcase_add_test(t, a_server_is_freed_while_handshakes_wait);
