@@ -5,13 +5,11 @@
  * turn.
  *
  * MHD does not notice that a suspended connection's client has left, so each socket is also in an epoll set of our own
- * for that alone. A client that shuts down its sending side counts as having left.
+ * for that alone. A client that shuts down its sending side counts as having left. A connection comes here by httpd_early.c.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -143,7 +141,7 @@ static void conn_over(struct conn *c)
 		c->x->end = EXCHANGE_GONE;
 		exchange_free(c->x);
 	}
-	if (c->fd >= 0 && h->by_fd[c->fd] == c)
+	if (c->fd >= 0 && (size_t)c->fd < h->fds && h->by_fd[c->fd] == c)
 		h->by_fd[c->fd] = NULL;
 	c->fd = -1;
 	c->over = true;
@@ -158,6 +156,8 @@ void conn_serve(struct conn *c, int fd)
 	struct httpd *h = c->httpd;
 
 	if (!remember_fd(h, c, fd)) {
+		if (!c->front)
+			epoll_ctl(h->gone_set, EPOLL_CTL_DEL, fd, NULL);
 		close(fd);
 		conn_over(c);
 		return;
@@ -168,37 +168,16 @@ void conn_serve(struct conn *c, int fd)
 		conn_over(c); /* MHD has closed the socket, and told nobody if it had not started it yet */
 }
 
-/* Before anybody reads it: a FIN that comes at once is not missed. A front watches for itself. */
-static void watch_for_its_end(struct conn *c, int fd)
-{
-	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET, .data.ptr = c };
-
-	epoll_ctl(c->httpd->gone_set, EPOLL_CTL_ADD, fd, &event);
-}
-
-static void begin_plain(struct conn *c, int fd, struct str first)
-{
-	watch_for_its_end(c, fd);
-	if (!early_begin(c, fd, first))
-		conn_serve(c, fd);
-}
-
 void httpd_add(struct httpd *h, const struct accepted *accepted)
 {
 	struct conn *c = conn_new(h, accepted);
-	char first[EARLY_MAX];
-	ssize_t n = recv(accepted->fd, first, sizeof(first), MSG_PEEK | MSG_DONTWAIT);
-	/* After a stall there are many who have given up, and each would cost as much as a request. */
-	bool left = n == 0 || (n < 0 && errno != EAGAIN);
 
-	if (!c || left)
-		close(accepted->fd);
-	if (!c)
-		h->ops->closed(h->arg, &accepted->peer, false);
-	else if (left || (h->fronts && !front_begin(c, accepted->fd)))
-		conn_forget(c);
-	else if (!h->fronts)
-		begin_plain(c, accepted->fd, (struct str){ first, n > 0 ? (size_t)n : 0 });
+	if (c) {
+		early_look_later(c, accepted->fd);
+		return;
+	}
+	close(accepted->fd);
+	h->ops->closed(h->arg, &accepted->peer, false);
 }
 
 static void notify_connection(void *arg, struct MHD_Connection *mhd, void **context,

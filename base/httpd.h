@@ -107,7 +107,7 @@ struct source {
 /* length -1: unknown, sent chunked. If the body was streamed and is not all taken yet, the rest is swallowed (bounded)
  * and the connection closes after the answer. */
 void exchange_answer_stream(struct exchange *, int status, int64_t length, struct source *);
-/* 101: `given` takes the client's link, and gets what the client had sent beyond the head. */
+/* 101: `given` takes the client's link, and gets what was read beyond the head; the rest is still in the link. */
 typedef void given_fn(void *arg, struct link *client, struct str extra);
 /* With the headers added; Connection: Upgrade is added. */
 void exchange_upgrade(struct exchange *, given_fn *given, void *arg);

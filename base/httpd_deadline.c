@@ -115,7 +115,7 @@ static void deadline_passed(struct timer *t)
 	} else if (c->x->queued) {
 		answer_late(c);
 	} else {
-		conn_say(c, too_late); /* the body */
+		conn_say(c, too_late); /* the body, or a head that was seen early and that MHD does not find */
 		conn_cut(c);
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A WebSocket handshake that is there, whole, when its connection comes is read here, so that libmicrohttpd never sees a
+ * The first look at a connection. A WebSocket handshake that is there, whole, is read here, so that libmicrohttpd never sees a
  * connection that becomes a tunnel: its way to one takes ten system calls and a zeroed pool more
  * (docs/internals/performance.md).
  *
@@ -8,6 +8,7 @@
  * nobody had looked: heads that come in pieces, are long or unusual, or announce a body. And so is an answer that is no upgrade:
  * it reads the head once more, finds the exchange there, and sends what was answered.
  */
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -16,7 +17,9 @@
 #include "base/link.h"
 #include "base/wait.h"
 
+#define HEAD_MAX 4096
 #define LINES_MAX 64
+#define COOKIES_MAX 32 /* libmicrohttpd makes a record of each, for which its pool may be too small */
 
 struct head { /* views into what was looked at */
 	struct str target;
@@ -52,15 +55,31 @@ static bool read_target(struct str line, struct str *target)
 	return true;
 }
 
-static bool announces_a_body(const struct head *head)
+static bool announces_a_body(const struct header *line)
 {
-	static const char *const names[] = { "Content-Length", "Transfer-Encoding", "Expect" };
+	return str_is_nocase(line->name, "Content-Length") || str_is_nocase(line->name, "Transfer-Encoding") ||
+	       str_is_nocase(line->name, "Expect");
+}
 
-	for (size_t i = 0; i < head->n; i++)
-		for (size_t k = 0; k < sizeof(names) / sizeof(*names); k++)
-			if (str_is_nocase(head->lines[i].name, names[k]))
-				return true;
-	return false;
+static size_t cookies(const struct header *line)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < line->value.len && str_is_nocase(line->name, "Cookie"); i++)
+		n += line->value.at[i] == ';' || line->value.at[i] == ',';
+	return n;
+}
+
+static bool is_plain(const struct head *head)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < head->n; i++) {
+		if (announces_a_body(&head->lines[i]))
+			return false;
+		n += cookies(&head->lines[i]);
+	}
+	return n < COOKIES_MAX;
 }
 
 /* Only a whole one that no two readers could see differently. */
@@ -73,7 +92,7 @@ static bool read_handshake(struct str bytes, struct head *head)
 	for (head->n = 0; take_line(&rest, &line); head->n++) {
 		if (!line.len) {
 			head->len = bytes.len - rest.len;
-			return headers_ask_websocket(head->lines, head->n) && !announces_a_body(head);
+			return headers_ask_websocket(head->lines, head->n) && is_plain(head);
 		}
 		if (head->n == LINES_MAX || !header_line(line.at, line.len + 2, &head->lines[head->n]))
 			return false;
@@ -101,26 +120,15 @@ static void begin(struct conn *c, const struct head *head, const char *bytes)
 	exchange_early(x, headers, head->n);
 }
 
-bool early_begin(struct conn *c, int fd, struct str first)
-{
-	struct head head;
-
-	if (!read_handshake(first, &head))
-		return false;
-	c->is_early = true;
-	c->fd = fd;
-	begin(c, &head, first.at);
-	return true;
-}
-
-/* -- what it comes to ---------------------------------------------------------------------------------------------- */
 void early_end(struct conn *c, enum exchange_end end)
 {
 	struct httpd *h = c->httpd;
 
 	loop_later_drop(h->loop, &c->early);
-	c->x->end = end;
-	exchange_free(c->x);
+	if (c->x) {
+		c->x->end = end;
+		exchange_free(c->x);
+	}
 	if (c->fd >= 0) {
 		epoll_ctl(h->gone_set, EPOLL_CTL_DEL, c->fd, NULL);
 		link_close(&(struct link){ .fd = c->fd });
@@ -128,10 +136,67 @@ void early_end(struct conn *c, enum exchange_end end)
 	conn_forget(c);
 }
 
+static void leave_to_mhd(struct conn *c)
+{
+	c->is_early = false;
+	conn_serve(c, c->fd);
+}
+
+/* -- the first look ------------------------------------------------------------------------------------------------ */
+/* Before anybody reads it: a FIN that comes at once is not missed. */
+static void watch_for_its_end(struct conn *c)
+{
+	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLET, .data.ptr = c };
+
+	epoll_ctl(c->httpd->gone_set, EPOLL_CTL_ADD, c->fd, &event);
+}
+
+/* A front watches for itself. */
+static void leave_to_front(struct conn *c)
+{
+	int fd = c->fd;
+
+	c->is_early = false;
+	c->fd = -1;
+	if (!front_begin(c, fd))
+		conn_forget(c);
+}
+
+static void look(struct later *later)
+{
+	struct conn *c = container_of(later, struct conn, early);
+	char bytes[HEAD_MAX];
+	struct head head;
+	ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+
+	/* After a stall there are many who have given up, and each would cost as much as a request. */
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		early_end(c, EXCHANGE_GONE);
+		return;
+	}
+	if (c->httpd->fronts) {
+		leave_to_front(c);
+		return;
+	}
+	watch_for_its_end(c);
+	if (n > 0 && read_handshake((struct str){ bytes, (size_t)n }, &head))
+		begin(c, &head, bytes);
+	else
+		leave_to_mhd(c);
+}
+
+void early_look_later(struct conn *c, int fd)
+{
+	c->is_early = true;
+	c->fd = fd;
+	loop_later(c->httpd->loop, &c->early, look);
+}
+
+/* -- what it comes to ---------------------------------------------------------------------------------------------- */
 /* What the client has sent behind its head is still in the socket. */
 static bool take_head(const struct conn *c)
 {
-	char away[EARLY_MAX];
+	char away[HEAD_MAX];
 
 	return recv(c->fd, away, c->x->early_bytes, MSG_DONTWAIT) == (ssize_t)c->x->early_bytes;
 }
@@ -154,6 +219,8 @@ static bool say_upgraded(struct exchange *x, struct link *client)
 	buf_adds(&head, date(x->conn->httpd));
 	buf_adds(&head, "\r\nConnection: Upgrade\r\n");
 	for (const struct header_out *out = x->out; out; out = out->next) {
+		if (!*out->value || strpbrk(out->value, "\r\n")) /* libmicrohttpd would not either */
+			continue;
 		buf_adds(&head, out->name);
 		buf_adds(&head, ": ");
 		buf_adds(&head, out->value);
@@ -181,11 +248,10 @@ static void upgrade(struct conn *c)
 	early_end(c, EXCHANGE_GIVEN);
 }
 
-static void leave_to_mhd(struct conn *c)
+static void say_otherwise(struct conn *c)
 {
-	c->is_early = false;
 	c->x->again = true;
-	conn_serve(c, c->fd);
+	leave_to_mhd(c);
 }
 
 static void go_on(struct later *later)
@@ -197,7 +263,7 @@ static void go_on(struct later *later)
 	else if (c->x->kind == ANSWER_UPGRADE)
 		upgrade(c);
 	else
-		leave_to_mhd(c);
+		say_otherwise(c);
 }
 
 void early_go_on(struct conn *c)

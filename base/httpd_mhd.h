@@ -18,16 +18,16 @@ struct conn { /* one accepted socket; MHD's socket context */
 	struct conn *next, **at;
 	struct httpd *httpd;
 	struct exchange *x; /* the request under way, from its target to its completion */
-	int fd, tag;        /* what MHD has: the socket, or its end of the pair; -1: nothing (yet, or any more) */
+	int fd, tag;        /* what MHD has: the socket, or its end of the pair; the socket while early; -1: nothing (yet, or any more) */
 	struct front *front;    /* between the socket and MHD; NULL: none, or it has ended */
 	struct tls_peer *shown; /* the client's certificate; NULL: none */
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct timer timer;      /* the one deadline that runs now */
-	struct later early;      /* its handshake goes on, which libmicrohttpd has not seen */
+	struct later early;      /* the first look, and how it goes on with what was early */
 	uint64_t idle_until_ms, bytes_before, acked;
 	bool tls;
-	bool is_early;           /* libmicrohttpd does not have it: x is a handshake of httpd_early.c */
+	bool is_early;           /* it is httpd_early.c's: not looked at yet, or x is a handshake that MHD has not seen */
 	bool over;               /* MHD has let go of it: what it said last is still on its way through the front */
 	bool head_begun;         /* and has been given its time */
 	bool given;              /* upgraded: the socket lives on elsewhere and must not be shut down */
@@ -124,10 +124,9 @@ void exchange_early(struct exchange *, struct header *, size_t n); /* begins it,
 /* httpd_linger.c: reads away what a refused client still sends, so that it gets to read its refusal. */
 void httpd_linger(struct httpd *, int fd);
 void httpd_linger_free(struct httpd *);
-/* httpd_early.c: handshakes that libmicrohttpd need not see. */
-#define EARLY_MAX 4096 /* of a head */
-bool early_begin(struct conn *, int fd, struct str first); /* what is in the socket; false: it is for MHD */
-void early_go_on(struct conn *);         /* its exchange was answered, or the client has left */
+/* httpd_early.c: the first look, and handshakes that MHD need not see. */
+void early_look_later(struct conn *, int fd); /* in this turn: not from within the messages that it begins with */
+void early_go_on(struct conn *);              /* its exchange was answered, or the client has left */
 void early_end(struct conn *, enum exchange_end);
 /* httpd_tls.c */
 struct fronts *fronts_new(struct httpd *); /* NULL: out of memory or descriptors */

@@ -338,6 +338,7 @@ static void stop(struct adapter *adapter)
 {
 	struct adapter_echo *echo = container_of(adapter, struct adapter_echo, base);
 
+	listen_close(echo->listeners); /* whoever is queued is accepted, and cut with the others */
 	if (echo->httpd)
 		httpd_free(echo->httpd);
 	echo_peers_free(echo->peers);

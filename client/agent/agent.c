@@ -136,6 +136,7 @@ static void take_apart(struct agent *agent)
 	timer_clear(agent->loop, &agent->stop_timer);
 	node_unload(agent);
 	report_stop(agent->report);
+	listen_close(agent->listeners); /* whoever is queued is accepted, and cut with the others */
 	httpd_free(agent->httpd);
 	gate_free(agent->gate);
 	sfu_free(agent->sfu);

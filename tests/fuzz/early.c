@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same bytes to the HTTP server twice: there when their connection comes, where a whole handshake is read by usher, and
+ * The same bytes to the HTTP server twice: there when it looks at their connection, where a whole handshake is read by usher, and
  * after that, where libmicrohttpd reads all. Nobody must be able to tell: what the handler sees, what the client is told (but
  * for the date), and what is left for a tunnel are the same. The first byte is what the handler does: u upgrades, b answers at
  * the beginning, w some turns later, c cuts; any other answers.
@@ -139,6 +139,7 @@ static void play(struct run *into, char does, struct str bytes, bool at_once)
 	if (at_once)
 		MUST(send(pair[1], bytes.at, bytes.len, MSG_NOSIGNAL) == (ssize_t)bytes.len);
 	httpd_add(httpd, &accepted);
+	loop_turn(loop);
 	if (!at_once)
 		MUST(send(pair[1], bytes.at, bytes.len, MSG_NOSIGNAL) == (ssize_t)bytes.len);
 	go_on(pair[1]);

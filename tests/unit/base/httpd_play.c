@@ -164,7 +164,7 @@ void play_teardown(void)
 }
 
 /* -- the clients ---------------------------------------------------------------------------------------------------------- */
-static struct peer_conn *client_with(const char *first)
+struct peer_conn *client_with(const char *first)
 {
 	uint16_t port;
 	int lfd = listen_anywhere(&port), fd = connect_to(port);
@@ -173,6 +173,8 @@ static struct peer_conn *client_with(const char *first)
 
 	accepted.peer_len = sizeof(accepted.peer);
 	getpeername(accepted.fd, (struct sockaddr *)&accepted.peer, &accepted.peer_len);
+	if (*first)
+		ck_assert_int_eq(poll(&(struct pollfd){ .fd = accepted.fd, .events = POLLIN }, 1, 20000), 1);
 	close(lfd);
 	fix_sizes(accepted.fd);
 	fix_sizes(fd);
@@ -187,13 +189,17 @@ struct peer_conn *client_new(void)
 
 struct peer_conn *ask_at_once(const char *request)
 {
-	return client_with(request);
+	struct peer_conn *c = client_with(request);
+
+	loop_turn(loop);
+	return c;
 }
 
 struct peer_conn *ask(const char *request)
 {
 	struct peer_conn *c = client_new();
 
+	loop_turn(loop);
 	peer_says(c, request);
 	return c;
 }

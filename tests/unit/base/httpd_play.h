@@ -61,8 +61,9 @@ void play_setup(void);
 void play_teardown(void);
 void httpd_start(uint64_t connections);
 struct peer_conn *client_new(void);
-struct peer_conn *ask(const char *request);         /* after it was accepted */
-struct peer_conn *ask_at_once(const char *request); /* before: its bytes are there when the server gets it; not by TLS */
+struct peer_conn *client_with(const char *first); /* its bytes are in the socket; not by TLS */
+struct peer_conn *ask(const char *request);         /* after the server has looked at the connection */
+struct peer_conn *ask_at_once(const char *request); /* before; not by TLS */
 bool has(const struct peer_conn *, const char *text);
 size_t count(const struct peer_conn *, const char *text);
 const char *body_of(const struct peer_conn *);

@@ -228,6 +228,18 @@ START_TEST(a_slow_reader_stops_the_echo)
 }
 END_TEST
 
+START_TEST(who_is_queued_when_it_stops_is_cut)
+{
+	struct url url;
+
+	ck_assert(url_parse(adapter_echo.http_url(echo), &url, NULL));
+	struct peer_conn *client = peer_adopt(&clients, connect_to(url.port));
+	adapter_echo.free(echo);
+	UNTIL(loop, client->eof);
+	start();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("adapter_echo");
@@ -245,6 +257,7 @@ int main(void)
 	tcase_add_test(all, what_is_no_handshake_is_refused);
 	tcase_add_test(all, people_are_counted_by_room);
 	tcase_add_test(all, a_slow_reader_stops_the_echo);
+	tcase_add_test(all, who_is_queued_when_it_stops_is_cut);
 	suite_add_tcase(suite, all);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
