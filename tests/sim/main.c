@@ -44,11 +44,11 @@ static void print_series(const struct world *w)
 
 static void print_result(struct world *w)
 {
-	printf("%s\t%s\t%llu\t%zu\t%.3f\t%.4f\t%.4f\t%.4f\t%.4f\t%.3f\t%llu\t%llu\t%llu\t%llu\n", w->workload->name, w->policy->name,
+	printf("%s\t%s\t%llu\t%zu\t%.3f\t%.4f\t%.4f\t%.4f\t%.4f\t%.3f\t%llu\t%llu\t%llu\t%llu\t%llu\n", w->workload->name, w->policy->name,
 	       (unsigned long long)w->seed, w->nsites, samples_at(&w->fill, 0.5), samples_at(&w->imbalance, 0.5),
 	       samples_at(&w->imbalance, 0.99), samples_at(&w->expected, 0.5), samples_at(&w->expected, 0.99), p99_overload_minutes(w),
 	       (unsigned long long)w->refused.all, (unsigned long long)w->refused.with_capacity_left, (unsigned long long)w->moves,
-	       (unsigned long long)w->placed);
+	       (unsigned long long)w->splits, (unsigned long long)w->placed);
 	fflush(stdout);
 }
 
@@ -71,7 +71,7 @@ static void run(const struct options *o)
 {
 	if (!o->series)
 		printf("#workload\tpolicy\tseed\tnodes\tfill\tload_median\tload_p99\texpected_median\texpected_p99\toverload_p99\t"
-		       "refused\trefused_with_capacity\tmoves\tplaced\n");
+		       "refused\trefused_with_capacity\tmoves\tsplits\tplaced\n");
 	for (size_t l = 0; l < nworkloads; l++)
 		for (size_t p = 0; p < npolicies; p++)
 			for (uint64_t seed = 1; seed <= o->seeds; seed++)

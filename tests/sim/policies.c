@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is used instead, each as its project does it, with its defaults; where a default is of one kind of node (how much a
- * participant costs), the true value is given. Nodes that drain or are away are known to all at once, and nobody is refused.
+ * participant costs), the true value is given. Nodes that drain or are away are known to all at once, and nobody is refused. What a
+ * project does about reports that do not come is as in its source: LiveKit pkg/service/roomallocator.go and pkg/routing/selector,
+ * Scalelite lib/tasks/poll.rake, Jicofo reference.conf.
  *
  *   random, round robin (counted in each router), consistent hashing (160 points for each node)
- *   LiveKit    load of the last report, each 2 s, of nodes heard within 5 s and below 0.9 (else of all); nothing is charged.
- *              `lowest`: the least; `twochoice`: the better of two at random
- *   Jicofo     load of the last report, each 10 s, and those who joined in the last 20 s, as this process has counted them
+ *   LiveKit    load of the last report, each 2 s, of nodes whose report was taken within 5 s, and below 0.9 (else of all); nothing
+ *              is charged. `lowest`: the least; `twochoice`: the better of two at random. At each join a room whose node's report
+ *              is older is placed anew for those who come from now on, and split: who is in it stays
+ *   Jicofo     load of the last report, each 10 s, and those who joined in the last 20 s, as this process has counted them. Missing
+ *              reports mean nothing (use-presence is off); its health checks are requests of their own and are not modelled
  *   Scalelite  a poll each 60 s: people, a meeting of less than 15 minutes counted as 15 at least; one more for each create; one
- *              table for all routers
+ *              table for all routers. Two polls in a row that fail: off, its meetings are ended, and on again at the next poll
  *   oracle     no router could do it: the least expected load at this moment
  */
 #include <stdlib.h>
@@ -17,12 +21,13 @@
 #include "tests/sim/world_private.h"
 
 #define LIVEKIT_REPORT_MS 2000
-#define LIVEKIT_GONE_MS 5000
+#define LIVEKIT_GONE_S 5
 #define LIVEKIT_LIMIT 0.9
 #define JICOFO_REPORT_MS 10000
 #define JICOFO_WINDOW_MS 20000
 #define JICOFO_BUCKETS (JICOFO_WINDOW_MS / TICK)
 #define SCALELITE_POLL_MS 60000
+#define SCALELITE_FAILURES 2
 #define SCALELITE_YOUNG_MS (15 * 60000)
 #define SCALELITE_YOUNG_PEOPLE 15
 #define HASH_POINTS 160
@@ -30,7 +35,8 @@
 
 struct heard { /* of one node */
 	double load, on_the_way;
-	uint64_t at_ms, sampled_ms, arrives_ms;
+	uint64_t at_ms, on_the_way_at_ms, arrives_ms; /* at: when the node took it */
+	unsigned failures; /* Scalelite: in a row */
 };
 struct point {
 	uint64_t at;
@@ -158,19 +164,27 @@ static double people_load(const struct world *w, size_t i, uint64_t now_ms)
 	return world_load(&w->sites[i]);
 }
 
-static void report(struct chooser *c, struct world *w, size_t i, uint64_t now_ms, double load)
+/* False: nothing comes of it. */
+static bool report(struct chooser *c, struct world *w, size_t i, uint64_t now_ms, double load)
 {
 	struct heard *heard = &c->heard[i];
 
 	if (!w->sites[i].up || (w->sites[i].lossy && chance_unit(&c->chance) < 0.5))
-		return;
+		return false;
 	if (!w->sites[i].slow) {
 		*heard = (struct heard){ .load = load, .at_ms = now_ms };
 	} else if (!heard->arrives_ms) {
 		heard->on_the_way = load;
-		heard->sampled_ms = now_ms;
+		heard->on_the_way_at_ms = now_ms;
 		heard->arrives_ms = now_ms + 1 + chance_below(&c->chance, SLOW_MS);
 	}
+	return true;
+}
+
+static void arrive(struct heard *heard, uint64_t now_ms)
+{
+	if (heard->arrives_ms && heard->arrives_ms <= now_ms)
+		*heard = (struct heard){ .load = heard->on_the_way, .at_ms = heard->on_the_way_at_ms };
 }
 
 /* Nodes report at moments of their own, spread over the period. */
@@ -180,10 +194,8 @@ static void reports(struct chooser *c, struct world *w, uint64_t now_ms, uint64_
 	if (now_ms < c->reported_ms + TICK)
 		return;
 	for (size_t i = 0; i < w->nsites; i++) {
-		struct heard *heard = &c->heard[i];
 		uint64_t own_ms = i * (period_ms / TICK) / w->nsites * TICK;
-		if (heard->arrives_ms && heard->arrives_ms <= now_ms)
-			*heard = (struct heard){ .load = heard->on_the_way, .at_ms = now_ms };
+		arrive(&c->heard[i], now_ms);
 		if (!c->reported_ms || (now_ms / TICK * TICK) % period_ms == own_ms)
 			report(c, w, i, now_ms, load_of(w, i, now_ms));
 	}
@@ -195,12 +207,26 @@ static void pass_livekit(void *arg, struct world *w, uint64_t now_ms)
 	reports(arg, w, now_ms, LIVEKIT_REPORT_MS, people_load);
 }
 
+/* In whole seconds, as both times are told in these. */
+static bool livekit_available(const struct heard *heard, uint64_t now_ms)
+{
+	return now_ms / 1000 < heard->at_ms / 1000 + LIVEKIT_GONE_S;
+}
+
+static bool stays_livekit(void *arg, struct world *w, const struct room *room, uint64_t now_ms)
+{
+	const struct chooser *c = arg;
+
+	(void)w;
+	return livekit_available(&c->heard[room->node], now_ms);
+}
+
 /* Which nodes it takes from: 2 heard of lately and below the limit, 1 heard of, 0 any. */
 static int livekit_rank(const struct chooser *c, size_t i, uint64_t now_ms)
 {
 	const struct heard *heard = &c->heard[i];
 
-	return now_ms > heard->at_ms + LIVEKIT_GONE_MS ? 0 : heard->load < LIVEKIT_LIMIT ? 2 : 1;
+	return !livekit_available(heard, now_ms) ? 0 : heard->load < LIVEKIT_LIMIT ? 2 : 1;
 }
 
 static int livekit_best_rank(const struct chooser *c, const struct world *w, const struct room *room, uint64_t now_ms)
@@ -306,15 +332,26 @@ static double scalelite_load(const struct world *w, size_t i, uint64_t now_ms)
 	return people;
 }
 
+/* Those who were in its meetings come back, and find no meeting: each is created anew. */
+static void poll_scalelite(struct chooser *c, struct world *w, size_t i, uint64_t now_ms)
+{
+	if (report(c, w, i, now_ms, scalelite_load(w, i, now_ms)))
+		c->heard[i].failures = 0;
+	else if (++c->heard[i].failures == SCALELITE_FAILURES)
+		world_lost(w, i);
+}
+
 static void pass_scalelite(void *arg, struct world *w, uint64_t now_ms)
 {
 	struct chooser *c = arg;
 
+	for (size_t i = 0; i < w->nsites; i++)
+		arrive(&c->heard[i], now_ms);
 	/* One poller goes through all servers at once. */
 	if (c->reported_ms && now_ms < c->reported_ms + SCALELITE_POLL_MS)
 		return;
 	for (size_t i = 0; i < w->nsites; i++)
-		report(c, w, i, now_ms, scalelite_load(w, i, now_ms));
+		poll_scalelite(c, w, i, now_ms);
 	c->reported_ms = now_ms;
 }
 
@@ -325,7 +362,8 @@ static int choose_scalelite(void *arg, struct world *w, const struct room *room,
 
 	(void)now_ms;
 	for (size_t i = 0; i < w->nsites; i++)
-		if (is_open(w, i, room) && (best < 0 || c->heard[i].load < c->heard[best].load))
+		if (is_open(w, i, room) && c->heard[i].failures < SCALELITE_FAILURES &&
+		    (best < 0 || c->heard[i].load < c->heard[best].load))
 			best = (int)i;
 	if (best >= 0)
 		c->heard[best].load++;
@@ -363,9 +401,10 @@ static void restarted_any(void *arg, struct world *w, size_t site, bool up)
 static const struct policy random_ = { "random", BLIND, choose_random };
 static const struct policy round_robin = { "round-robin", BLIND, choose_in_turn };
 static const struct policy hashing = { "hashing", open_ring, close_any, pass_nothing, choose_by_hash };
-static const struct policy lowest = { "livekit-lowest", open_any, close_any, pass_livekit, choose_lowest, .restarted = restarted_any };
+static const struct policy lowest = { "livekit-lowest", open_any, close_any, pass_livekit, choose_lowest,
+	                              .restarted = restarted_any, .stays = stays_livekit };
 static const struct policy twochoice = { "livekit-twochoice", open_any, close_any, pass_livekit, choose_of_two,
-	                                 .restarted = restarted_any };
+	                                 .restarted = restarted_any, .stays = stays_livekit };
 static const struct policy jicofo = { "jicofo", open_jicofo, close_any, pass_jicofo, choose_jicofo, .joined = joined_jicofo,
 	                              .restarted = restarted_any };
 static const struct policy scalelite = { "scalelite", open_any, close_any, pass_scalelite, choose_scalelite,

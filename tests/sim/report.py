@@ -128,6 +128,7 @@ def blocks(directory):
         "expected": matrix(results, "expected_p99", 3, policies),
         "overload": matrix(results, "overload_p99", 1, policies),
         "moves": matrix(results, "moves", 0, policies, ["restarts", "reporting"]),
+        "splits": matrix(results, "splits", 0, policies, ["reporting"]),
         "refused": matrix(results, "refused_with_capacity", 0, variants, ["burst", "meetings", "pools", "told"]),
         "cost": matrix(results, "expected_median", 3, variants, ["burst", "meetings", "pools", "told"]),
         "cost-p99": matrix(results, "expected_p99", 3, variants, ["burst", "meetings", "pools", "told"]),

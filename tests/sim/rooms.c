@@ -17,7 +17,7 @@ static void wheel_put(struct world *w, struct room *room, uint64_t due_ms)
 	*slot = room;
 }
 
-static struct room *room_new(struct world *w)
+static struct room *room_unused(struct world *w)
 {
 	struct room *room = w->unused;
 
@@ -30,6 +30,13 @@ static struct room *room_new(struct world *w)
 		room = &many[1];
 	}
 	w->unused = room->next;
+	return room;
+}
+
+static struct room *room_new(struct world *w)
+{
+	struct room *room = room_unused(w);
+
 	*room = (struct room){ .number = ++w->room_number };
 	room->chance = chance_of(w->seed, room->number);
 	return room;
@@ -47,6 +54,8 @@ static void expect(struct world *w, const struct room *room, double sign)
 	const struct meetings *m = &w->workload->meetings;
 	double others = MEETING_PEOPLE * (room->large ? LARGE_TIMES : 1) * (m->people > 0 ? m->people : 1) - 1;
 
+	if (room->parted)
+		return;
 	w->sites[room->node].to_come += sign * others * exp((double)room->start_ms / join_tau_ms());
 }
 
@@ -97,6 +106,32 @@ static void room_end(struct world *w, struct room *room)
 	room_unuse(w, room);
 }
 
+/* Who is in it stays to its end. The rest is the same room, with its number and chance: no other room is drawn differently for it. */
+static struct room *room_split(struct world *w, struct room *room, size_t at)
+{
+	struct room *rest = room_unused(w);
+
+	*rest = *room;
+	rest->people = 0;
+	hold(w, rest, at, w->now_ms);
+	expect(w, room, -1);
+	room->parted = true;
+	room->to_come = 0;
+	wheel_put(w, room, room->end_ms);
+	w->splits += w->measures;
+	return rest;
+}
+
+static struct room *room_to_join(struct world *w, struct room *room)
+{
+	const struct policy *policy = w->policy;
+
+	if (!policy->stays || policy->stays(w->chooser, w, room, w->now_ms))
+		return room;
+	int at = policy->choose(w->chooser, w, room, w->now_ms);
+	return at < 0 || (size_t)at == room->node ? room : room_split(w, room, (size_t)at);
+}
+
 static void room_happens(struct world *w, struct room *room)
 {
 	w->events++;
@@ -104,6 +139,7 @@ static void room_happens(struct world *w, struct room *room)
 		room_end(w, room);
 		return;
 	}
+	room = room_to_join(w, room);
 	room->people++;
 	room->to_come--;
 	room->changed_ms = w->now_ms;

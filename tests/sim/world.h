@@ -28,7 +28,7 @@ struct room {
 	uint32_t node;
 	uint16_t people, to_come, told; /* told: how many are expected, 0: nobody said */
 	uint8_t router, pool;
-	bool large, moved;
+	bool large, moved, parted; /* parted: who is still to come joins another part of it, on another node */
 	float joined; /* how far along the distribution of arrivals the last one was, 0 to 1 */
 	struct chance chance;
 	struct room *before, *after; /* on its node */
@@ -67,7 +67,7 @@ struct world {
 	/* measured from warm_ms on */
 	struct samples imbalance, expected, fill; /* max/mean, mean; each second */
 	struct refusals refused;
-	uint64_t placed, moves, events;
+	uint64_t placed, moves, splits, events; /* splits: rooms whose next one was sent to another node than those in it are on */
 	uint64_t warm_ms, measured_ms;
 	bool measures;
 };
@@ -82,6 +82,8 @@ struct policy {
 	void (*ended)(void *, struct world *, const struct room *);
 	void (*restarted)(void *, struct world *, size_t site, bool up);
 	void (*drains)(void *, struct world *, size_t site);
+	/* Whether the next one is sent to where the room is; else it is placed anew for all who come from now on. NULL: always. */
+	bool (*stays)(void *, struct world *, const struct room *, uint64_t now_ms);
 };
 struct workload {
 	const char *name;
