@@ -347,6 +347,12 @@ static void beat(struct usher *u, size_t i)
 		node->charged = got.charged;
 }
 
+/*
+ * A lossy node's report is lost, and nobody is told; the next sample is up to report_pause_ms later. libusher waits a quarter of the
+ * lease for an answer, then asks all other routers at once, and begins its next round after a backoff of up to a heartbeat
+ * (client/lib/node_beat.c). With eight routers and each message lost by itself, the node is silent for a lease when nine in a
+ * row are lost, in rounds of 10 s; here it is eight in a row, each 5 s. So it is called lost about twice as often as it would be.
+ */
 static void send_report(struct usher *u, size_t i)
 {
 	struct told *node = &u->nodes[i];
