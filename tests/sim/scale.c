@@ -165,7 +165,7 @@ int print_scale(uint64_t seconds, uint64_t usher_seconds)
 	double took = run_scale(&seam, seconds * 1000, &events, &rooms);
 
 	print_speed("seam", events, rooms, took, (double)seconds);
-	took = run_scale(&policy_usher, usher_seconds * 1000, &events, &rooms);
+	took = run_scale(&policy_each_10s, usher_seconds * 1000, &events, &rooms);
 	print_speed("usher", events, rooms, took, (double)usher_seconds);
 	return 0;
 }

@@ -39,7 +39,8 @@
 struct way { /* of setting it up */
 	double room_cost;                        /* < 0: learned */
 	uint64_t ramp_ms, heartbeat_ms;
-	uint64_t report_old_ms, report_pause_ms; /* a report is so old when it arrives, and the next sample up to so long after */
+	uint64_t report_old_ms, report_pause_ms; /* a report is so old when it arrives, and the next sample up to so long after … */
+	uint64_t report_each_ms;                 /* … or, if not 0, samples are so far apart */
 	bool uncharged;                          /* no charge is told to anybody: to see that the asserts can fail */
 	bool untold;                             /* nobody says how many people are expected */
 };
@@ -53,6 +54,7 @@ static const struct way cost_start = { 0.01, RAMP, OLD };
 static const struct way cost_true = { MEETING_PEOPLE / PEOPLE_SERVED, RAMP, OLD };
 static const struct way untold = { -1, RAMP, OLD, .untold = true };
 static const struct way uncharged = { -1, RAMP, OLD, .uncharged = true };
+static const struct way each_10s = { -1, RAMP, OLD, .report_each_ms = 10000 };
 
 struct due { /* what happens within the next milliseconds */
 	enum { DUE_RESERVE, DUE_HEAR, DUE_OPENED } what;
@@ -139,6 +141,11 @@ static void later(struct usher *u, uint64_t after_ms, struct due due)
 static uint64_t up_to(struct usher *u, uint64_t ms)
 {
 	return 1 + chance_below(&u->chance, ms);
+}
+
+static uint64_t pause_until(struct usher *u, uint64_t up_to_ms)
+{
+	return u->now_ms + chance_below(&u->chance, up_to_ms);
 }
 
 static size_t site_of(const char *node)
@@ -358,7 +365,7 @@ static void send_report(struct usher *u, size_t i)
 	struct told *node = &u->nodes[i];
 
 	node->sampled = false;
-	node->sample_ms = u->now_ms + chance_below(&u->chance, u->way->report_pause_ms);
+	node->sample_ms = u->way->report_each_ms ? node->told_ms + u->way->report_each_ms : pause_until(u, u->way->report_pause_ms);
 	if (u->world->sites[i].lossy && chance_unit(&u->chance) < 0.5)
 		return;
 	beat(u, i);
@@ -430,7 +437,7 @@ static void start_node(struct usher *u, size_t i)
 	node->shown = 0;
 	node->sampled = false;
 	beat(u, i);
-	node->sample_ms = u->now_ms + chance_below(&u->chance, u->way->report_pause_ms);
+	node->sample_ms = pause_until(u, u->way->report_each_ms ? u->way->report_each_ms : u->way->report_pause_ms);
 	wake_at(u, i, node->sample_ms);
 }
 
@@ -504,7 +511,7 @@ static void *open_way(struct world *w, const struct way *way)
 	{                                                                                                              \
 		return open_way(w, &way);                                                                              \
 	}
-OPEN(usual) OPEN(short_ramp) OPEN(cost_start) OPEN(cost_true) OPEN(untold) OPEN(uncharged)
+OPEN(usual) OPEN(short_ramp) OPEN(cost_start) OPEN(cost_true) OPEN(untold) OPEN(uncharged) OPEN(each_10s)
 
 static void close_usher(void *arg)
 {
@@ -619,6 +626,7 @@ const struct policy policy_short_ramp = { "usher-ramp-20s", open_short_ramp, RES
 const struct policy policy_cost_start = { "usher-cost-0.01", open_cost_start, REST };
 const struct policy policy_cost_true = { "usher-cost-true", open_cost_true, REST };
 const struct policy policy_untold = { "usher-untold", open_untold, REST };
+const struct policy policy_each_10s = { "usher", open_each_10s, REST }; /* of scale.c */
 const struct policy policy_uncharged = { "usher-uncharged", open_uncharged, REST };
 
 /* -- what it costs ----------------------------------------------------------------------------------------------------------- */
