@@ -412,5 +412,5 @@ static const struct policy scalelite = { "scalelite", open_any, close_any, pass_
 static const struct policy oracle = { "oracle", BLIND, choose_oracle };
 const struct policy *const policies[] = { &policy_usher, &random_, &round_robin, &hashing, &lowest, &twochoice, &jicofo, &scalelite,
 	                                  &oracle, &policy_short_ramp,
-	                                  &policy_cost_start, &policy_cost_true, &policy_untold, &policy_uncharged };
+	                                  &policy_cost_start, &policy_cost_true, &policy_untold, &policy_asks_one, &policy_uncharged };
 const size_t npolicies = sizeof(policies) / sizeof(*policies);

@@ -60,6 +60,7 @@ command -v gnuplot >/dev/null || {
 	each "usher $peers oracle" "$workloads" "-s $seeds"
 	each "usher-cost-0.01 usher-cost-true" "burst meetings pools told" "-s $seeds"
 	each usher-untold "told told-burst" "-s $seeds"
+	each usher-asks-one reporting "-s $seeds"
 	each usher-ramp-20s "hour burst meetings trace restarts" "-s $seeds"
 } | runs "$out/runs.tsv"
 /usr/bin/python3 tests/sim/report.py nodes "$sim" >"$out/nodes.tsv"

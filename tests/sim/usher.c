@@ -43,6 +43,7 @@ struct way { /* of setting it up */
 	uint64_t report_each_ms;                 /* … or, if not 0, samples are so far apart */
 	bool uncharged;                          /* no charge is told to anybody: to see that the asserts can fail */
 	bool untold;                             /* nobody says how many people are expected */
+	bool asks_one;                           /* nodes leave it at a message that was lost: to see what libusher's asking all is worth */
 };
 /* Reports 2 to 10 s old, and read up to 5 s later: as bad as the figures ask for. usher's own defaults are a report and two readings
  * a second. */
@@ -53,6 +54,7 @@ static const struct way short_ramp = { -1, .ramp_ms = 20000, OLD };
 static const struct way cost_start = { 0.01, RAMP, OLD };
 static const struct way cost_true = { MEETING_PEOPLE / PEOPLE_SERVED, RAMP, OLD };
 static const struct way untold = { -1, RAMP, OLD, .untold = true };
+static const struct way asks_one = { -1, RAMP, OLD, .asks_one = true };
 static const struct way uncharged = { -1, RAMP, OLD, .uncharged = true };
 static const struct way each_10s = { -1, RAMP, OLD, .report_each_ms = 10000 };
 
@@ -75,7 +77,7 @@ struct told { /* what a node knows of itself, and the report it is about to send
 	uint64_t registration, seq, charged, starts, sample_ms, send_ms;
 	uint64_t seen, people, rooms, told_ms;
 	double shown; /* load, of young rooms */
-	bool sampled, lost;
+	bool sampled, fanned_out, lost;
 	struct change *changes; /* since the last sample */
 	size_t nchanges, size;
 };
@@ -354,21 +356,39 @@ static void beat(struct usher *u, size_t i)
 		node->charged = got.charged;
 }
 
+static uint64_t next_sample_ms(struct usher *u, const struct told *node)
+{
+	return u->way->report_each_ms ? node->told_ms + u->way->report_each_ms : pause_until(u, u->way->report_pause_ms);
+}
+
 /*
- * A lossy node's report is lost, and nobody is told; the next sample is up to report_pause_ms later. libusher waits a quarter of the
- * lease for an answer, then asks all other routers at once, and begins its next round after a backoff of up to a heartbeat
- * (client/lib/node_beat.c). With eight routers and each message lost by itself, the node is silent for a lease when nine in a
- * row are lost, in rounds of 10 s; here it is eight in a row, each 5 s. So it is called lost about twice as often as it would be.
+ * Every other message of a lossy node is lost. libusher waits for an answer a quarter of the lease, then asks all other routers at
+ * once, and begins its next round, with a new sample, a moment after that has failed, too (client/lib/node_beat.c).
  */
+static bool arrives(struct usher *u, size_t i)
+{
+	size_t asked = u->nodes[i].fanned_out ? u->nrouters - 1 : 1;
+
+	for (; asked; asked--)
+		if (!u->world->sites[i].lossy || chance_unit(&u->chance) >= 0.5)
+			return true;
+	return false;
+}
+
 static void send_report(struct usher *u, size_t i)
 {
 	struct told *node = &u->nodes[i];
+	bool here = arrives(u, i);
 
-	node->sampled = false;
-	node->sample_ms = u->way->report_each_ms ? node->told_ms + u->way->report_each_ms : pause_until(u, u->way->report_pause_ms);
-	if (u->world->sites[i].lossy && chance_unit(&u->chance) < 0.5)
+	if (!here && !node->fanned_out && !u->way->asks_one) {
+		node->fanned_out = true;
+		node->send_ms = u->now_ms + u->way->heartbeat_ms; /* a quarter of the lease */
 		return;
-	beat(u, i);
+	}
+	node->sample_ms = node->fanned_out && !here ? u->now_ms : next_sample_ms(u, node);
+	node->sampled = node->fanned_out = false;
+	if (here)
+		beat(u, i);
 }
 
 static uint64_t *wake_set(struct usher *u, uint64_t tick)
@@ -511,7 +531,7 @@ static void *open_way(struct world *w, const struct way *way)
 	{                                                                                                              \
 		return open_way(w, &way);                                                                              \
 	}
-OPEN(usual) OPEN(short_ramp) OPEN(cost_start) OPEN(cost_true) OPEN(untold) OPEN(uncharged) OPEN(each_10s)
+OPEN(usual) OPEN(short_ramp) OPEN(cost_start) OPEN(cost_true) OPEN(untold) OPEN(asks_one) OPEN(uncharged) OPEN(each_10s)
 
 static void close_usher(void *arg)
 {
@@ -627,6 +647,7 @@ const struct policy policy_cost_start = { "usher-cost-0.01", open_cost_start, RE
 const struct policy policy_cost_true = { "usher-cost-true", open_cost_true, REST };
 const struct policy policy_untold = { "usher-untold", open_untold, REST };
 const struct policy policy_each_10s = { "usher", open_each_10s, REST }; /* of scale.c */
+const struct policy policy_asks_one = { "usher-asks-one", open_asks_one, REST };
 const struct policy policy_uncharged = { "usher-uncharged", open_uncharged, REST };
 
 /* -- what it costs ----------------------------------------------------------------------------------------------------------- */

@@ -115,7 +115,7 @@ extern const size_t nworkloads;
 extern const struct policy *const policies[];
 extern const size_t npolicies;
 /* usher.c */
-extern const struct policy policy_usher, policy_short_ramp, policy_cost_start, policy_cost_true, policy_untold,
+extern const struct policy policy_usher, policy_short_ramp, policy_cost_start, policy_cost_true, policy_untold, policy_asks_one,
 	policy_uncharged, policy_each_10s;
 extern const char *trace_path;
 uint64_t workload_next(struct world *); /* when the next room starts */
