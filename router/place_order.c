@@ -57,12 +57,6 @@ static bool sift_down(struct field *field, size_t at)
 	return at == from;
 }
 
-static void sift_up(struct field *field, size_t at)
-{
-	for (; at && comes_first(field, at, (at - 1) / 2); at = (at - 1) / 2)
-		swap(field, at, (at - 1) / 2);
-}
-
 static void set_up(struct field *field)
 {
 	field->norder = field->nslow = 0;
@@ -76,32 +70,54 @@ static void set_up(struct field *field)
 }
 
 /* -- choosing ------------------------------------------------------------------------------------------------------------- */
-/* The first of the order as of now; NULL: nobody is left. */
-static const struct candidate *first(struct place *place, struct field *field, uint64_t now_ms)
+/* Places of the heap that nobody before them is left of: below each stand only those that come after it. */
+struct edge {
+	size_t at[BEST_MAX + 1], n;
+};
+
+static void edge_add(struct edge *edge, const struct field *field, size_t at)
 {
-	while (field->norder) {
-		struct candidate *c = &field->at[field->order[0].at];
+	if (at < field->norder)
+		edge->at[edge->n++] = at;
+}
+
+static size_t edge_first(const struct edge *edge, const struct field *field)
+{
+	size_t first = 0;
+
+	for (size_t i = 1; i < edge->n; i++)
+		if (comes_first(field, edge->at[i], edge->at[first]))
+			first = i;
+	return first;
+}
+
+/* The first of those that are left, as of now; NULL: nobody is. */
+static const struct candidate *take_first(struct place *place, struct field *field, uint64_t now_ms, struct edge *edge)
+{
+	while (edge->n) {
+		size_t i = edge_first(edge, field), at = edge->at[i];
+		struct candidate *c = &field->at[field->order[at].at];
 		if (c->why_not)
 			return NULL; /* and all that stand behind it */
 		candidate_read(place, field, now_ms, c);
-		field->order[0].standing = c->standing;
-		if (sift_down(field, 0) && !c->why_not)
-			return c;
+		field->order[at].standing = c->standing;
+		if (!sift_down(field, at) || edge_first(edge, field) != i || c->why_not)
+			continue;
+		edge->at[i] = edge->at[--edge->n];
+		edge_add(edge, field, 2 * at + 1);
+		edge_add(edge, field, 2 * at + 2);
+		return c;
 	}
 	return NULL;
 }
 
 void order_best(struct place *place, struct field *field, uint64_t now_ms, struct best *best)
 {
-	const size_t all = field->norder;
+	struct edge edge = { .n = 0 };
 
-	for (const struct candidate *c; best->n < BEST_MAX && (c = first(place, field, now_ms));) {
+	edge_add(&edge, field, 0);
+	for (const struct candidate *c; best->n < BEST_MAX && (c = take_first(place, field, now_ms, &edge));)
 		best_take(best, c);
-		swap(field, 0, --field->norder);
-		sift_down(field, 0);
-	}
-	while (field->norder < all)
-		sift_up(field, field->norder++);
 	for (size_t i = 0; i < field->nslow; i++) {
 		struct candidate *c = &field->at[field->slow[i]];
 		candidate_read(place, field, now_ms, c);
