@@ -9,18 +9,48 @@ static double fade(uint64_t at_ms, uint64_t now_ms, uint64_t ramp_ms)
 	return age < ramp_ms ? 1 - (double)age / (double)ramp_ms : 0;
 }
 
+/* One from a clock that is ahead begins to fade later: no straight line beyond now. */
+static uint64_t straight_until_ms(const struct charge *charge, uint64_t now_ms, uint64_t ramp_ms)
+{
+	return charge->at_ms > now_ms ? now_ms : charge->at_ms + ramp_ms - 1;
+}
+
+void charges_draw(const struct charge *charges, size_t n, uint64_t seen, double shown, uint64_t store_now_ms, uint64_t ramp_ms,
+                  struct charges_line *out)
+{
+	*out = (struct charges_line){ .shown = shown, .from_ms = store_now_ms, .until_ms = UINT64_MAX };
+	for (size_t i = 0; i < n; i++) {
+		const struct charge *charge = &charges[i];
+		struct fading *sum = charge->number > seen ? &out->unseen : &out->seen;
+		uint64_t until_ms = straight_until_ms(charge, store_now_ms, ramp_ms);
+		if (until_ms < store_now_ms)
+			continue;
+		sum->cost += charge->cost * fade(charge->at_ms, store_now_ms, ramp_ms);
+		sum->lost += charge->cost;
+		out->until_ms = until_ms < out->until_ms ? until_ms : out->until_ms;
+	}
+	out->unseen.lost /= (double)ramp_ms;
+	out->seen.lost /= (double)ramp_ms;
+}
+
+static double fading_at(const struct fading *sum, double later_ms)
+{
+	return sum->cost - sum->lost * later_ms;
+}
+
+double charges_at(const struct charges_line *line, uint64_t store_now_ms)
+{
+	double later_ms = (double)(store_now_ms - line->from_ms), seen = fading_at(&line->seen, later_ms);
+
+	return fading_at(&line->unseen, later_ms) + (seen > line->shown ? seen - line->shown : 0);
+}
+
 double charges_sum(const struct charge *charges, size_t n, uint64_t seen, double shown, uint64_t store_now_ms, uint64_t ramp_ms)
 {
-	double unseen_sum = 0, seen_sum = 0;
+	struct charges_line line;
 
-	for (size_t i = 0; i < n; i++) {
-		double cost = charges[i].cost * fade(charges[i].at_ms, store_now_ms, ramp_ms);
-		if (charges[i].number > seen)
-			unseen_sum += cost;
-		else
-			seen_sum += cost;
-	}
-	return unseen_sum + (seen_sum > shown ? seen_sum - shown : 0);
+	charges_draw(charges, n, seen, shown, store_now_ms, ramp_ms, &line);
+	return charges_at(&line, store_now_ms);
 }
 
 double charges_shown(double room_cost, double participant_cost, const struct shown_room *rooms, size_t n_rooms, uint64_t ramp_ms)

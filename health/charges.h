@@ -12,6 +12,17 @@
 #include "registry/nodes.h"
 
 double charges_sum(const struct charge *, size_t n, uint64_t seen, double shown, uint64_t store_now_ms, uint64_t ramp_ms);
+/* The same, added up once for many looks: as each charge fades along a straight line, their sum does, until the first is gone. */
+struct charges_line {
+	struct fading {
+		double cost, lost; /* at from_ms; and what goes of it in a millisecond */
+	} unseen, seen;
+	double shown;
+	uint64_t from_ms, until_ms; /* store's clock; good for no other time */
+};
+void charges_draw(const struct charge *, size_t n, uint64_t seen, double shown, uint64_t store_now_ms, uint64_t ramp_ms,
+                  struct charges_line *out);
+double charges_at(const struct charges_line *, uint64_t store_now_ms);
 /* The load that a report shows for rooms younger than ramp_ms: each at most its cost, and faded as its charge is, so that an old
  * room which is full takes nothing off the charge of a young one which is not. participant_cost: load per participant. */
 struct shown_room {

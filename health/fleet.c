@@ -62,12 +62,19 @@ uint64_t fleet_store_ms(const struct fleet *fleet, uint64_t now_ms)
 	return now_ms + (uint64_t)ahead;
 }
 
-double fleet_charges(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+void fleet_draw_charges(const struct fleet *fleet, const struct node *node, uint64_t now_ms, struct charges_line *out)
 {
 	const struct node_record *record = &node->record;
 
-	return charges_sum(record->charges, record->ncharges, record->seen, record->shown, fleet_store_ms(fleet, now_ms), fleet->conf.ramp_ms) +
-	       meter_extra(node->meter);
+	charges_draw(record->charges, record->ncharges, record->seen, record->shown, fleet_store_ms(fleet, now_ms), fleet->conf.ramp_ms, out);
+}
+
+double fleet_charges(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	struct charges_line line;
+
+	fleet_draw_charges(fleet, node, now_ms, &line);
+	return charges_at(&line, line.from_ms) + meter_extra(node->meter);
 }
 
 /* -- telling ----------------------------------------------------------------------------------------------------------------------- */

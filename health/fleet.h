@@ -7,6 +7,7 @@
 #pragma once
 
 #include "health/breaker.h"
+#include "health/charges.h"
 #include "health/load.h"
 #include "registry/nodes.h"
 
@@ -109,6 +110,7 @@ bool node_held_back(const struct node *, uint64_t now_ms, uint64_t *retry_ms);
 bool breakers_steer(const struct fleet_view *, const char *pool, double max_ejected, uint64_t now_ms);
 /* Present charges of a node, faded, without what reports have shown; in score units. Any thread. */
 double fleet_charges(const struct fleet *, const struct node *, uint64_t now_ms);
+void fleet_draw_charges(const struct fleet *, const struct node *, uint64_t now_ms, struct charges_line *); /* but for its meter's */
 uint64_t fleet_store_ms(const struct fleet *, uint64_t now_ms); /* the store's clock at this loop time, near enough. Any thread */
 
 /* -- keeper ----------------------------------------------------------------------------------------------------------------- */

@@ -76,16 +76,16 @@ static double size_in(const struct pool *pool, const struct node *node)
 	return size > 0 ? size : 1;
 }
 
-static bool starts_slowly(const struct place *place, const struct pool *pool, const struct node *node, uint64_t now_ms)
+static bool starts_slowly(const struct pool *pool, const struct candidate *c, uint64_t now_ms)
 {
-	return is_fresh(place, node, now_ms) && !strcmp(node->info.pool, pool->name) && 2 * pool->fresh < pool->members;
+	return now_ms < c->new_until_ms && 2 * pool->fresh < pool->members;
 }
 
-static double slow_start(const struct place *place, const struct pool *pool, const struct node *node, uint64_t now_ms)
+static double slow_start(const struct place *place, const struct pool *pool, const struct candidate *c, uint64_t now_ms)
 {
 	if (!pool->scored)
 		return 0;
-	double left = 1 - (double)(now_ms - node->registered_ms) / (double)place->conf.slow_start_ms;
+	double left = (double)(c->new_until_ms - now_ms) / (double)place->conf.slow_start_ms;
 	return left * pool->score_sum / (double)pool->scored;
 }
 
@@ -119,22 +119,35 @@ static bool too_many_people(const struct place_wish *wish, const struct node *no
 	return max > 0 && node->load.has_participants && node->load.participants + (double)wish->expected_participants > max;
 }
 
+/* By what the view says. */
+static unsigned why_not_ever(const struct field *field, const struct node *node)
+{
+	const struct place_wish *wish = field->wish;
+
+	return (node->why_not & ~WHY_NOT(BREAKER)) | bit(strcmp(node->info.pool, field->pool.name), WHY_NOT(POOL)) |
+	       broken_condition(wish, node) | bit(wish->exclusive && node->record.rooms, WHY_NOT(EXCLUSIVE)) |
+	       bit(too_many_people(wish, node), WHY_NOT(PARTICIPANTS)) | bit(was_tried(wish, node), WHY_NOT(TRIED));
+}
+
+static void wait_while_full(struct candidate *c, uint64_t now_ms)
+{
+	uint64_t until_ms = c->node->full_until_ms;
+
+	if (now_ms < until_ms && until_ms - now_ms > c->retry_ms)
+		c->retry_ms = until_ms - now_ms;
+}
+
 /* The view is up to half a heartbeat old: what this process knows better by now is asked anew. */
 static unsigned why_not_now(const struct place *place, const struct field *field, struct candidate *c, uint64_t now_ms)
 {
-	const struct node *node = c->node;
-	const struct place_wish *wish = field->wish;
-	size_t opens = meter_opens(node->meter, now_ms);
+	size_t opens = meter_opens(c->meter, now_ms);
 
 	c->retry_ms = 0;
-	bool held = breakers_matter(field->view) && node_held_back(node, now_ms, &c->retry_ms);
-	if (now_ms < node->full_until_ms && node->full_until_ms - now_ms > c->retry_ms)
-		c->retry_ms = node->full_until_ms - now_ms;
-	return (node->why_not & ~WHY_NOT(BREAKER)) | bit(held && field->steered, WHY_NOT(BREAKER)) |
-	       bit(strcmp(node->info.pool, field->pool.name), WHY_NOT(POOL)) | broken_condition(wish, node) |
-	       bit(wish->exclusive && (node->record.rooms || opens), WHY_NOT(EXCLUSIVE)) |
-	       bit(too_many_people(wish, node), WHY_NOT(PARTICIPANTS)) | bit(opens >= place->conf.opens_per_node, WHY_NOT(OPENS)) |
-	       bit(was_tried(wish, node), WHY_NOT(TRIED));
+	bool held = breakers_matter(field->view) && node_held_back(c->node, now_ms, &c->retry_ms);
+	if (c->why_not_ever & WHY_NOT(FULL))
+		wait_while_full(c, now_ms);
+	return c->why_not_ever | bit(held && field->steered, WHY_NOT(BREAKER)) |
+	       bit(field->wish->exclusive && opens, WHY_NOT(EXCLUSIVE)) | bit(opens >= place->conf.opens_per_node, WHY_NOT(OPENS));
 }
 
 /* What a new node counts as having on top takes no room on it. */
@@ -145,7 +158,7 @@ static bool is_filled(const struct place *place, const struct candidate *c)
 
 static enum turn turn_of(const struct place *place, const struct candidate *c)
 {
-	if (c->starts_slowly && !meter_allowed(c->node->meter))
+	if (c->starts_slowly && !meter_allowed(c->meter))
 		return TURN_LATER;
 	return is_filled(place, c) ? TURN_LAST : TURN_NOW;
 }
@@ -189,22 +202,41 @@ static uint64_t key_of(const struct candidate *c)
 }
 
 /* -- the whole field ------------------------------------------------------------------------------------------------------ */
-void candidate_read(struct place *place, const struct field *field, uint64_t now_ms, struct candidate *c)
+static double charges(const struct place *place, struct candidate *c, uint64_t now_ms)
 {
-	const struct node *node = c->node;
-	const struct pool *pool = &field->pool;
+	uint64_t store_ms = fleet_store_ms(place->fleet, now_ms);
 
-	c->size = size_in(pool, node);
+	if (store_ms < c->line.from_ms || store_ms > c->line.until_ms)
+		fleet_draw_charges(place->fleet, c->node, now_ms, &c->line);
+	return charges_at(&c->line, store_ms) + meter_extra(c->meter);
+}
+
+void candidate_look(struct place *place, const struct field *field, uint64_t now_ms, struct candidate *c)
+{
 	c->cost = field->cost / c->size;
-	c->charges = fleet_charges(place->fleet, node, now_ms);
-	c->starts_slowly = starts_slowly(place, pool, node, now_ms);
-	c->slow_start = c->starts_slowly ? slow_start(place, pool, node, now_ms) : 0;
-	c->effective = node->score.value + c->charges + c->slow_start;
+	c->charges = charges(place, c, now_ms);
+	c->starts_slowly = starts_slowly(&field->pool, c, now_ms);
+	c->slow_start = c->starts_slowly ? slow_start(place, &field->pool, c, now_ms) : 0;
+	c->effective = c->score + c->charges + c->slow_start;
 	c->turn = turn_of(place, c);
 	c->why_not = why_not_now(place, field, c, now_ms);
 	c->why_not |= bit(over_max_load(place, c), WHY_NOT(MAX_LOAD));
-	c->wishes = wishes_met(field->wish, node);
 	c->standing.key = key_of(c);
+}
+
+void candidate_read(struct place *place, const struct field *field, uint64_t now_ms, struct candidate *c)
+{
+	const struct node *node = c->node;
+	bool is_in_pool = !strcmp(node->info.pool, field->pool.name);
+
+	c->why_not_ever = why_not_ever(field, node);
+	c->wishes = wishes_met(field->wish, node);
+	c->size = size_in(&field->pool, node);
+	c->score = node->score.value;
+	c->new_until_ms = is_in_pool ? node->registered_ms + place->conf.slow_start_ms : 0;
+	c->meter = node->meter;
+	fleet_draw_charges(place->fleet, node, now_ms, &c->line);
+	candidate_look(place, field, now_ms, c);
 }
 
 void best_take(struct best *best, const struct candidate *c)
@@ -254,6 +286,7 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 	const struct fleet_view *view = fleet_view(place->fleet);
 
 	bool knows_pool = is_settled(out, view, field_pool(wish));
+	void (*read)(struct place *, const struct field *, uint64_t, struct candidate *) = knows_pool ? candidate_look : candidate_read;
 
 	out->view = view;
 	out->version = view->version;
@@ -274,7 +307,7 @@ void field_read(struct place *place, const struct place_wish *wish, uint64_t now
 		struct candidate *c = &out->at[i];
 		c->node = &view->nodes[i];
 		c->standing.lot = random_u64();
-		candidate_read(place, out, now_ms, c);
+		read(place, out, now_ms, c);
 		count(out, c);
 	}
 }

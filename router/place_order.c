@@ -99,7 +99,7 @@ static const struct candidate *take_first(struct place *place, struct field *fie
 		struct candidate *c = &field->at[field->order[at].at];
 		if (c->why_not)
 			return NULL; /* and all that stand behind it */
-		candidate_read(place, field, now_ms, c);
+		candidate_look(place, field, now_ms, c);
 		field->order[at].standing = c->standing;
 		if (!sift_down(field, at) || edge_first(edge, field) != i || c->why_not)
 			continue;
@@ -120,7 +120,7 @@ void order_best(struct place *place, struct field *field, uint64_t now_ms, struc
 		best_take(best, c);
 	for (size_t i = 0; i < field->nslow; i++) {
 		struct candidate *c = &field->at[field->slow[i]];
-		candidate_read(place, field, now_ms, c);
+		candidate_look(place, field, now_ms, c);
 		if (!c->why_not)
 			best_take(best, c);
 	}

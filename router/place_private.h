@@ -22,9 +22,16 @@
 enum turn { TURN_NOW, TURN_LATER, TURN_LAST };
 struct candidate {
 	const struct node *node;
-	unsigned why_not;  /* of the node itself and for this wish */
+	/* The same as long as view and wish are, here so that another look need not go to the node, which is not in the cache: */
+	unsigned why_not_ever;
 	unsigned wishes;   /* how many wishes it fulfils, the weightier ones counted higher */
 	double size;       /* its capacity over the pool's mean; of several the scarcest */
+	double score;
+	uint64_t new_until_ms;
+	struct meter *meter;
+	struct charges_line line;
+	/* At the last look: */
+	unsigned why_not;  /* of the node itself and for this wish */
 	double cost;       /* of this room on this node */
 	double charges, slow_start, effective;
 	bool starts_slowly;
@@ -101,6 +108,7 @@ const char *field_pool(const struct place_wish *);
 /* Into out->at; where that is NULL, into scratch that the next reading takes. */
 void field_read(struct place *, const struct place_wish *, uint64_t now_ms, struct field *out);
 void candidate_read(struct place *, const struct field *, uint64_t now_ms, struct candidate *); /* `node` and `lot` are there */
+void candidate_look(struct place *, const struct field *, uint64_t now_ms, struct candidate *); /* again: what time and placements change */
 static inline bool stands_before(struct standing one, struct standing other)
 {
 	return one.key != other.key ? one.key < other.key : one.lot < other.lot;

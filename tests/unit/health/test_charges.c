@@ -40,6 +40,30 @@ START_TEST(from_seen_charges_the_shown_load_is_taken)
 }
 END_TEST
 
+START_TEST(a_line_is_the_sum_until_the_first_is_gone)
+{
+	struct charge charges[] = { { 5, 0.1, now - RAMP / 2 }, { 6, 0.2, now - RAMP / 4 }, { 7, 0.3, now } };
+	struct charges_line line;
+
+	charges_draw(charges, 3, 6, 0.1, now, RAMP, &line);
+	ck_assert_uint_eq(line.from_ms, now);
+	ck_assert_uint_eq(line.until_ms, now + RAMP / 2 - 1);
+	for (uint64_t at = now; at <= line.until_ms; at += 999)
+		ck_assert_double_eq_tol(charges_at(&line, at), charges_sum(charges, 3, 6, 0.1, at, RAMP), NEAR);
+}
+END_TEST
+
+START_TEST(a_charge_from_a_clock_that_is_ahead_draws_no_line)
+{
+	struct charge charge = { 5, 0.1, now + 1 };
+	struct charges_line line;
+
+	charges_draw(&charge, 1, 0, 0, now, RAMP, &line);
+	ck_assert_uint_eq(line.until_ms, now);
+	ck_assert_double_eq_tol(charges_at(&line, now), 0.1, NEAR);
+}
+END_TEST
+
 START_TEST(a_room_shows_at_most_its_cost)
 {
 	struct shown_room rooms[] = { { 0, 0 }, { 2, 0 }, { 1000, 0 } };
@@ -228,6 +252,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, unseen_charges_count_in_full_and_fade);
 	tcase_add_test(tc, from_seen_charges_the_shown_load_is_taken);
+	tcase_add_test(tc, a_line_is_the_sum_until_the_first_is_gone);
+	tcase_add_test(tc, a_charge_from_a_clock_that_is_ahead_draws_no_line);
 	tcase_add_test(tc, a_room_shows_at_most_its_cost);
 	tcase_add_test(tc, what_a_room_shows_fades_as_its_charge_does);
 	tcase_add_test(tc, a_charge_counts_once_on_its_way);
