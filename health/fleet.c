@@ -96,7 +96,10 @@ void fleet_tell_breakers(struct seat *seat, uint64_t now_ms)
 
 	for (int class = 0; class < CLASSES; class++) {
 		uint64_t retry_ms;
-		enum breaker_state was = seat->breaker_told[class], is = breaker_state(seat->breakers[class], now_ms, &retry_ms);
+		enum breaker_state was = seat->breaker_told[class], is;
+		if (was == BREAKER_CLOSED && !fleet_is_unclosed(seat->fleet))
+			continue;
+		is = breaker_state(seat->breakers[class], now_ms, &retry_ms);
 		seat->breaker_told[class] = is;
 		if (was != is && conf->breaker_changed)
 			conf->breaker_changed(conf->arg, seat->node, (enum breaker_class)class, was, is);

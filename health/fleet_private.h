@@ -82,6 +82,11 @@ struct fleet {
 struct seat *fleet_seat(const struct fleet *, const char *node); /* NULL: none */
 void fleet_unref(struct fleet *);
 void fleet_tell_breakers(struct seat *, uint64_t now_ms);        /* what has changed since last told */
+/* Else all breakers are closed, and nobody needs to look at each, which are not in the cache. */
+static inline bool fleet_is_unclosed(const struct fleet *fleet)
+{
+	return atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->unclosed, memory_order_relaxed);
+}
 void fleet_publish(struct fleet *, struct published *, uint64_t now_ms); /* a view, and tells what has changed */
 /* fleet_hearsay.c */
 void fleet_forget_hearsay(struct fleet *);

@@ -111,18 +111,24 @@ static bool is_at(double value, double limit)
 	return limit > 0 && value >= limit;
 }
 
+static bool is_held_back(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
+{
+	uint64_t retry_ms;
+
+	return fleet_is_unclosed(fleet) && node_held_back(node, now_ms, &retry_ms);
+}
+
 static unsigned why_not_of(const struct fleet *fleet, const struct node *node, uint64_t now_ms)
 {
 	const struct node_record *record = &node->record;
 	const struct capacity *capacity = &node->info.capacity;
-	uint64_t retry_ms;
 
 	if (!*record->incarnation)
 		return WHY_NOT(LOST) | bit(record->wish == WISH_CORDONED, WHY_NOT(CORDONED)) | bit(record->wish == WISH_DRAINING, WHY_NOT(DRAINING));
 	return bit(record->lost, WHY_NOT(LOST)) | bit(!record->seq, WHY_NOT(JOINING)) |
 	       bit(record->seq && is_late(fleet, node, now_ms), WHY_NOT(LATE)) | bit(record->wish == WISH_CORDONED, WHY_NOT(CORDONED)) |
 	       bit(is_draining(node), WHY_NOT(DRAINING)) | bit(record->reported == REPORTED_SICK, WHY_NOT(SICK)) |
-	       bit(record->seq && !node->score.known, WHY_NOT(NO_LOAD)) | bit(node_held_back(node, now_ms, &retry_ms), WHY_NOT(BREAKER)) |
+	       bit(record->seq && !node->score.known, WHY_NOT(NO_LOAD)) | bit(is_held_back(fleet, node, now_ms), WHY_NOT(BREAKER)) |
 	       bit(now_ms < node->full_until_ms, WHY_NOT(FULL)) | bit(node->score.value >= fleet->conf.max_load, WHY_NOT(MAX_LOAD)) |
 	       bit(is_at((double)record->rooms, capacity->rooms), WHY_NOT(ROOMS)) |
 	       bit(is_at(node->load.participants, capacity->participants), WHY_NOT(PARTICIPANTS)) |
