@@ -2,17 +2,23 @@
 /* The sums of what the store keeps; the meter, which fills the time until the next reading, is in meter.c. */
 #include "health/charges.h"
 
-static double fade(uint64_t at_ms, uint64_t now_ms, uint64_t ramp_ms)
+static uint64_t age_ms(uint64_t at_ms, uint64_t now_ms)
 {
-	uint64_t age = now_ms > at_ms ? now_ms - at_ms : 0;
-
-	return age < ramp_ms ? 1 - (double)age / (double)ramp_ms : 0;
+	return now_ms > at_ms ? now_ms - at_ms : 0;
 }
 
-/* One from a clock that is ahead begins to fade later: no straight line beyond now. */
-static uint64_t straight_until_ms(const struct charge *charge, uint64_t now_ms, uint64_t ramp_ms)
+static double fade(uint64_t age_ms, uint64_t ramp_ms)
 {
-	return charge->at_ms > now_ms ? now_ms : charge->at_ms + ramp_ms - 1;
+	return age_ms < ramp_ms ? 1 - (double)age_ms / (double)ramp_ms : 0;
+}
+
+/* Until now the sum of costs, and of costs times ages: one division for all. */
+static void fade_all(struct fading *sum, uint64_t ramp_ms)
+{
+	double moment = sum->lost;
+
+	sum->lost = sum->cost / (double)ramp_ms;
+	sum->cost -= moment / (double)ramp_ms;
 }
 
 void charges_draw(const struct charge *charges, size_t n, uint64_t seen, double shown, uint64_t store_now_ms, uint64_t ramp_ms,
@@ -22,15 +28,17 @@ void charges_draw(const struct charge *charges, size_t n, uint64_t seen, double 
 	for (size_t i = 0; i < n; i++) {
 		const struct charge *charge = &charges[i];
 		struct fading *sum = charge->number > seen ? &out->unseen : &out->seen;
-		uint64_t until_ms = straight_until_ms(charge, store_now_ms, ramp_ms);
-		if (until_ms < store_now_ms)
+		uint64_t age = age_ms(charge->at_ms, store_now_ms);
+		if (age >= ramp_ms)
 			continue;
-		sum->cost += charge->cost * fade(charge->at_ms, store_now_ms, ramp_ms);
-		sum->lost += charge->cost;
+		sum->cost += charge->cost;
+		sum->lost += charge->cost * (double)age;
+		/* One from a clock that is ahead begins to fade later: no straight line beyond now. */
+		uint64_t until_ms = charge->at_ms > store_now_ms ? store_now_ms : charge->at_ms + ramp_ms - 1;
 		out->until_ms = until_ms < out->until_ms ? until_ms : out->until_ms;
 	}
-	out->unseen.lost /= (double)ramp_ms;
-	out->seen.lost /= (double)ramp_ms;
+	fade_all(&out->unseen, ramp_ms);
+	fade_all(&out->seen, ramp_ms);
 }
 
 static double fading_at(const struct fading *sum, double later_ms)
@@ -59,7 +67,7 @@ double charges_shown(double room_cost, double participant_cost, const struct sho
 
 	for (size_t i = 0; i < n_rooms; i++) {
 		double cost = participant_cost * (double)rooms[i].participants;
-		shown += (cost < room_cost ? cost : room_cost) * fade(0, rooms[i].age_ms, ramp_ms);
+		shown += (cost < room_cost ? cost : room_cost) * fade(rooms[i].age_ms, ramp_ms);
 	}
 	return shown;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fleet of 10,000 nodes with a million rooms. A day of that with all of usher's own code takes half an hour (print_cost() says
+ * A fleet of 10,000 nodes with a million rooms. A day of that with all of usher's own code takes a quarter of an hour (print_cost() says
  * what a choice and a reading take of it), so that is run for a minute, and for the day there is a narrower seam: the
  * real score_of(), charges_sum() and struct meter for each node, one report of each node in 10 s, and a choice among CHOICES nodes
  * at random. What is measured is the simulation, not a policy of usher's.
