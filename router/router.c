@@ -424,6 +424,8 @@ static void settle_messages(struct router *router)
 
 void router_take_apart(struct router *router)
 {
+	if (router->listeners)
+		listen_close(router->listeners); /* open yet if the store was unfit: whoever is queued is dealt while there are servers */
 	for (size_t i = 0; i < router->nworkers; i++)
 		if (router->workers[i])
 			worker_stop(router->workers[i]);
