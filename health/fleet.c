@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One reading after the other, each half heartbeat or when somebody asks (asked while one is under way: once more after it).
- * An answer becomes a new view, the old one is retired. Watching is unbroken as long as answers come in time: a failed or
- * late answer or a stalled loop begins all silence anew, as nobody may be called lost for what we did not watch.
+ * One reading after the other, each half heartbeat or when somebody asks (asked while one is under way: once more after it), of a
+ * large fleet slice by slice. What they say becomes a new view, the old one is retired. Watching is unbroken as long as answers come
+ * in time: a failed or late answer or a stalled loop begins all silence anew, as nobody may be called lost for what we did not watch.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "health/fleet_private.h"
 
-#define REST 3 /* times what a reading took */
+#define REST 3 /* times what a slice took */
 
 /* -- reading the view: any thread ---------------------------------------------------------------------------------------------- */
 const struct fleet_view *fleet_view(const struct fleet *fleet)
@@ -143,34 +143,26 @@ static void lose_silent(struct fleet *fleet, const struct fleet_view *view, uint
 }
 
 /* -- reading the store --------------------------------------------------------------------------------------------------------------- */
-static void read_store(struct fleet *);
-
 static uint64_t period_ms(const struct fleet *fleet)
 {
 	return fleet->conf.heartbeat_ms / 2;
 }
 
-/* A reading of a large fleet takes store and keeper a while that heartbeats need, too, and nodes that come one after another each ask for
- * one: all together they take a quarter of the time, or what those that nobody asks for do. */
+/* Reading takes store and keeper a while that heartbeats need, too; of a large fleet a good part of a core. So it takes a quarter of the
+ * time, evenly, whatever asks for it: nodes that come one after another each do. But all rests of a reading together are no longer than
+ * its period. */
 static void rest(struct fleet *fleet)
 {
-	uint64_t now = loop_fresh_ms(fleet->loop), pause = REST * (now - fleet->began_ms);
+	uint64_t now = loop_fresh_ms(fleet->loop), pause = REST * (now - fleet->asked_ms), most = period_ms(fleet) / fleet->nslices;
 
-	fleet->rested_ms = now + (pause < period_ms(fleet) ? pause : period_ms(fleet));
+	fleet->rested_ms = now + (pause < most ? pause : most);
 }
 
-static uint64_t period_left_ms(const struct fleet *fleet, uint64_t since_ms)
-{
-	uint64_t spent = loop_now_ms(fleet->loop) - since_ms;
-
-	return spent < period_ms(fleet) ? period_ms(fleet) - spent : 0;
-}
-
-static uint64_t rest_left_ms(const struct fleet *fleet)
+static uint64_t left_ms(const struct fleet *fleet, uint64_t until_ms)
 {
 	uint64_t now = loop_now_ms(fleet->loop);
 
-	return fleet->rested_ms > now ? fleet->rested_ms - now : 0;
+	return until_ms > now ? until_ms - now : 0;
 }
 
 static void free_published(struct retired *retired)
@@ -179,11 +171,6 @@ static void free_published(struct retired *retired)
 
 	arena_reset(&p->arena);
 	free(p);
-}
-
-static void read_again(struct timer *timer)
-{
-	read_store(container_of(timer, struct fleet, timer));
 }
 
 /* A stall begins anywhere between two ticks: so late, it may have been as long. Asked at a reading, too, which may be first. */
@@ -203,20 +190,18 @@ static void tick(struct timer *timer)
 
 static void watch_on(struct fleet *fleet, uint64_t now_ms)
 {
-	bool in_time = now_ms <= fleet->answered_ms + period_ms(fleet) + STALL_MS;
 	uint64_t connections = store_connections(fleet->store);
 	/* A clock that went back is another one's, or one restored; another connection may lead to another server. */
 	bool same_store = fleet->answer.store_ms >= fleet->store_ms && connections == fleet->connections;
 
-	if (!fleet->watching || !in_time || !same_store || has_stalled(fleet, now_ms))
+	if (!fleet->watching || !same_store || has_stalled(fleet, now_ms))
 		fleet->watched_since_ms = now_ms;
 	fleet->watching = true;
-	fleet->answered_ms = now_ms;
 	fleet->store_ms = fleet->answer.store_ms;
 	if (!fleet->first_store_ms)
 		fleet->first_store_ms = fleet->store_ms;
 	fleet->connections = connections;
-	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - now_ms), memory_order_relaxed);
+	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - fleet->listed_ms), memory_order_relaxed);
 }
 
 void fleet_publish(struct fleet *fleet, struct published *p, uint64_t now_ms)
@@ -249,19 +234,63 @@ static void not_answered(struct fleet *fleet, struct published *p)
 	free_published(&p->retired);
 }
 
-static void answered(struct fleet *fleet, int err)
-{
-	struct published *p = fleet->next;
-	uint64_t came_ms = loop_now_ms(fleet->loop);
+static void read_store(struct timer *);
 
+static void ended(struct fleet *fleet, int err)
+{
 	if (err)
-		not_answered(fleet, p);
+		not_answered(fleet, fleet->next);
 	else
-		publish(fleet, p);
+		publish(fleet, fleet->next);
 	fleet->next = NULL; /* only now: what is told above may ask for another reading, which is then noted */
 	rest(fleet);
-	timer_set(fleet->loop, &fleet->timer, fleet->again ? rest_left_ms(fleet) : period_left_ms(fleet, came_ms), read_again);
+	uint64_t due_ms = fleet->began_ms + period_ms(fleet);
+	if (fleet->again || due_ms < fleet->rested_ms)
+		due_ms = fleet->rested_ms;
+	timer_set(fleet->loop, &fleet->timer, left_ms(fleet, due_ms), read_store);
 	fleet->again = false;
+}
+
+static void answered(struct fleet *, int err);
+
+static void read_slice(struct fleet *fleet)
+{
+	fleet->asked_ms = loop_now_ms(fleet->loop);
+	int err = nodes_all(fleet->store, &fleet->next->arena, fleet->asked_ms + fleet->conf.timeout_ms, &fleet->answer, &fleet->wait);
+	if (err != WAIT)
+		answered(fleet, err);
+}
+
+/* Half of one store and half of another is no fleet. */
+static void go_on(struct timer *timer)
+{
+	struct fleet *fleet = container_of(timer, struct fleet, timer);
+
+	if (store_connections(fleet->store) == fleet->connections_then)
+		read_slice(fleet);
+	else
+		ended(fleet, -ERR_STORE_UNAVAILABLE);
+}
+
+static void listed(struct fleet *fleet)
+{
+	fleet->listed_ms = loop_now_ms(fleet->loop);
+	fleet->nslices = 1 + (fleet->answer.left + NODES_SLICE - 1) / NODES_SLICE;
+	fleet->connections_then = store_connections(fleet->store);
+}
+
+static void answered(struct fleet *fleet, int err)
+{
+	if (loop_now_ms(fleet->loop) > fleet->asked_ms + STALL_MS)
+		fleet->watching = false;
+	if (!fleet->nslices)
+		listed(fleet);
+	if (err || !fleet->answer.left) {
+		ended(fleet, err);
+		return;
+	}
+	rest(fleet);
+	timer_set(fleet->loop, &fleet->timer, left_ms(fleet, fleet->rested_ms), go_on);
 }
 
 static void woken(struct wait *w, int err)
@@ -269,17 +298,17 @@ static void woken(struct wait *w, int err)
 	answered(container_of(w, struct fleet, wait), err);
 }
 
-static void read_store(struct fleet *fleet)
+static void read_store(struct timer *timer)
 {
+	struct fleet *fleet = container_of(timer, struct fleet, timer);
+
 	fleet->next = calloc(1, sizeof(*fleet->next));
 	if (!fleet->next)
 		abort();
 	fleet->answer = (struct nodes_all){ 0 };
+	fleet->nslices = 0;
 	fleet->began_ms = loop_now_ms(fleet->loop);
-	int err = nodes_all(fleet->store, &fleet->next->arena, loop_now_ms(fleet->loop) + fleet->conf.timeout_ms, &fleet->answer,
-	                    &fleet->wait);
-	if (err != WAIT)
-		answered(fleet, err);
+	read_slice(fleet);
 }
 
 void fleet_refresh(struct fleet *fleet)
@@ -287,7 +316,7 @@ void fleet_refresh(struct fleet *fleet)
 	if (fleet->next)
 		fleet->again = true;
 	else
-		timer_set(fleet->loop, &fleet->timer, rest_left_ms(fleet), read_again);
+		timer_set(fleet->loop, &fleet->timer, left_ms(fleet, fleet->rested_ms), read_store);
 }
 
 /* -- keeper ---------------------------------------------------------------------------------------------------------------------------- */

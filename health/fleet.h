@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every node as this process sees it: the store's record, what it said, its liveness by our own watching, its breakers, its
- * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat; workers read the
- * published view without a lock. A pointer from a view is good until the callback that took it returns.
+ * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat (thousands of nodes all
+ * the time, slice by slice); workers read the published view without a lock. A pointer from a view is good until the callback
+ * that took it returns.
  */
 #pragma once
 

@@ -62,13 +62,17 @@ struct fleet {
 	struct published *next; /* being filled */
 	struct nodes_all answer;
 	bool again;             /* asked for while a reading was under way */
-	uint64_t began_ms;      /* the last reading */
-	uint64_t rested_ms;     /* no other begins before */
+	uint64_t began_ms;         /* the last reading */
+	uint64_t listed_ms;        /* its first slice came, and with it what the store's clock says */
+	size_t nslices;            /* of it; 0: not known yet */
+	uint64_t connections_then; /* of the store, as it began */
+	uint64_t asked_ms;         /* for its last slice */
+	uint64_t rested_ms;        /* no other slice or reading begins before */
 	bool watching;          /* the last reading came, and in time */
 	bool closed;
 	_Atomic size_t refs;    /* the owner, and each report under way */
 	uint64_t connections;   /* of the store, at the last answer */
-	uint64_t answered_ms, watched_since_ms, store_ms, first_store_ms, others_ms, version;
+	uint64_t watched_since_ms, store_ms, first_store_ms, others_ms, version;
 	struct heard *heard;    /* fleet_hearsay.c: until the store has answered once */
 	size_t nheard;
 	size_t nseats;

@@ -146,15 +146,20 @@ struct node_record {
 	struct charge *charges;      /* in the arena, oldest first */
 };
 struct nodes_all {
-	uint64_t store_ms; /* the store's clock at the answer */
+	uint64_t store_ms; /* the store's clock when it was asked for their list */
 	size_t count;
 	struct node_record *nodes; /* in the arena */
 	bool partial;      /* some nodes' records could not be read this time: */
 	size_t nunread;
 	const char **unread; /* their ids; in the arena */
+	size_t left;       /* so many of the list are still to be read */
+	size_t listed;     /* the store's own: how long the list is */
 };
 #define LISTED_BEATS 8 /* a node that the list of all nodes has lost is in it again after so many renewals at the latest */
-/* Every node; for the view that each process keeps. */
+/* Every node, for the view that each process keeps. *out begins zeroed. Redis gives NODES_SLICE of them at a time, so that heartbeats get
+ * their turn between two slices (docs/internals/performance.md): while `left`, ask again with the same arena and *out; each call has a
+ * deadline of its own. After -ERR_X a reading begins anew. */
+#define NODES_SLICE 128
 int nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
 
 /* Nodes by their records, whether they are in the list of all nodes or not: one bounded step of a scan, which may give none and still

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading all nodes, for the view that each process keeps; routers, read and written. The ids and the time first, then three reads
- * a node, all sent at once. A record that cannot be read leaves a gap and `partial`, not a failure: one damaged key must
- * not blind the router to every other node.
+ * a node, those of a slice of the list all sent at once. A record that cannot be read leaves a gap and `partial`, not a failure: one
+ * damaged key must not blind the router to every other node.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -156,15 +156,27 @@ static bool part_read(struct part_fetch *fetch, const struct redisReply *reply)
 	}
 }
 
-static void nodes_settle(struct fleet_op *op)
+static size_t slice_size(const struct fleet_op *op)
+{
+	return op->found_nodes.left < NODES_SLICE ? op->found_nodes.left : NODES_SLICE;
+}
+
+static struct node_record *slice_nodes(const struct fleet_op *op)
+{
+	return op->found_nodes.nodes + op->found_nodes.listed - op->found_nodes.left;
+}
+
+/* What was read moves up behind the slices before. */
+static void slice_settle(struct fleet_op *op)
 {
 	struct nodes_all *all = &op->found_nodes;
-	size_t kept = 0;
+	struct node_record *nodes = slice_nodes(op);
+	size_t size = slice_size(op);
 
-	for (size_t i = 0; i < all->count; i++)
-		if (all->nodes[i].id[0])
-			all->nodes[kept++] = all->nodes[i];
-	all->count = kept;
+	for (size_t i = 0; i < size; i++)
+		if (nodes[i].id[0])
+			all->nodes[all->count++] = nodes[i];
+	all->left -= size;
 }
 
 static void record_unread(struct fleet_op *op, struct node_record *record)
@@ -197,7 +209,7 @@ static void part_answered(struct redis_call *call, const struct redisReply *repl
 		record_unread(op, fetch->record);
 	if (--op->waiting)
 		return;
-	nodes_settle(op);
+	slice_settle(op);
 	fleet_finish(op, 0);
 }
 
@@ -225,16 +237,17 @@ static int part_send(struct fleet_op *op, struct part_fetch *fetch, struct node_
 	return shard_send(op->store, &fetch->call);
 }
 
-static int nodes_fetch(struct fleet_op *op)
+/* WAIT for the next slice's answers; NEXT: there is nothing to wait for. */
+static int slice_ask(struct fleet_op *op)
 {
-	struct nodes_all *all = &op->found_nodes;
+	struct node_record *nodes = slice_nodes(op);
 
-	op->nfetches = op->waiting = all->count * NODE_PARTS;
-	op->fetches = calloc(op->nfetches, sizeof *op->fetches);
+	op->nfetches = op->waiting = slice_size(op) * NODE_PARTS;
+	op->fetches = calloc(op->nfetches + 1, sizeof *op->fetches);
 	if (!op->fetches)
 		abort();
 	for (size_t i = 0; i < op->nfetches; i++) {
-		struct node_record *record = &all->nodes[i / NODE_PARTS];
+		struct node_record *record = &nodes[i / NODE_PARTS];
 
 		if (record->id[0] && part_send(op, &op->fetches[i], record, (enum node_part)(i % NODE_PARTS)) == 0)
 			continue;
@@ -243,7 +256,10 @@ static int nodes_fetch(struct fleet_op *op)
 		record_unread(op, record);
 		op->waiting--;
 	}
-	return 0;
+	if (op->waiting)
+		return WAIT;
+	slice_settle(op);
+	return NEXT;
 }
 
 static void node_ids_told(struct redis_call *call, const struct redisReply *reply)
@@ -263,13 +279,12 @@ static void node_ids_told(struct redis_call *call, const struct redisReply *repl
 		struct str id = reply_str(reply_at(reply, i));
 
 		if (id.at && node_valid(id.at, id.len))
-			memcpy(all->nodes[all->count++].id, id.at, id.len);
+			memcpy(all->nodes[all->listed++].id, id.at, id.len);
 	}
-	err = all->count ? nodes_fetch(op) : 0;
-	if (err || op->waiting == 0) {
-		nodes_settle(op);
+	all->left = all->listed;
+	err = slice_ask(op);
+	if (err != WAIT)
 		fleet_finish(op, err);
-	}
 }
 
 /* -- routers --------------------------------------------------------------------------------------------------------------------- */
@@ -387,11 +402,30 @@ static struct fleet_op *fleet_op_new(struct redis_store *store, struct arena *ar
 	return op;
 }
 
+static int nodes_go_on(struct fleet_op *op, struct wait *w)
+{
+	int err;
+
+	op->found_nodes = *op->nodes;
+	op->store_ms = op->found_nodes.store_ms;
+	err = slice_ask(op);
+	if (err == WAIT) {
+		op_attach(&op->op, w);
+		return WAIT;
+	}
+	if (!err)
+		*op->nodes = op->found_nodes;
+	fleet_op_free(op);
+	return err;
+}
+
 int redis_nodes_all(struct redis_store *store, struct arena *arena, uint64_t due_ms, struct nodes_all *out, struct wait *w)
 {
 	struct fleet_op *op = fleet_op_new(store, arena, due_ms);
 
 	op->nodes = out;
+	if (out->left)
+		return nodes_go_on(op, w);
 	return fleet_start_reading(op, "SMEMBERS", "nodes", node_ids_told, w);
 }
 

@@ -10,6 +10,8 @@ from harness import until
 from redis_fleet import Cluster, info
 from test_one_owner import owner
 
+SLICE = 128  # nodes that are asked for at once
+
 
 def routers_on(stage, cluster, count=2, *sets, nodes=("n1",)):
     routers = [stage.router(f"registry.url={cluster.url}", "server.park_ms=500", *sets) for _ in range(count)]
@@ -328,3 +330,24 @@ def test_scalelite_498_a_list_says_which_part_is_missing(stage, cluster, how):
         if server is not gone:
             server.kill()
     until("without any shard there is no list", lambda: whole("/v1/rooms") == (None, "store_unavailable"))
+
+
+def test_a_shard_that_is_away_with_most_of_the_fleet_hides_no_other_node(stage, cluster):
+    """Whole slices of the fleet cannot be asked for."""
+    (router,), (node,) = routers_on(stage, cluster, 1, "nodes.lease_ms=60000")
+    here, lists = cluster.owner(cluster.slot("usher:n:{n1}")), cluster.owner(cluster.slot("usher:nodes"))
+    gone = next(p for p in cluster.primaries if p not in (here, lists))
+    away = {f"n{i}" for i in range(2, 2600) if cluster.owner(cluster.slot(f"usher:n:{{n{i}}}")) is gone}
+    assert 3 * SLICE < len(away) < 1000
+    for name in away:
+        gone.command("HSET", f"usher:n:{{{name}}}", "seq", "1")
+    lists.command("SADD", "usher:nodes", *away)
+
+    def page(part):
+        return len(router.get("/v1/nodes?limit=1000").json()[part])
+    until("all are read", lambda: page("nodes") == len(away) + 1)
+    gone.kill()
+    until("they cannot be", lambda: page("partial") == len(away))
+    node.load = {"cpu": 0.5}
+    until("what the other says is read", lambda: router.node("n1")["load"] == node.load)
+    assert router.node("n1")["placeable"] and page("nodes") == len(away) + 1

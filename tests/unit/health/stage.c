@@ -15,6 +15,15 @@
 struct stage stage;
 
 /* -- the store ------------------------------------------------------------------------------------------------------------- */
+static void give_slice(struct nodes_all *out)
+{
+	size_t size = stage.slice && stage.slice < out->left ? stage.slice : out->left;
+
+	out->count += size;
+	out->left -= size;
+	stage.readings += !out->left;
+}
+
 static void fill(struct arena *arena, struct nodes_all *out)
 {
 	struct nodes_all all = { .store_ms = stage.now + stage.store_ahead_ms, .partial = stage.nunread > 0, .nunread = stage.nunread };
@@ -28,10 +37,18 @@ static void fill(struct arena *arena, struct nodes_all *out)
 		for (size_t j = 0; j < stage.nunread; j++)
 			readable = readable && strcmp(stage.unread[j], stage.nodes[i].id);
 		if (readable)
-			all.nodes[all.count++] = stage.nodes[i];
+			all.nodes[all.left++] = stage.nodes[i];
 	}
 	*out = all;
-	stage.readings++;
+	give_slice(out);
+}
+
+static void answer(struct arena *arena, struct nodes_all *out)
+{
+	if (out->left)
+		give_slice(out);
+	else
+		fill(arena, out);
 }
 
 static int play_nodes_all(struct store *store, struct arena *arena, uint64_t due_ms, struct nodes_all *out, struct wait *w)
@@ -45,7 +62,7 @@ static int play_nodes_all(struct store *store, struct arena *arena, uint64_t due
 	}
 	if (stage.away)
 		return -ERR_STORE_UNAVAILABLE;
-	fill(arena, out);
+	answer(arena, out);
 	return NEXT;
 }
 
@@ -55,7 +72,7 @@ void stage_answer(int err)
 
 	ck_assert_ptr_nonnull(w);
 	if (!err)
-		fill(stage.arena, stage.out);
+		answer(stage.arena, stage.out);
 	wait_wake(w, err);
 }
 

@@ -33,6 +33,7 @@ struct stage {
 	struct node_record nodes[STAGE_NODES]; /* what the store says */
 	const char *unread[STAGE_NODES];       /* ids that it cannot read: left out of what it says */
 	size_t nunread;
+	size_t slice;        /* it gives so many nodes at a time; 0: all */
 	bool away;           /* each question fails at once */
 	bool holds;          /* questions are answered by stage_answer() */
 	struct op asked, losing; /* by whom */

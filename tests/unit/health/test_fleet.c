@@ -196,6 +196,119 @@ START_TEST(a_node_is_joining_until_it_was_heard)
 }
 END_TEST
 
+/* -- large fleets: slice by slice ------------------------------------------------------------------------------------------------ */
+static void begin_slices(void)
+{
+	stage_ready("a");
+	stage_ready("b");
+	stage_ready("c");
+	stage_pass(HEARTBEAT_MS);
+	stage.slice = 1;
+	stage.holds = true;
+	fleet_refresh(stage.fleet);
+	stage_pass(50);
+	ck_assert_ptr_nonnull(stage.asked.waiter);
+}
+
+/* 50 ms ask for a pause of 150 ms; 100 ms for 300, but half of half a heartbeat is the longest, as three nodes are two slices for a fleet. */
+START_TEST(between_two_slices_is_a_rest)
+{
+	begin_slices();
+	uint64_t version = fleet_view(stage.fleet)->version;
+	stage_pass(50);
+	stage_answer(0);
+	stage_pass(100);
+	ck_assert_ptr_null(stage.asked.waiter);
+	stage_pass(50);
+	ck_assert_ptr_nonnull(stage.asked.waiter);
+	stage_pass(100);
+	stage_answer(0);
+	stage_pass(200);
+	ck_assert_ptr_null(stage.asked.waiter);
+	ck_assert_uint_eq(fleet_view(stage.fleet)->version, version);
+	stage_pass(50);
+	stage_answer(0);
+	ck_assert_uint_eq(fleet_view(stage.fleet)->version, version + 1);
+	ck_assert_uint_eq(fleet_view(stage.fleet)->count, 3);
+	ck_assert(fleet_find(stage.fleet, "a") && fleet_find(stage.fleet, "b") && fleet_find(stage.fleet, "c"));
+	ck_assert_uint_eq(fleet_store_ms(stage.fleet, stage.now), stage.now + stage.store_ahead_ms); /* told by the first */
+}
+END_TEST
+
+START_TEST(asked_for_between_two_slices_is_once_more)
+{
+	begin_slices();
+	stage_answer(0);
+	fleet_refresh(stage.fleet);
+	stage.holds = false;
+	stage_pass(50);
+	unsigned readings = stage.readings;
+	stage_pass(50);
+	ck_assert_uint_ge(stage.readings, readings + 1);
+}
+END_TEST
+
+/* Half of one store and half of another would be a fleet that never was. */
+START_TEST(a_reconnection_between_two_slices_ends_the_reading)
+{
+	begin_slices();
+	uint64_t version = fleet_view(stage.fleet)->version;
+	stage_answer(0);
+	stage.connections++;
+	stage_record("b")->seq++;
+	stage_pass(200);
+	ck_assert_ptr_null(stage.asked.waiter);
+	ck_assert_uint_eq(fleet_view(stage.fleet)->version, version);
+	ck_assert_uint_eq(fleet_view(stage.fleet)->count, 3);
+	stage.holds = false;
+	stage_pass(HEARTBEAT_MS);
+	ck_assert_uint_gt(fleet_view(stage.fleet)->version, version);
+	ck_assert_uint_eq(stage_node("b")->record.seq, stage_record("b")->seq);
+}
+END_TEST
+
+START_TEST(a_slice_that_comes_late_begins_silence_anew)
+{
+	begin_slices();
+	stage_pass(FENCED_LIMIT - 2500);
+	stage_answer(0);
+	stage_pass(50);
+	stage_pass(600);
+	stage_answer(0);
+	stage.holds = false;
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 3);
+}
+END_TEST
+
+/* However long all of it takes, while each slice comes in time. */
+START_TEST(silence_counts_while_slices_come_in_time)
+{
+	begin_slices();
+	for (int slice = 0; slice < 3; slice++) {
+		stage_pass(400);
+		stage_answer(0);
+		stage_pass(200);
+	}
+	stage.holds = false;
+	stage_pass(FENCED_LIMIT - 2000);
+	ck_assert_uint_eq(stage.losses, 3);
+}
+END_TEST
+
+START_TEST(a_fleet_may_end_between_two_slices)
+{
+	begin_slices();
+	stage_pass(50);
+	stage_answer(0);
+	fleet_free(stage.fleet);
+	stage.fleet = NULL;
+	stage_pass(500);
+}
+END_TEST
+
 /* -- silence ------------------------------------------------------------------------------------------------------------------- */
 /* colyseus#968: one missed heartbeat takes nothing away; jicofo#1143: it comes back by itself. */
 START_TEST(jicofo_1143_half_an_interval_late_and_back_again)
@@ -694,6 +807,12 @@ int main(void)
 	tcase_add_test(tc, asked_for_while_one_is_under_way_is_once_more);
 	tcase_add_test(tc, a_reading_that_took_long_is_not_followed_at_once);
 	tcase_add_test(tc, a_node_is_joining_until_it_was_heard);
+	tcase_add_test(tc, between_two_slices_is_a_rest);
+	tcase_add_test(tc, asked_for_between_two_slices_is_once_more);
+	tcase_add_test(tc, a_reconnection_between_two_slices_ends_the_reading);
+	tcase_add_test(tc, a_slice_that_comes_late_begins_silence_anew);
+	tcase_add_test(tc, silence_counts_while_slices_come_in_time);
+	tcase_add_test(tc, a_fleet_may_end_between_two_slices);
 	tcase_add_test(tc, jicofo_1143_half_an_interval_late_and_back_again);
 	tcase_add_test(tc, silent_for_lease_and_grace_is_lost_in_the_store);
 	tcase_add_test(tc, the_granted_lease_counts_not_the_configured_one);

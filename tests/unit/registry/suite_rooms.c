@@ -581,7 +581,7 @@ START_TEST(freed_store_answers_its_askers)
 	struct awaited a[3] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
 	struct rooms_query all = { .limit = 10 };
 	struct rooms_page page;
-	struct nodes_all nodes;
+	struct nodes_all nodes = { 0 };
 	struct room room;
 	int err[3];
 

@@ -833,7 +833,7 @@ START_TEST(freed_store_answers_its_callers)
 	struct awaited a[3] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
 	struct rooms_query all = { .limit = 10 };
 	struct rooms_page page;
-	struct nodes_all nodes;
+	struct nodes_all nodes = { 0 };
 	struct room room;
 
 	UNTIL(store_up(second));
@@ -851,7 +851,7 @@ START_TEST(callers_may_leave)
 	struct awaited a[3] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
 	struct rooms_query all = { .limit = 10 };
 	struct rooms_page page;
-	struct nodes_all nodes;
+	struct nodes_all nodes = { 0 };
 	struct room room;
 
 	ck_assert_int_eq(rooms_find(store, STR("x"), true, DUE, &room, &a[0].w), WAIT);
@@ -869,7 +869,7 @@ END_TEST
 START_TEST(damaged_records_stay_alone)
 {
 	struct room room;
-	struct nodes_all nodes;
+	struct nodes_all nodes = { 0 };
 	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
 	struct registered registered;
 
@@ -912,7 +912,7 @@ START_TEST(reading_does_not_wait_for_replicas)
 {
 	struct claim c = { .node = "n1", .incarnation = "inc", .registration = 1 };
 	struct claimed got;
-	struct nodes_all nodes;
+	struct nodes_all nodes = { 0 };
 	bool overtaken = false;
 
 	for (int i = 0; i < 5 && !overtaken; i++) {
@@ -1105,7 +1105,7 @@ START_TEST(a_node_without_a_record_is_taken_off_the_list)
 {
 	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
 	struct registered registered;
-	struct nodes_all all;
+	struct nodes_all all = { 0 };
 
 	ck_assert_int_eq(CALL(nodes_register(store, "n1", &request, DUE, &registered, w)), 0);
 	redis_server_ask(&server, "SADD u*:nodes n2"); /* an entering that crossed a leaving */
@@ -1120,7 +1120,7 @@ START_TEST(nodes_are_found_without_their_list_and_listed_again)
 {
 	struct registration_request request = { .incarnation = "i", .replaces = "", .info = STR("{}"), .lease_ms = 4000 };
 	struct registered registered;
-	struct nodes_all all;
+	struct nodes_all all = { 0 };
 	struct nodes_page page;
 
 	for (int i = 0; i < 2500; i++) /* more than one step */
@@ -1140,6 +1140,36 @@ START_TEST(nodes_are_found_without_their_list_and_listed_again)
 	ck_assert_uint_eq(all.count, 2);
 	ck_assert_str_eq(redis_server_ask(&server, "SCARD u*:nodes"), ":2");
 	ck_assert_int_eq(CALL(nodes_scan(store, "x", &arena, DUE, &page, w)), -ERR_BAD_REQUEST);
+}
+END_TEST
+
+/* More than two slices, in which one record is gone and one damaged. */
+START_TEST(a_long_list_of_nodes_comes_in_slices)
+{
+	enum { NODES = 2 * NODES_SLICE + 20, GONE = 17, DAMAGED = NODES_SLICE + 5 };
+	struct nodes_all all = { 0 };
+	bool seen[NODES] = { false };
+	size_t before = 0;
+
+	for (int i = 0; i < NODES; i++) {
+		redis_server_ask(&server, "SADD u*:nodes n%d", i);
+		redis_server_ask(&server, i == DAMAGED ? "SET u*:n:{n%d} text" : i == GONE ? "HDEL u*:n:{n%d} seq" : "HSET u*:n:{n%d} seq 1", i);
+	}
+	for (int slices = 3; slices; slices--) {
+		ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+		ck_assert_uint_eq(all.left, slices == 3 ? NODES_SLICE + 20 : slices == 2 ? 20 : 0);
+		ck_assert_uint_le(all.count - before, NODES_SLICE);
+		before = all.count;
+	}
+	ck_assert_uint_eq(all.count, NODES - 2);
+	for (size_t i = 0; i < all.count; i++) {
+		int number = atoi(all.nodes[i].id + 1);
+		ck_assert(number >= 0 && number < NODES && !seen[number] && all.nodes[i].seq == 1);
+		seen[number] = true;
+	}
+	ck_assert(all.partial && all.nunread == 1);
+	ck_assert_int_eq(atoi(all.unread[0] + 1), DAMAGED);
+	ck_assert(!seen[GONE] && !seen[DAMAGED]);
 }
 END_TEST
 
@@ -1319,6 +1349,7 @@ int main(void)
 	tcase_add_test(plain, keys_stand_under_the_prefix_in_the_urls_db);
 	tcase_add_test(plain, listing_clears_reservations_that_nobody_gave_back);
 	tcase_add_test(plain, nodes_are_found_without_their_list_and_listed_again);
+	tcase_add_test(plain, a_long_list_of_nodes_comes_in_slices);
 	tcase_add_test(plain, a_node_without_a_record_is_taken_off_the_list);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
