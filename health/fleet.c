@@ -13,6 +13,11 @@
 
 #define REST 3 /* times what a slice took */
 
+static uint64_t period_ms(const struct fleet *fleet)
+{
+	return fleet->conf.heartbeat_ms / 2;
+}
+
 /* -- reading the view: any thread ---------------------------------------------------------------------------------------------- */
 const struct fleet_view *fleet_view(const struct fleet *fleet)
 {
@@ -75,6 +80,18 @@ double fleet_charges(const struct fleet *fleet, const struct node *node, uint64_
 
 	fleet_draw_charges(fleet, node, now_ms, &line);
 	return charges_at(&line, line.from_ms) + meter_extra(node->meter);
+}
+
+static uint64_t answered_ms(const struct fleet *fleet)
+{
+	return atomic_load_explicit(&((struct fleet *)(uintptr_t)fleet)->answered_ms, memory_order_acquire);
+}
+
+bool fleet_is_away(const struct fleet *fleet, uint64_t now_ms)
+{
+	uint64_t late_ms = fleet->conf.timeout_ms > STALL_MS ? fleet->conf.timeout_ms : STALL_MS;
+
+	return !fleet_view(fleet)->ready || now_ms >= answered_ms(fleet) + period_ms(fleet) + late_ms;
 }
 
 /* -- telling ----------------------------------------------------------------------------------------------------------------------- */
@@ -143,17 +160,13 @@ static void lose_silent(struct fleet *fleet, const struct fleet_view *view, uint
 }
 
 /* -- reading the store --------------------------------------------------------------------------------------------------------------- */
-static uint64_t period_ms(const struct fleet *fleet)
-{
-	return fleet->conf.heartbeat_ms / 2;
-}
-
 /* Reading takes store and keeper a while that heartbeats need, too; of a large fleet a good part of a core. So it takes a quarter of the
  * time, evenly, whatever asks for it: nodes that come one after another each do. But all rests of a reading together are no longer than
  * its period. */
 static void rest(struct fleet *fleet)
 {
-	uint64_t now = loop_fresh_ms(fleet->loop), pause = REST * (now - fleet->asked_ms), most = period_ms(fleet) / fleet->nslices;
+	uint64_t now = loop_fresh_ms(fleet->loop), pause = REST * (now - fleet->asked_ms);
+	uint64_t most = (period_ms(fleet) + fleet->nslices - 1) / fleet->nslices;
 
 	fleet->rested_ms = now + (pause < most ? pause : most);
 }
@@ -201,7 +214,7 @@ static void watch_on(struct fleet *fleet, uint64_t now_ms)
 	if (!fleet->first_store_ms)
 		fleet->first_store_ms = fleet->store_ms;
 	fleet->connections = connections;
-	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - fleet->listed_ms), memory_order_relaxed);
+	atomic_store_explicit(&fleet->store_ahead_ms, (int64_t)(fleet->store_ms - fleet->clock_ms), memory_order_relaxed);
 }
 
 void fleet_publish(struct fleet *fleet, struct published *p, uint64_t now_ms)
@@ -219,6 +232,7 @@ static void publish(struct fleet *fleet, struct published *p)
 	uint64_t now = loop_now_ms(fleet->loop);
 
 	watch_on(fleet, now);
+	fleet->answer.store_ms += now - fleet->clock_ms; /* what it is by now */
 	fleet_build(fleet, p, &fleet->answer, now);
 	fleet_publish(fleet, p, now);
 	fleet_forget_hearsay(fleet);
@@ -261,30 +275,33 @@ static void read_slice(struct fleet *fleet)
 		answered(fleet, err);
 }
 
-/* Half of one store and half of another is no fleet. */
 static void go_on(struct timer *timer)
 {
-	struct fleet *fleet = container_of(timer, struct fleet, timer);
-
-	if (store_connections(fleet->store) == fleet->connections_then)
-		read_slice(fleet);
-	else
-		ended(fleet, -ERR_STORE_UNAVAILABLE);
+	read_slice(container_of(timer, struct fleet, timer));
 }
 
-static void listed(struct fleet *fleet)
+/* Whoever was told meanwhile that the store is away counts on it that silence begins anew. */
+static void heard_store(struct fleet *fleet)
 {
-	fleet->listed_ms = loop_now_ms(fleet->loop);
+	uint64_t now = loop_fresh_ms(fleet->loop);
+
+	if (now > fleet->asked_ms + STALL_MS || now >= answered_ms(fleet) + period_ms(fleet) + STALL_MS)
+		fleet->watching = false;
+	atomic_store_explicit(&fleet->answered_ms, now, memory_order_release);
+}
+
+static void first_slice(struct fleet *fleet)
+{
+	fleet->clock_ms = loop_now_ms(fleet->loop);
 	fleet->nslices = 1 + (fleet->answer.left + NODES_SLICE - 1) / NODES_SLICE;
-	fleet->connections_then = store_connections(fleet->store);
 }
 
 static void answered(struct fleet *fleet, int err)
 {
-	if (loop_now_ms(fleet->loop) > fleet->asked_ms + STALL_MS)
-		fleet->watching = false;
+	if (!err)
+		heard_store(fleet);
 	if (!fleet->nslices)
-		listed(fleet);
+		first_slice(fleet);
 	if (err || !fleet->answer.left) {
 		ended(fleet, err);
 		return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every node as this process sees it: the store's record, what it said, its liveness by our own watching, its breakers, its
- * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat (thousands of nodes all
- * the time, slice by slice); workers read the published view without a lock. A pointer from a view is good until the callback
+ * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat (a large one in slices,
+ * without a pause between readings); workers read the published view without a lock. A pointer from a view is good until the callback
  * that took it returns.
  */
 #pragma once
@@ -54,7 +54,8 @@ struct fleet_view {
 	size_t count;
 	const struct node *nodes; /* sorted by id */
 	const struct fleet_index *index; /* fleet_find()'s */
-	uint64_t seen_ms;         /* loop time of the store's answer behind it */
+	uint64_t began_ms;        /* loop time when its reading began: what it says was so then or later */
+	uint64_t seen_ms;         /* loop time of the last answer behind it: and no later than that */
 	uint64_t version;
 	bool ready;               /* the store has answered once */
 	uint64_t since_ms;        /* the store's clock at its first answer: what began later, we have watched from its beginning */
@@ -112,6 +113,9 @@ bool breakers_steer(const struct fleet_view *, const char *pool, double max_ejec
 /* Present charges of a node, faded, without what reports have shown; in score units. Any thread. */
 double fleet_charges(const struct fleet *, const struct node *, uint64_t now_ms);
 void fleet_draw_charges(const struct fleet *, const struct node *, uint64_t now_ms, struct charges_line *); /* but for its meter's */
+/* The store has not answered when it should have (half a heartbeat and registry.timeout_ms, at least 500 ms), or never yet. Who has been
+ * told so knows that nobody's silence counts but from a later answer on. Any thread. */
+bool fleet_is_away(const struct fleet *, uint64_t now_ms);
 uint64_t fleet_store_ms(const struct fleet *, uint64_t now_ms); /* the store's clock at this loop time, near enough. Any thread */
 
 /* -- keeper ----------------------------------------------------------------------------------------------------------------- */

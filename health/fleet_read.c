@@ -62,10 +62,9 @@ static uint64_t ago(uint64_t now_ms, uint64_t later_ms, uint64_t earlier_ms)
 }
 
 /* The store's clock dates what happened before we saw this process for the first time: both times are the store's own. */
-static struct seat *seat_new(struct fleet *fleet, const struct node_record *record, uint64_t now_ms)
+static struct seat *seat_new(struct fleet *fleet, const struct node_record *record, uint64_t store_ms, uint64_t now_ms)
 {
 	struct seat *seat = calloc(1, sizeof(*seat));
-	uint64_t store_ms = fleet->answer.store_ms;
 
 	if (!seat)
 		abort();
@@ -101,12 +100,12 @@ static void seat_watch(struct seat *seat, const struct node_record *record, uint
 	seat_hear(seat->fleet, seat, record);
 }
 
-static struct seat *seat_for(struct fleet *fleet, struct seat *held, const struct node_record *record, uint64_t now_ms)
+static struct seat *seat_for(struct fleet *fleet, struct seat *held, const struct node_record *record, uint64_t store_ms, uint64_t now_ms)
 {
 	struct seat *seat = held;
 
 	if (!held || strcmp(held->incarnation, record->incarnation)) {
-		seat = seat_new(fleet, record, now_ms);
+		seat = seat_new(fleet, record, store_ms, now_ms);
 		seat->told = held ? held->told : NODE_JOINING;
 		if (held)
 			seat_end(fleet, held);
@@ -135,7 +134,7 @@ static void seat_all(struct fleet *fleet, const struct nodes_all *all, bool same
 		while (held < fleet->nseats && strcmp(fleet->seats[held]->node, record->id) < 0)
 			seat_end(fleet, fleet->seats[held++]);
 		bool same = held < fleet->nseats && !strcmp(fleet->seats[held]->node, record->id);
-		seats[i] = seat_for(fleet, same ? fleet->seats[held++] : NULL, record, now_ms);
+		seats[i] = seat_for(fleet, same ? fleet->seats[held++] : NULL, record, all->store_ms, now_ms);
 	}
 	while (held < fleet->nseats)
 		seat_end(fleet, fleet->seats[held++]);
@@ -241,7 +240,8 @@ void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all
 	const char **unread = arena_alloc(&p->arena, (all->nunread + 1) * sizeof(*unread));
 	for (size_t i = 0; i < all->nunread; i++)
 		unread[i] = all->unread[i];
-	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .seen_ms = now_ms, .version = ++fleet->version, .ready = true,
-		                       .unread = unread, .since_ms = fleet->first_store_ms, .index = fleet->index, .unclosed = &fleet->unclosed };
+	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .began_ms = fleet->began_ms, .seen_ms = now_ms,
+		                       .version = ++fleet->version, .ready = true, .unread = unread, .since_ms = fleet->first_store_ms,
+		                       .index = fleet->index, .unclosed = &fleet->unclosed };
 	fleet_derive(fleet, &p->view, nodes, now_ms);
 }

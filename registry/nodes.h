@@ -153,12 +153,13 @@ struct nodes_all {
 	size_t nunread;
 	const char **unread; /* their ids; in the arena */
 	size_t left;       /* so many of the list are still to be read */
-	size_t listed;     /* the store's own: how long the list is */
+	size_t length;     /* the store's own, as the next: of the list */
+	uint64_t connections; /* when it was told */
 };
 #define LISTED_BEATS 8 /* a node that the list of all nodes has lost is in it again after so many renewals at the latest */
 /* Every node, for the view that each process keeps. *out begins zeroed. Redis gives NODES_SLICE of them at a time, so that heartbeats get
  * their turn between two slices (docs/internals/performance.md): while `left`, ask again with the same arena and *out; each call has a
- * deadline of its own. After -ERR_X a reading begins anew. */
+ * deadline of its own. -ERR_STORE_UNAVAILABLE also if the store is perhaps another one by then: half of each would be no fleet. */
 #define NODES_SLICE 128
 int nodes_all(struct store *, struct arena *, uint64_t due_ms, struct nodes_all *out, struct wait *);
 

@@ -163,7 +163,7 @@ static size_t slice_size(const struct fleet_op *op)
 
 static struct node_record *slice_nodes(const struct fleet_op *op)
 {
-	return op->found_nodes.nodes + op->found_nodes.listed - op->found_nodes.left;
+	return op->found_nodes.nodes + op->found_nodes.length - op->found_nodes.left;
 }
 
 /* What was read moves up behind the slices before. */
@@ -279,9 +279,10 @@ static void node_ids_told(struct redis_call *call, const struct redisReply *repl
 		struct str id = reply_str(reply_at(reply, i));
 
 		if (id.at && node_valid(id.at, id.len))
-			memcpy(all->nodes[all->listed++].id, id.at, id.len);
+			memcpy(all->nodes[all->length++].id, id.at, id.len);
 	}
-	all->left = all->listed;
+	all->left = all->length;
+	all->connections = redis_store_connections(op->store);
 	err = slice_ask(op);
 	if (err != WAIT)
 		fleet_finish(op, err);
@@ -402,13 +403,19 @@ static struct fleet_op *fleet_op_new(struct redis_store *store, struct arena *ar
 	return op;
 }
 
+/* Of a cluster each record lies at one shard, whatever becomes of the others. */
+static bool is_same_store(const struct fleet_op *op)
+{
+	return in_cluster(op) || redis_store_connections(op->store) == op->nodes->connections;
+}
+
 static int nodes_go_on(struct fleet_op *op, struct wait *w)
 {
 	int err;
 
 	op->found_nodes = *op->nodes;
 	op->store_ms = op->found_nodes.store_ms;
-	err = slice_ask(op);
+	err = is_same_store(op) ? slice_ask(op) : -ERR_STORE_UNAVAILABLE;
 	if (err == WAIT) {
 		op_attach(&op->op, w);
 		return WAIT;

@@ -172,7 +172,9 @@ static int look(struct request *rq)
 	const struct fleet_view *view = fleet_view(rq->worker->router->fleet);
 
 	if (!dr->version) {
-		uint64_t until_ms = request_now(rq) + 2 * rq->worker->router->conf.registry.timeout_ms; /* two readings, whatever server.park_ms */
+		const struct router_conf *conf = &rq->worker->router->conf;
+		/* Two readings, whatever server.park_ms. */
+		uint64_t until_ms = request_now(rq) + 2 * (conf->nodes.heartbeat_ms + conf->registry.timeout_ms);
 		dr->version = view->version + 1;
 		rq->park_until_ms = until_ms > rq->park_until_ms ? until_ms : rq->park_until_ms;
 	} else if (view->ready && view->version > dr->version) {

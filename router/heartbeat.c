@@ -200,11 +200,8 @@ static int renewed_lease(struct request *rq)
 static bool store_is_away(const struct request *rq)
 {
 	const struct router *router = rq->worker->router;
-	const struct fleet_view *view = fleet_view(router->fleet);
 
-	const uint64_t turn_ms = router->conf.nodes.heartbeat_ms / 2 + router->conf.registry.timeout_ms;
-
-	return !view->ready || !registry_up(router->registry) || request_now(rq) >= view->seen_ms + turn_ms;
+	return !registry_up(router->registry) || fleet_is_away(router->fleet, request_now(rq));
 }
 
 static int not_renewed(struct request *rq, int err)

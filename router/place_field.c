@@ -137,7 +137,7 @@ static void wait_while_full(struct candidate *c, uint64_t now_ms)
 		c->retry_ms = until_ms - now_ms;
 }
 
-/* The view is up to half a heartbeat old: what this process knows better by now is asked anew. */
+/* The view is half a heartbeat old, or more of a large fleet: what this process knows better by now is asked anew. */
 static unsigned why_not_now(const struct place *place, const struct field *field, struct candidate *c, uint64_t now_ms)
 {
 	size_t opens = meter_opens(c->meter, now_ms);

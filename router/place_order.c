@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of a large fleet, kept from one choice to the next. All nodes are read once for a view (twice in a heartbeat), or when
+ * The order of a large fleet, kept from one choice to the next. All nodes are read once for a view (at most twice in a heartbeat), or when
  * that was ORDER_MS ago; in between a choice looks only at the few that stand first. What was placed meanwhile makes a node come
  * later than it stands, so whoever stands first is read anew, and goes back to where it belongs unless it still is the first. What
  * makes a node come earlier (charges that fade, an open that ended, a breaker that closed) is seen with the next view: the choice is

@@ -121,7 +121,7 @@ static bool is_whole_again(const struct rebuild *r)
 	if (!r->witness)
 		return false; /* there may have been nodes that only routers which are gone knew */
 	/* A view from before the mark says nothing of this generation, and a node that was lost with it needs a heartbeat to show. */
-	if (!view->ready || view->seen_ms < r->watched_since_ms || watched < conf->nodes.heartbeat_ms + conf->nodes.heartbeat_ms / 2)
+	if (!view->ready || view->began_ms < r->watched_since_ms || watched < conf->nodes.heartbeat_ms + conf->nodes.heartbeat_ms / 2)
 		return false;
 	return all_have_told(r);
 }
@@ -138,7 +138,7 @@ static bool is_doubtful(const struct rebuild *r)
 /* What the caller of `whole` has read of the nodes may be news to us. */
 static bool may_doubt(const struct rebuild *r)
 {
-	return !r->was_rebuilt || fleet_view(r->router->fleet)->seen_ms >= r->watched_since_ms;
+	return !r->was_rebuilt || fleet_view(r->router->fleet)->began_ms >= r->watched_since_ms;
 }
 
 /* -- looking -------------------------------------------------------------------------------------------------------------- */

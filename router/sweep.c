@@ -235,12 +235,10 @@ static bool is_unread(const struct fleet_view *view, const char *node)
 	return false;
 }
 
-/* A view from before this page may lack the process that has the room since. */
+/* An old view may lack the process that has the room since. */
 static bool sees_nodes(const struct sweep *s)
 {
-	const struct fleet_view *view = fleet_view(s->router->fleet);
-
-	return view->ready && view->seen_ms + s->router->conf.nodes.heartbeat_ms >= s->asked_ms && registry_whole(s->router->registry);
+	return !fleet_is_away(s->router->fleet, s->asked_ms) && registry_whole(s->router->registry);
 }
 
 /* A lost node is none: its rooms are in its index, and it may come back for them. */

@@ -248,31 +248,95 @@ START_TEST(asked_for_between_two_slices_is_once_more)
 }
 END_TEST
 
-/* Half of one store and half of another would be a fleet that never was. */
-START_TEST(a_reconnection_between_two_slices_ends_the_reading)
+/* What is asked meanwhile whether the store is away is answered by slices, not by readings. */
+START_TEST(the_store_is_there_while_slices_come)
 {
 	begin_slices();
-	uint64_t version = fleet_view(stage.fleet)->version;
+	for (int slice = 0; slice < 2; slice++) {
+		stage_pass(450);
+		stage_answer(0);
+		stage_pass(250);
+		ck_assert(!fleet_is_away(stage.fleet, stage.now));
+	}
+	stage_pass(700);
+	ck_assert(!fleet_is_away(stage.fleet, stage.now));
+	stage_pass(50);
+	ck_assert(fleet_is_away(stage.fleet, stage.now));
 	stage_answer(0);
-	stage.connections++;
-	stage_record("b")->seq++;
-	stage_pass(200);
-	ck_assert_ptr_null(stage.asked.waiter);
-	ck_assert_uint_eq(fleet_view(stage.fleet)->version, version);
-	ck_assert_uint_eq(fleet_view(stage.fleet)->count, 3);
+	ck_assert(!fleet_is_away(stage.fleet, stage.now));
+}
+END_TEST
+
+/* Who was told that the store is away goes on for a lease: it must not be called lost by a silence that began before. */
+START_TEST(after_the_store_was_away_silence_begins_anew)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 1200);
+	stage.holds = true;
+	while (!fleet_is_away(stage.fleet, stage.now)) {
+		stage_pass(50);
+		if (stage.asked.waiter && _i) /* no answer, or a failure */
+			stage_answer(-ERR_STORE_UNAVAILABLE);
+	}
 	stage.holds = false;
-	stage_pass(HEARTBEAT_MS);
-	ck_assert_uint_gt(fleet_view(stage.fleet)->version, version);
-	ck_assert_uint_eq(stage_node("b")->record.seq, stage_record("b")->seq);
+	if (stage.asked.waiter)
+		stage_answer(0);
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+/* None of it was late by itself: the pause, our loop, the answer. */
+START_TEST(answers_far_apart_begin_silence_anew)
+{
+	stage_ready("a");
+	stage_pass(FENCED_LIMIT - 2000);
+	for (unsigned readings = stage.readings; stage.readings == readings;)
+		stage_pass(50);
+	stage.holds = true;
+	stage_pass(450);
+	stage_stall(350);
+	stage_pass(400);
+	ck_assert(fleet_is_away(stage.fleet, stage.now));
+	stage_answer(0);
+	stage.holds = false;
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, 1);
+}
+END_TEST
+
+/* It is dated by this host's clock, while a reading that brings the store's is under way. */
+START_TEST(heard_between_two_slices_is_heard_now)
+{
+	struct fleet_conf conf = stage_conf();
+	struct node_record record = { .id = "h", .incarnation = "i1", .registration = 1, .seq = 1, .lease_ms = LEASE_MS };
+	struct node_info info = { .signal_url = "ws://127.0.0.1:1/" };
+	struct fleet *second = fleet_new(stage.loop, &stage.store, stage.retire, &conf);
+
+	stage_add("a", "i1", GATED);
+	stage_add("b", "i1", GATED);
+	stage.store_ahead_ms = UINT64_C(9000000000000);
+	stage.slice = 1;
+	stage.holds = true;
+	fleet_free(stage.fleet);
+	stage.fleet = second;
+	fleet_start(second);
+	stage_pass(50);
+	stage_answer(0);
+	fleet_hear(second, &record, &info);
+	stage_turn();
+	ck_assert_uint_eq(stage_node("h")->changed_ms, stage.now);
 }
 END_TEST
 
 START_TEST(a_slice_that_comes_late_begins_silence_anew)
 {
 	begin_slices();
-	stage_pass(FENCED_LIMIT - 2500);
 	stage_answer(0);
-	stage_pass(50);
 	stage_pass(600);
 	stage_answer(0);
 	stage.holds = false;
@@ -809,7 +873,10 @@ int main(void)
 	tcase_add_test(tc, a_node_is_joining_until_it_was_heard);
 	tcase_add_test(tc, between_two_slices_is_a_rest);
 	tcase_add_test(tc, asked_for_between_two_slices_is_once_more);
-	tcase_add_test(tc, a_reconnection_between_two_slices_ends_the_reading);
+	tcase_add_test(tc, the_store_is_there_while_slices_come);
+	tcase_add_loop_test(tc, after_the_store_was_away_silence_begins_anew, 0, 2);
+	tcase_add_test(tc, answers_far_apart_begin_silence_anew);
+	tcase_add_test(tc, heard_between_two_slices_is_heard_now);
 	tcase_add_test(tc, a_slice_that_comes_late_begins_silence_anew);
 	tcase_add_test(tc, silence_counts_while_slices_come_in_time);
 	tcase_add_test(tc, a_fleet_may_end_between_two_slices);

@@ -1143,6 +1143,14 @@ START_TEST(nodes_are_found_without_their_list_and_listed_again)
 }
 END_TEST
 
+static void many_nodes(int count)
+{
+	for (int i = 0; i < count; i++) {
+		redis_server_ask(&server, "SADD u*:nodes n%d", i);
+		redis_server_ask(&server, "HSET u*:n:{n%d} seq 1", i);
+	}
+}
+
 /* More than two slices, in which one record is gone and one damaged. */
 START_TEST(a_long_list_of_nodes_comes_in_slices)
 {
@@ -1151,10 +1159,9 @@ START_TEST(a_long_list_of_nodes_comes_in_slices)
 	bool seen[NODES] = { false };
 	size_t before = 0;
 
-	for (int i = 0; i < NODES; i++) {
-		redis_server_ask(&server, "SADD u*:nodes n%d", i);
-		redis_server_ask(&server, i == DAMAGED ? "SET u*:n:{n%d} text" : i == GONE ? "HDEL u*:n:{n%d} seq" : "HSET u*:n:{n%d} seq 1", i);
-	}
+	many_nodes(NODES);
+	redis_server_ask(&server, "DEL u*:n:{n%d}", GONE);
+	redis_server_ask(&server, "SET u*:n:{n%d} text", DAMAGED);
 	for (int slices = 3; slices; slices--) {
 		ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
 		ck_assert_uint_eq(all.left, slices == 3 ? NODES_SLICE + 20 : slices == 2 ? 20 : 0);
@@ -1170,6 +1177,45 @@ START_TEST(a_long_list_of_nodes_comes_in_slices)
 	ck_assert(all.partial && all.nunread == 1);
 	ck_assert_int_eq(atoi(all.unread[0] + 1), DAMAGED);
 	ck_assert(!seen[GONE] && !seen[DAMAGED]);
+}
+END_TEST
+
+/* Perhaps to another server: half of one store and half of another would be a fleet that never was. */
+START_TEST(slices_are_of_one_connection)
+{
+	struct nodes_all all = { 0 };
+	uint64_t connections = store_connections(store);
+
+	many_nodes(NODES_SLICE + 1);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.left, 1);
+	redis_server_ask(&server, "CLIENT KILL TYPE normal");
+	UNTIL(store_up(store) && store_connections(store) > connections);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), -ERR_STORE_UNAVAILABLE);
+	all = (struct nodes_all){ 0 };
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_int_eq(CALL(nodes_all(store, &arena, DUE, &all, w)), 0);
+	ck_assert_uint_eq(all.count, NODES_SLICE + 1);
+}
+END_TEST
+
+START_TEST(callers_may_leave_between_and_in_slices)
+{
+	struct store *second = store_new(registry, loop);
+	struct awaited a[2] = { { .w.wake = awaited_wake }, { .w.wake = awaited_wake } };
+	struct nodes_all all[2] = { { 0 }, { 0 } };
+
+	many_nodes(NODES_SLICE + 1);
+	UNTIL(store_up(second));
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(CALL(nodes_all(i ? second : store, &arena, DUE, &all[i], w)), 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(nodes_all(i ? second : store, &arena, DUE, &all[i], &a[i].w), WAIT);
+	wait_drop(&a[0].w);
+	store_free(second);
+	ck_assert(!a[0].woken && a[1].woken && a[1].err == -ERR_STORE_UNAVAILABLE);
+	ck_assert(all[0].left == 1 && all[1].left == 1);
+	opened("a");
 }
 END_TEST
 
@@ -1350,6 +1396,8 @@ int main(void)
 	tcase_add_test(plain, listing_clears_reservations_that_nobody_gave_back);
 	tcase_add_test(plain, nodes_are_found_without_their_list_and_listed_again);
 	tcase_add_test(plain, a_long_list_of_nodes_comes_in_slices);
+	tcase_add_test(plain, slices_are_of_one_connection);
+	tcase_add_test(plain, callers_may_leave_between_and_in_slices);
 	tcase_add_test(plain, a_node_without_a_record_is_taken_off_the_list);
 	tcase_add_test(plain, prefixes_that_part_a_nodes_keys_are_refused);
 	tcase_add_test(plain, stopped_server_costs_no_more_than_the_budget);
