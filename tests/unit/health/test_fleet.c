@@ -24,6 +24,15 @@ static enum node_state state_of(const char *id)
 	return stage_node(id)->state;
 }
 
+/* Just now, for so many nodes that are silent on. */
+static void expect_silence_anew(unsigned nodes)
+{
+	stage_pass(FENCED_LIMIT - 600);
+	ck_assert_uint_eq(stage.losses, 0);
+	stage_pass(1500);
+	ck_assert_uint_eq(stage.losses, nodes);
+}
+
 /* -- views ------------------------------------------------------------------------------------------------------------------- */
 START_TEST(views_are_sorted_and_found)
 {
@@ -281,10 +290,7 @@ START_TEST(after_the_store_was_away_silence_begins_anew)
 	stage.holds = false;
 	if (stage.asked.waiter)
 		stage_answer(0);
-	stage_pass(FENCED_LIMIT - 600);
-	ck_assert_uint_eq(stage.losses, 0);
-	stage_pass(1500);
-	ck_assert_uint_eq(stage.losses, 1);
+	expect_silence_anew(1);
 }
 END_TEST
 
@@ -302,10 +308,7 @@ START_TEST(answers_far_apart_begin_silence_anew)
 	ck_assert(fleet_is_away(stage.fleet, stage.now));
 	stage_answer(0);
 	stage.holds = false;
-	stage_pass(FENCED_LIMIT - 600);
-	ck_assert_uint_eq(stage.losses, 0);
-	stage_pass(1500);
-	ck_assert_uint_eq(stage.losses, 1);
+	expect_silence_anew(1);
 }
 END_TEST
 
@@ -340,10 +343,7 @@ START_TEST(a_slice_that_comes_late_begins_silence_anew)
 	stage_pass(600);
 	stage_answer(0);
 	stage.holds = false;
-	stage_pass(FENCED_LIMIT - 600);
-	ck_assert_uint_eq(stage.losses, 0);
-	stage_pass(1500);
-	ck_assert_uint_eq(stage.losses, 3);
+	expect_silence_anew(3);
 }
 END_TEST
 
@@ -507,10 +507,7 @@ START_TEST(silence_counts_only_while_answers_come_in_time)
 	stage_pass(2000);
 	stage_answer(0);
 	stage.holds = false;
-	stage_pass(FENCED_LIMIT - 600);
-	ck_assert_uint_eq(stage.losses, 0);
-	stage_pass(1500);
-	ck_assert_uint_eq(stage.losses, 1);
+	expect_silence_anew(1);
 }
 END_TEST
 
@@ -519,10 +516,7 @@ START_TEST(another_store_begins_silence_anew)
 	stage_ready("a");
 	stage_pass(FENCED_LIMIT - 500);
 	stage.store_ahead_ms -= 3600000; /* its clock went back */
-	stage_pass(FENCED_LIMIT - 600);
-	ck_assert_uint_eq(stage.losses, 0);
-	stage_pass(1500);
-	ck_assert_uint_eq(stage.losses, 1);
+	expect_silence_anew(1);
 }
 END_TEST
 
@@ -532,10 +526,7 @@ START_TEST(a_reconnection_begins_silence_anew)
 	stage_ready("a");
 	stage_pass(FENCED_LIMIT - 500);
 	stage.connections++;
-	stage_pass(FENCED_LIMIT - 600);
-	ck_assert_uint_eq(stage.losses, 0);
-	stage_pass(1500);
-	ck_assert_uint_eq(stage.losses, 1);
+	expect_silence_anew(1);
 }
 END_TEST
 
