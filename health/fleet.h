@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every node as this process sees it: the store's record, what it said, its liveness by our own watching, its breakers, its
- * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat (a large one in slices,
+ * score and charges. One fleet a process, owned by the keeper, which reads the store every half heartbeat (a large fleet in slices,
  * without a pause between readings); workers read the published view without a lock. A pointer from a view is good until the callback
  * that took it returns.
  */

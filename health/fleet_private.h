@@ -62,12 +62,12 @@ struct fleet {
 	struct published *next; /* being filled */
 	struct nodes_all answer;
 	bool again;             /* asked for while a reading was under way */
-	uint64_t began_ms;         /* the last reading */
-	uint64_t clock_ms;         /* its first slice came, and with it what the store's clock says */
-	size_t nslices;            /* of it; 0: not known yet */
-	uint64_t asked_ms;         /* for its last slice */
-	_Atomic uint64_t answered_ms; /* the last slice came; read by workers */
-	uint64_t rested_ms;        /* no other slice or reading begins before */
+	uint64_t began_ms;      /* the last reading */
+	uint64_t clock_ms;      /* its first slice came, and with it what the store's clock says */
+	size_t nslices;         /* of it; 0: not known yet */
+	uint64_t asked_ms;      /* for its last slice */
+	uint64_t rested_ms;     /* no other slice or reading begins before */
+	_Atomic uint64_t answered_ms; /* the last slice came; read by workers, too */
 	bool watching;          /* the last reading came, and in time */
 	bool closed;
 	_Atomic size_t refs;    /* the owner, and each report under way */
