@@ -20,8 +20,8 @@
 #include "router/router.h"
 
 struct remembered {
-	struct remembered *next;
-	char node[NODE_MAX + 1];
+	size_t count;
+	char (*ids)[NODE_MAX + 1];
 };
 struct rebuild {
 	struct router *router;
@@ -36,8 +36,8 @@ struct rebuild {
 	struct task call;
 	uint64_t asked_ms;         /* when the mark was asked for */
 	uint64_t watched_since_ms; /* this generation, or since we watch it again */
-	struct remembered *known;  /* of this generation: read before a mark that was still of it, so not cut short by a loss */
-	struct remembered *nodes;  /* of the generation before */
+	struct remembered known;   /* of this generation: read before a mark that was still of it, so not cut short by a loss */
+	struct remembered nodes;   /* of the generation before */
 };
 
 static uint64_t now_of(const struct rebuild *r)
@@ -45,30 +45,24 @@ static uint64_t now_of(const struct rebuild *r)
 	return loop_now_ms(r->router->loop);
 }
 
-static void forget(struct remembered **list)
+static void forget(struct remembered *all)
 {
-	while (*list) {
-		struct remembered *node = *list;
-		*list = node->next;
-		free(node);
-	}
+	free(all->ids);
+	*all = (struct remembered){ 0 };
 }
 
 /* Those that live by what we last saw. */
-static void add_seen(struct rebuild *r, struct remembered **list)
+static void add_seen(struct rebuild *r, struct remembered *all)
 {
 	const struct fleet_view *view = fleet_view(r->router->fleet);
 
+	all->ids = realloc(all->ids, (all->count + view->count + 1) * sizeof(*all->ids));
+	if (!all->ids)
+		abort();
 	for (size_t i = 0; i < view->count; i++) {
 		const struct node_record *record = &view->nodes[i].record;
-		if (!*record->incarnation || record->lost)
-			continue;
-		struct remembered *node = calloc(1, sizeof(*node));
-		if (!node)
-			abort();
-		memcpy(node->node, record->id, sizeof(node->node));
-		node->next = *list;
-		*list = node;
+		if (*record->incarnation && !record->lost)
+			memcpy(all->ids[all->count++], record->id, sizeof(*all->ids));
 	}
 }
 
@@ -76,8 +70,9 @@ static void add_seen(struct rebuild *r, struct remembered **list)
  * loss and our notice of it lacks nodes that live. */
 static void remember_nodes(struct rebuild *r)
 {
+	forget(&r->nodes);
 	r->nodes = r->known;
-	r->known = NULL;
+	r->known = (struct remembered){ 0 };
 	add_seen(r, &r->nodes);
 }
 
@@ -104,8 +99,8 @@ static bool all_have_told(const struct rebuild *r)
 	for (size_t i = 0; i < view->count; i++)
 		if (!has_told(r, &view->nodes[i]))
 			return false;
-	for (const struct remembered *node = r->nodes; node; node = node->next)
-		if (!has_told(r, fleet_find(r->router->fleet, node->node)))
+	for (size_t i = 0; i < r->nodes.count; i++)
+		if (!has_told(r, fleet_find(r->router->fleet, r->nodes.ids[i])))
 			return false;
 	return true;
 }
@@ -130,7 +125,7 @@ static bool is_whole_again(const struct rebuild *r)
  * has not told its rooms. Until the store has heard that: whoever calls it whole then, knows more. */
 static bool is_doubtful(const struct rebuild *r)
 {
-	if (!r->mark.whole || !r->nodes || r->doubted)
+	if (!r->mark.whole || !r->nodes.count || r->doubted)
 		return false;
 	return r->was_rebuilt ? !all_have_told(r) : !is_whole_again(r);
 }
@@ -156,7 +151,7 @@ static void take_mark(struct rebuild *r)
 	if (other) {
 		r->doubted = false;
 		r->witness = was_whole || (r->witness && r->mark.generation);
-		if (!r->nodes && (r->mark.generation || !fleet_view(r->router->fleet)->ready))
+		if (!r->nodes.count && (r->mark.generation || !fleet_view(r->router->fleet)->ready))
 			remember_nodes(r); /* else what we know was read from this very store */
 	}
 	r->was_rebuilt = !r->seen.whole || (r->was_rebuilt && !other);
@@ -223,7 +218,7 @@ static void judge(struct rebuild *r)
 	} else {
 		if (r->mark.whole && satisfied)
 			forget(&r->nodes);
-		if (r->mark.whole && !r->nodes)
+		if (r->mark.whole && !r->nodes.count)
 			know_nodes(r);
 		rest(r);
 	}
@@ -250,7 +245,7 @@ static void look(struct timer *t)
 	r->asked_ms = now_of(r);
 	r->wait.wake = looked;
 	/* Nodes of a store whose mark we never saw are in it now: no memory of what it may have lost. */
-	bool knows_nodes = r->nodes || r->known || (r->mark.generation && fleet_view(r->router->fleet)->count);
+	bool knows_nodes = r->nodes.count || r->known.count || (r->mark.generation && fleet_view(r->router->fleet)->count);
 	int err = registry_look_at_mark(r->router->store, knows_nodes, now_of(r) + r->router->conf.registry.timeout_ms, &r->seen, &r->wait);
 	if (err != WAIT)
 		looked(&r->wait, err);
