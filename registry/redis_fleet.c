@@ -36,6 +36,7 @@ struct fleet_op {
 	struct routers_all *routers, found_routers;
 	uint64_t due_ms, store_ms;
 	size_t shard; /* of the key that is read first */
+	struct buf fields; /* names of a record's fields, with which each node's command ends */
 	struct redis_call time, ids;
 	struct part_fetch *fetches;
 	size_t nfetches, waiting;
@@ -48,6 +49,7 @@ static void fleet_op_free(struct fleet_op *op)
 	for (size_t i = 0; i < op->nfetches; i++)
 		redis_cancel(&op->fetches[i].call);
 	free(op->fetches);
+	buf_free(&op->fields);
 	free(op);
 }
 
@@ -228,8 +230,8 @@ static int part_send(struct fleet_op *op, struct part_fetch *fetch, struct node_
 	command_start(text, words[part]);
 	command_z(text, verbs[part]);
 	command_node(text, op->store, record->id, keys[part]);
-	for (size_t i = 0; part == PART_RECORD && i < NODE_FIELDS; i++)
-		command_z(text, node_fields[i]);
+	if (part == PART_RECORD)
+		buf_add(text, op->fields.at, op->fields.len);
 	if (part == PART_CHARGES) {
 		command_z(text, "0");
 		command_z(text, "-1");
@@ -246,6 +248,8 @@ static int slice_ask(struct fleet_op *op)
 	op->fetches = calloc(op->nfetches + 1, sizeof *op->fetches);
 	if (!op->fetches)
 		abort();
+	for (size_t i = 0; i < NODE_FIELDS; i++)
+		command_z(&op->fields, node_fields[i]);
 	for (size_t i = 0; i < op->nfetches; i++) {
 		struct node_record *record = &nodes[i / NODE_PARTS];
 
