@@ -100,11 +100,16 @@ static const char *seat_id(const void *seats, size_t at)
 	return ((struct seat *const *)seats)[at]->node;
 }
 
+bool fleet_seat_place(const struct fleet *fleet, const char *node, size_t *place)
+{
+	return fleet_index_find(fleet->index, node, seat_id, fleet->seats, fleet->nseats, place);
+}
+
 struct seat *fleet_seat(const struct fleet *fleet, const char *node)
 {
-	size_t at;
+	size_t place;
 
-	return fleet_index_find(fleet->index, node, seat_id, fleet->seats, fleet->nseats, &at) ? fleet->seats[at] : NULL;
+	return fleet_seat_place(fleet, node, &place) ? fleet->seats[place] : NULL;
 }
 
 void fleet_tell_breakers(struct seat *seat, uint64_t now_ms)
@@ -302,6 +307,8 @@ static void answered(struct fleet *fleet, int err)
 		heard_store(fleet);
 	if (!fleet->nslices)
 		first_slice(fleet);
+	if (!err)
+		fleet_fill_places(fleet, fleet->next, &fleet->answer);
 	if (err || !fleet->answer.left) {
 		ended(fleet, err);
 		return;
@@ -322,6 +329,8 @@ static void read_store(struct timer *timer)
 	fleet->next = calloc(1, sizeof(*fleet->next));
 	if (!fleet->next)
 		abort();
+	if (fleet->nslices > 1) /* the last one: this one may, too */
+		fleet_make_places(fleet, fleet->next);
 	fleet->answer = (struct nodes_all){ 0 };
 	fleet->nslices = 0;
 	fleet->began_ms = loop_now_ms(fleet->loop);
@@ -355,6 +364,8 @@ void fleet_breakers(const struct fleet *fleet, void (*each)(void *arg, const str
 {
 	uint64_t now = loop_now_ms(fleet->loop);
 
+	if (!fleet_is_unclosed(fleet))
+		return;
 	for (size_t i = 0; i < fleet->nseats; i++) {
 		const struct seat *seat = fleet->seats[i];
 		for (int class = 0; class < CLASSES; class++) {
@@ -409,6 +420,10 @@ void fleet_free(struct fleet *fleet)
 	for (size_t i = 0; i < fleet->nseats; i++) {
 		wait_drop(&fleet->seats[i]->losing);
 		seat_free(fleet->seats[i]);
+	}
+	for (struct retired *ended; (ended = fleet->ended);) { /* of a reading that did not come to its end */
+		fleet->ended = ended->next;
+		ended->free(ended);
 	}
 	free(fleet->seats);
 	free(fleet->index);

@@ -57,6 +57,7 @@ struct fleet_view {
 	uint64_t began_ms;        /* loop time when its reading began: what it says was so then or later */
 	uint64_t seen_ms;         /* loop time of the last answer behind it: and no later than that */
 	uint64_t version;
+	uint64_t shape;           /* another one where a node has come, gone, begun anew, is lost or no more, or says another `info` */
 	bool ready;               /* the store has answered once */
 	uint64_t since_ms;        /* the store's clock at its first answer: what began later, we have watched from its beginning */
 	const _Atomic size_t *unclosed; /* breakers of the fleet, as of now */

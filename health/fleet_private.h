@@ -42,11 +42,14 @@ struct seat {
 	struct hit hits[HITS];
 	struct wait losing; /* nodes_lose() under way */
 	bool lost;
+	bool seen_lost;     /* by its record */
 };
 struct published {
 	struct retired retired;
 	struct arena arena;
 	struct fleet_view view;
+	struct node *nodes;     /* while it is filled slice by slice: a place for each seat; NULL: all at once, at the end */
+	size_t placed;          /* records of the answer that are in their places */
 };
 struct fleet {
 	struct loop *loop;
@@ -72,18 +75,19 @@ struct fleet {
 	bool closed;
 	_Atomic size_t refs;    /* the owner, and each report under way */
 	uint64_t connections;   /* of the store, at the last answer */
-	uint64_t watched_since_ms, store_ms, first_store_ms, others_ms, version;
+	uint64_t watched_since_ms, store_ms, first_store_ms, others_ms, version, shape;
 	struct heard *heard;    /* fleet_hearsay.c: until the store has answered once */
 	size_t nheard;
 	size_t nseats;
 	struct seat **seats;    /* by id */
 	struct fleet_index *index; /* of both seats and view */
-	size_t *order;          /* of each seat, where its record stood in the last answer */
-	struct retired *ended;  /* the published view still shows them */
+	size_t *order;          /* of each seat, where its record stood in the last answer that was gone through whole */
+	struct retired *ended;  /* the published view may still show them */
 };
 
 /* fleet.c */
 struct seat *fleet_seat(const struct fleet *, const char *node); /* NULL: none */
+bool fleet_seat_place(const struct fleet *, const char *node, size_t *place); /* among the seats; false: none */
 void fleet_unref(struct fleet *);
 void fleet_tell_breakers(struct seat *, uint64_t now_ms);        /* what has changed since last told */
 /* Else all breakers are closed, and nobody needs to look at each, which are not in the cache. */
@@ -94,7 +98,10 @@ static inline bool fleet_is_unclosed(const struct fleet *fleet)
 void fleet_publish(struct fleet *, struct published *, uint64_t now_ms); /* a view, and tells what has changed */
 /* fleet_hearsay.c */
 void fleet_forget_hearsay(struct fleet *);
-/* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. */
+/* fleet_read.c: the view from an answer of the store, seats made, watched and ended on the way. Where it comes in slices most of the
+ * work can be done with each of them: places are made first, and filled with what has come since the last slice. */
+void fleet_make_places(const struct fleet *, struct published *);
+void fleet_fill_places(struct fleet *, struct published *, const struct nodes_all *);
 void fleet_build(struct fleet *, struct published *, struct nodes_all *, uint64_t now_ms);
 void fleet_end(struct fleet *, struct retired *, void (*free_it)(struct retired *)); /* no later view shows it */
 void fleet_retire_ended(struct fleet *); /* once a view without them is published */

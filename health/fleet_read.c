@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the store's answer to a view. Records and seats are both gone through by id, so that one pass pairs them; where the records
- * stood in the answer is kept, as the next one mostly has the same order and need not be sorted. A record that the store could
- * not read this time (`unread`) is taken over from the last view, behind what was read: a damaged key must not look like a node
- * that left, nor hide that another one did. What a node said and cannot be read is a reason against it (`unreadable`), never a
- * reason to drop it.
+ * stood in the answer is kept, as the next one mostly has the same order and need not be sorted. Of a large fleet, which comes in
+ * slices, each record goes to its seat's place as soon as it is there, and that pass is only for a reading in which a node came, went,
+ * began anew or could not be read. A record that the store could not read this time (`unread`) is taken over from the last view, behind
+ * what was read: a damaged key must not look like a node that left, nor hide that another one did. What a node said and cannot be read
+ * is a reason against it (`unreadable`), never a reason to drop it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ static void free_retired(struct retired *retired)
 static void seat_end(struct fleet *fleet, struct seat *seat)
 {
 	wait_drop(&seat->losing);
+	fleet->shape++;
 	for (int class = 0; class < CLASSES; class++)
 		if (seat->breaker_told[class] != BREAKER_CLOSED && fleet->conf.breaker_changed)
 			fleet->conf.breaker_changed(fleet->conf.arg, seat->node, (enum breaker_class)class, seat->breaker_told[class],
@@ -92,25 +94,26 @@ static void seat_watch(struct seat *seat, const struct node_record *record, uint
 		seat->seq = record->seq;
 		seat->changed_ms = now_ms;
 	}
+	if (seat->seen_lost != record->lost)
+		seat->fleet->shape++;
+	seat->seen_lost = record->lost;
 	if (record->resets > seat->resets)
 		seat_forgive(seat, now_ms);
 	seat->resets = record->resets;
 	seat->charged = record->charged;
 	meter_read(seat->meter, record->charged, now_ms);
-	seat_hear(seat->fleet, seat, record);
 }
 
 static struct seat *seat_for(struct fleet *fleet, struct seat *held, const struct node_record *record, uint64_t store_ms, uint64_t now_ms)
 {
-	struct seat *seat = held;
+	struct seat *seat;
 
-	if (!held || strcmp(held->incarnation, record->incarnation)) {
-		seat = seat_new(fleet, record, store_ms, now_ms);
-		seat->told = held ? held->told : NODE_JOINING;
-		if (held)
-			seat_end(fleet, held);
-	}
-	seat_watch(seat, record, now_ms);
+	if (held && !strcmp(held->incarnation, record->incarnation))
+		return held;
+	seat = seat_new(fleet, record, store_ms, now_ms);
+	seat->told = held ? held->told : NODE_JOINING;
+	if (held)
+		seat_end(fleet, held);
 	return seat;
 }
 
@@ -141,6 +144,8 @@ static void seat_all(struct fleet *fleet, const struct nodes_all *all, bool same
 	free(fleet->seats);
 	fleet->seats = seats;
 	fleet->nseats = all->count;
+	if (fleet->next)
+		fleet->next->nodes = NULL; /* places of the seats before: hearsay comes between two slices as well */
 	if (!same_nodes)
 		index_anew(fleet);
 }
@@ -211,37 +216,92 @@ static void take_over_unread(const struct fleet *fleet, struct arena *arena, str
 }
 
 /* -- nodes ------------------------------------------------------------------------------------------------------------------- */
-static void fill_node(const struct node_record *record, const struct seat *seat, struct node *node)
+static void fill_node(struct fleet *fleet, struct seat *seat, const struct node_record *record, struct node *node)
 {
 	node->record = *record;
-	node->changed_ms = seat->changed_ms;
-	node->registered_ms = seat->registered_ms;
-	node->watched_ms = seat->watched_ms;
-	node->full_until_ms = seat->full_until_ms;
 	for (int class = 0; class < CLASSES; class++)
 		node->breakers[class] = seat->breakers[class];
 	node->meter = seat->meter;
+	seat_hear(fleet, seat, record);
 	seat_say(seat, node);
 }
 
-void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all, uint64_t now_ms)
+static struct node *fill_all(struct fleet *fleet, struct arena *arena, struct nodes_all *all, uint64_t now_ms)
 {
 	size_t nread = all->count;
 
 	if (all->nunread)
-		take_over_unread(fleet, &p->arena, all);
+		take_over_unread(fleet, arena, all);
 	seat_all(fleet, all, put_in_order(fleet, all), now_ms);
-	struct node *nodes = arena_alloc(&p->arena, (all->count + 1) * sizeof(*nodes));
+	struct node *nodes = arena_alloc(arena, (all->count + 1) * sizeof(*nodes));
 	for (size_t i = 0; i < all->count; i++) {
-		fill_node(&all->nodes[fleet->order[i]], fleet->seats[i], &nodes[i]);
+		fill_node(fleet, fleet->seats[i], &all->nodes[fleet->order[i]], &nodes[i]);
 		if (fleet->order[i] >= nread)
 			nodes[i].why_not |= WHY_NOT(UNREADABLE);
 	}
+	return nodes;
+}
+
+static void watch_node(struct seat *seat, struct node *node, uint64_t now_ms)
+{
+	seat_watch(seat, &node->record, now_ms);
+	node->changed_ms = seat->changed_ms;
+	node->registered_ms = seat->registered_ms;
+	node->watched_ms = seat->watched_ms;
+	node->full_until_ms = seat->full_until_ms;
+}
+
+/* -- slices ------------------------------------------------------------------------------------------------------------------- */
+void fleet_make_places(const struct fleet *fleet, struct published *p)
+{
+	p->nodes = arena_alloc(&p->arena, (fleet->nseats + 1) * sizeof(*p->nodes));
+}
+
+static struct node *place_of(const struct fleet *fleet, struct published *p, const struct node_record *record, struct seat **seat)
+{
+	size_t place;
+
+	if (!fleet_seat_place(fleet, record->id, &place))
+		return NULL;
+	*seat = fleet->seats[place];
+	bool fits = !strcmp((*seat)->incarnation, record->incarnation) && !*p->nodes[place].record.id; /* and comes once */
+	return fits ? &p->nodes[place] : NULL;
+}
+
+/* Only what has no date: seats are watched, and charges read, when the view that shows them is published. One that does not fit, and
+ * all will be gone through at the end. */
+void fleet_fill_places(struct fleet *fleet, struct published *p, const struct nodes_all *all)
+{
+	while (p->nodes && p->placed < all->count) {
+		const struct node_record *record = &all->nodes[p->placed];
+		struct seat *seat;
+		struct node *node = place_of(fleet, p, record, &seat);
+		if (!node) {
+			p->nodes = NULL;
+			return;
+		}
+		fill_node(fleet, seat, record, node);
+		p->placed++;
+	}
+}
+
+/* Else one has gone, or could not be read. */
+static bool all_are_filled(const struct fleet *fleet, const struct published *p)
+{
+	return p->nodes && p->placed == fleet->nseats;
+}
+
+void fleet_build(struct fleet *fleet, struct published *p, struct nodes_all *all, uint64_t now_ms)
+{
+	struct node *nodes = all_are_filled(fleet, p) ? p->nodes : fill_all(fleet, &p->arena, all, now_ms);
+
+	for (size_t i = 0; i < all->count; i++)
+		watch_node(fleet->seats[i], &nodes[i], now_ms);
 	const char **unread = arena_alloc(&p->arena, (all->nunread + 1) * sizeof(*unread));
 	for (size_t i = 0; i < all->nunread; i++)
 		unread[i] = all->unread[i];
 	p->view = (struct fleet_view){ .count = all->count, .nodes = nodes, .began_ms = fleet->began_ms, .seen_ms = now_ms,
-		                       .version = ++fleet->version, .ready = true, .unread = unread, .since_ms = fleet->first_store_ms,
-		                       .index = fleet->index, .unclosed = &fleet->unclosed };
+		                       .version = ++fleet->version, .shape = fleet->shape, .ready = true, .unread = unread,
+		                       .since_ms = fleet->first_store_ms, .index = fleet->index, .unclosed = &fleet->unclosed };
 	fleet_derive(fleet, &p->view, nodes, now_ms);
 }

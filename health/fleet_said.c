@@ -66,6 +66,7 @@ static void hear_info(struct fleet *fleet, struct seat *seat, const struct node_
 	if (seat->said)
 		fleet_end(fleet, &seat->said->retired, free_retired);
 	seat->said = said_new(fleet, record);
+	fleet->shape++; /* a seat that is new has said nothing yet */
 }
 
 static void hear_load(struct seat *seat, struct str text)

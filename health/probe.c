@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One probe a node and class, in order of ids as the view is, each with a timer of its own, so that nodes cost nothing between their
- * turns but one pass over all with each reading of the fleet. Each starts at a random part of the interval and is spread by a tenth, so that they are not asked all at once.
+ * turns; all are gone through where a view has another shape. Each starts at a random part of the interval and is spread by a tenth, so
+ * that they are not asked all at once.
  *
  * health_url is asked through the guard, like any call: it is what a breaker for `control` learns from while nobody opens
  * rooms, and it takes the trial when its turn has come. While the breaker holds it back, and for `signal` always, the probe goes
@@ -52,7 +53,7 @@ struct probes {
 	struct probes_conf conf;
 	struct egress *egress;
 	struct timer follow;
-	uint64_t version; /* of the view that is followed */
+	uint64_t shape; /* of the view that is followed */
 	struct probe **all; /* in order of ids, then of classes */
 	size_t count;
 };
@@ -311,9 +312,9 @@ static void follow(struct timer *timer)
 	struct probes *probes = container_of(timer, struct probes, follow);
 	const struct fleet_view *view = fleet_view(probes->fleet);
 
-	if (view->version != probes->version)
+	if (view->shape != probes->shape) /* else nobody needs a turn who had none: of a breaker that opens probes_hurry() tells */
 		follow_view(probes, view);
-	probes->version = view->version;
+	probes->shape = view->shape;
 	timer_set(probes->loop, &probes->follow, FOLLOW_MS, follow);
 }
 
