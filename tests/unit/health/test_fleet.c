@@ -344,6 +344,14 @@ START_TEST(answers_far_apart_begin_silence_anew)
 }
 END_TEST
 
+static void wait_until_asked(void)
+{
+	for (int i = 0; !stage.asked.waiter; i++) {
+		ck_assert_int_lt(i, 100);
+		stage_pass(50);
+	}
+}
+
 /* It is dated by this host's clock, while a reading that brings the store's is under way. */
 START_TEST(heard_between_two_slices_is_heard_now)
 {
@@ -365,6 +373,48 @@ START_TEST(heard_between_two_slices_is_heard_now)
 	fleet_hear(second, &record, &info);
 	stage_turn();
 	ck_assert_uint_eq(stage_node("h")->changed_ms, stage.now);
+}
+END_TEST
+
+static void hear_all(const char *ids)
+{
+	struct node_info info = { .signal_url = "ws://127.0.0.1:1/" };
+
+	for (; *ids; ids++) {
+		struct node_record record = { .id = { *ids }, .incarnation = "i1", .registration = 100, .lease_ms = LEASE_MS };
+		fleet_hear(stage.fleet, &record, &info);
+	}
+	stage_turn();
+}
+
+/* Seats come between those for which places were made: the last record would go past them (a sanitizer sees that). */
+START_TEST(heard_between_two_slices_are_more_than_there_are_places)
+{
+	static const char ids[] = "abcde01";
+	struct fleet_conf conf = stage_conf();
+	struct fleet *second = fleet_new(stage.loop, &stage.store, stage.retire, &conf);
+
+	for (const char *id = ids; *id; id++)
+		stage_add((char[]){ *id, '\0' }, "i1", GATED);
+	stage.slice = 1;
+	stage.holds = true;
+	fleet_free(stage.fleet);
+	stage.fleet = second;
+	fleet_start(second);
+	stage_pass(50);
+	stage_answer(0);
+	wait_until_asked();
+	stage_answer(-ERR_STORE_UNAVAILABLE);
+	hear_all("abcde");
+	wait_until_asked();
+	hear_all("01");
+	while (!fleet_view(second)->ready) {
+		wait_until_asked();
+		stage_answer(0);
+	}
+	ck_assert_uint_eq(fleet_view(second)->count, strlen(ids));
+	for (const char *id = ids; *id; id++)
+		ck_assert(fleet_owns(second, (char[]){ *id, '\0' }, "i1"));
 }
 END_TEST
 
@@ -470,8 +520,7 @@ START_TEST(an_info_that_came_with_a_reading_that_failed)
 	shape = fleet_view(stage.fleet)->shape;
 	stage_record("b")->info = STR("{\"signal_url\":\"ws://127.0.0.1:2/\"}");
 	stage_answer(0);
-	while (!stage.asked.waiter)
-		stage_pass(50);
+	wait_until_asked();
 	stage_answer(-ERR_STORE_UNAVAILABLE);
 	stage_pass(200);
 	ck_assert_str_eq(stage_node("b")->info.signal_url, "ws://127.0.0.1:1/");
@@ -520,8 +569,7 @@ START_TEST(a_charge_counts_on_until_a_view_shows_it)
 	stage_answer(0);
 	ck_assert_double_eq_tol(fleet_charges(stage.fleet, stage_node("b"), stage.now), 0.2, 0.02);
 	if (_i) {
-		while (!stage.asked.waiter)
-			stage_pass(50);
+		wait_until_asked();
 		stage_answer(-ERR_STORE_UNAVAILABLE);
 	} else {
 		end_slices();
@@ -1050,6 +1098,7 @@ int main(void)
 	tcase_add_loop_test(tc, after_the_store_was_away_silence_begins_anew, 0, 2);
 	tcase_add_test(tc, answers_far_apart_begin_silence_anew);
 	tcase_add_test(tc, heard_between_two_slices_is_heard_now);
+	tcase_add_test(tc, heard_between_two_slices_are_more_than_there_are_places);
 	tcase_add_test(tc, a_slice_that_comes_late_begins_silence_anew);
 	tcase_add_test(tc, silence_counts_while_slices_come_in_time);
 	tcase_add_test(tc, what_comes_in_slices_stands_in_its_place);
